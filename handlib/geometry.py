@@ -1,0 +1,155 @@
+"""Cameras, image affines, rotations and alignment.
+
+Conventions: metres, pixels, radians. Camera frame: x right, y down, z forward (OpenCV). Pixel
+centres are at integer coordinates. A 2D affine is a (3, 3) matrix that acts on column vectors
+(u, v, 1). Functions on torch tensors keep gradients; ``project``, ``transform_points`` and
+``transform_intrinsics`` take numpy arrays or torch tensors alike.
+"""
+
+import numpy as np
+import torch
+
+
+# -- cameras and image affines ---------------------------------------------------------------
+def project(points, K):
+    """Perspective projection of camera-frame points.
+
+    Args:
+        points: (..., N, 3), metres.
+        K: (..., 3, 3) intrinsics of the image as it is now.
+
+    Returns:
+        (..., N, 2) pixels.
+    """
+    homogeneous = points @ K.swapaxes(-1, -2)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def unproject(points_2d, depth, K):
+    """Camera-frame points (..., N, 3) of pixels (..., N, 2) at depths (..., N) metres."""
+    module = torch if isinstance(points_2d, torch.Tensor) else np
+    ones = module.ones_like(points_2d[..., :1])
+    rays = module.concatenate([points_2d, ones], -1) @ module.linalg.inv(K).swapaxes(-1, -2)
+    return rays * depth[..., None]
+
+
+def transform_points(affine, points_2d):
+    """Apply a (3, 3) image affine to points (..., N, 2)."""
+    return points_2d @ affine[..., :2, :2].swapaxes(-1, -2) + affine[..., None, :2, 2]
+
+
+def transform_intrinsics(affine, K):
+    """Intrinsics (..., 3, 3) of an image that was warped by ``affine`` (3, 3).
+
+    Exact for any affine: u' = A K X / z. A rotation or shear leaves K no longer upper
+    triangular, so every user of K takes the full matrix.
+    """
+    return affine @ K
+
+
+def resize_affine(from_size, to_size):
+    """(3, 3) affine that resizes an image (width, height) with pixel centres at integers."""
+    sx, sy = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
+
+
+# -- rotations (torch) -----------------------------------------------------------------------
+def axis_angle_to_matrix(axis_angle):
+    """Rodrigues' formula, smooth at zero.
+
+    sin(t)/t and (1-cos(t))/t^2 are replaced by their series near zero, so the value and the
+    first two derivatives are finite everywhere.
+
+    Args:
+        axis_angle: (..., 3) radians.
+
+    Returns:
+        (..., 3, 3).
+    """
+    squared = (axis_angle * axis_angle).sum(-1, keepdim=True)[..., None]
+    small = squared < 1e-6 if squared.dtype == torch.float64 else squared < 1e-4
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    a = torch.where(small, 1 - squared / 6 * (1 - squared / 20), torch.sin(angle) / angle)
+    # (1 - cos t) / t^2 written with the half angle: no cancellation in float32.
+    half = torch.sin(angle / 2) / angle
+    b = torch.where(small, 0.5 - squared / 24 * (1 - squared / 30), 2 * half * half)
+    skew = skew_matrix(axis_angle)
+    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
+    return eye + a * skew + b * (skew @ skew)
+
+
+def skew_matrix(vector):
+    """Cross-product matrices (..., 3, 3) of vectors (..., 3)."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
+    return torch.stack(rows, -1).reshape(*vector.shape[:-1], 3, 3)
+
+
+def rotation_6d_to_matrix(rotation_6d):
+    """Two 3-vectors (..., 6) to a rotation (..., 3, 3), as manopth's robust-free 6D mode.
+
+    x = norm(a), z = norm(x cross b), y = z cross x; x, y, z are the columns (after Zhou et al.
+    2019, "On the Continuity of Rotation Representations").
+    """
+    a, b = rotation_6d[..., :3], rotation_6d[..., 3:]
+    x = torch.nn.functional.normalize(a, dim=-1)
+    z = torch.nn.functional.normalize(torch.linalg.cross(x, b), dim=-1)
+    y = torch.linalg.cross(z, x)
+    return torch.stack([x, y, z], -1)
+
+
+def matrix_to_rotation_6d(matrix):
+    """First two columns (..., 6) of rotations (..., 3, 3): inverse of the function above."""
+    return torch.cat([matrix[..., 0], matrix[..., 1]], -1)
+
+
+# -- mirroring -------------------------------------------------------------------------------
+def mirror_points(points):
+    """Mirror 3D points (..., 3) at the plane x = 0: a left hand becomes a right hand."""
+    return points * _like([-1.0, 1.0, 1.0], points)
+
+
+def mirror_axis_angle(axis_angle):
+    """Axis-angle vectors (..., 3) of the motion seen in the mirror x = 0."""
+    return axis_angle * _like([1.0, -1.0, -1.0], axis_angle)
+
+
+def _like(values, reference):
+    if isinstance(reference, torch.Tensor):
+        return torch.tensor(values, dtype=reference.dtype, device=reference.device)
+    return np.array(values, dtype=reference.dtype)
+
+
+# -- alignment (numpy) -----------------------------------------------------------------------
+def similarity_align(source, target, allow_reflection=False, with_scale=True):
+    """Best similarity transform of ``source`` onto ``target`` in the least-squares sense.
+
+    Closed form of Umeyama 1991 (doi:10.1109/34.88573). With ``allow_reflection`` the determinant
+    is not constrained: that is what FreiHAND's official evaluation does.
+
+    Args:
+        source, target: (..., N, 3), any unit.
+        allow_reflection: let the rotation be a reflection where that fits better.
+        with_scale: estimate a scale too.
+
+    Returns:
+        (aligned, determinant): (..., N, 3) float64 and (...) +1 or -1, the sign of the
+        determinant of the best unconstrained orthogonal matrix (-1: a mirrored hand).
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.shape != target.shape:
+        raise ValueError(f"shapes differ: {source.shape} and {target.shape}")
+    mu_s, mu_t = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    s, t = source - mu_s, target - mu_t
+    u, d, vt = np.linalg.svd(t.swapaxes(-1, -2) @ s)
+    determinant = np.sign(np.linalg.det(u @ vt))
+    if not allow_reflection:
+        u[..., :, -1] *= determinant[..., None]
+        d[..., -1] *= determinant
+    rotation = u @ vt
+    variance = (s * s).sum((-1, -2))
+    scale = d.sum(-1) / np.where(variance > 0, variance, 1) if with_scale else np.ones(d.shape[:-1])
+    aligned = scale[..., None, None] * (s @ rotation.swapaxes(-1, -2)) + mu_t
+    return aligned, determinant
