@@ -88,7 +88,7 @@ def skew_matrix(vector):
 
 
 def rotation_6d_to_matrix(rotation_6d):
-    """Two 3-vectors (..., 6) to a rotation (..., 3, 3), as manopth's robust-free 6D mode.
+    """Two 3-vectors (..., 6) to a rotation (..., 3, 3): manopth's 6D mode.
 
     x = norm(a), z = norm(x cross b), y = z cross x; x, y, z are the columns (after Zhou et al.
     2019, "On the Continuity of Rotation Representations").

@@ -1,0 +1,86 @@
+"""The ``handlib`` command. Heavy imports wait until a subcommand needs them."""
+
+import argparse
+import sys
+from importlib.metadata import version
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="handlib", description="3D hand pose and shape from one RGB image, in notebooks."
+    )
+    parser.add_argument("--version", action="version", version=version("handlib"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="execute notebooks in order into one run folder")
+    run.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK",
+        help="names or paths; all four of the workflow when none is given",
+    )  # fmt: skip
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter of the notebooks that have it",
+    )  # fmt: skip
+    run.add_argument("--name", help="name of the run folder")
+    run.set_defaults(function=_run)
+
+    synthesize = commands.add_parser(
+        "synthesize", help="render a synthetic dataset in FreiHAND's folder layout"
+    )
+    synthesize.add_argument("--samples", type=int, required=True, help="unique training hands")
+    synthesize.add_argument("--out", required=True, help="folder to write")
+    synthesize.add_argument("--evaluation", type=int, help="evaluation hands [samples / 10]")
+    synthesize.add_argument("--seed", type=int, default=0)
+    synthesize.add_argument("--size", type=int, default=224, help="image side in px [224]")
+    synthesize.add_argument("--workers", type=int, help="processes [one per core]")
+    synthesize.set_defaults(function=_synthesize)
+    return parser
+
+
+def _run(args):
+    from handlib import runs
+
+    given = {}
+    for name, value in args.parameter:
+        if name in given:
+            raise runs.RunError(f"parameter {name!r} is given twice")
+        given[name] = value
+    run_dir = runs.run_notebooks(args.notebooks or runs.WORKFLOW, given, args.name)
+    print(runs.summary(run_dir))
+
+
+def _synthesize(args):
+    from handlib.data.synthesize import synthesize
+
+    out = synthesize(
+        args.out, args.samples, evaluation=args.evaluation, seed=args.seed, size=args.size,
+        workers=args.workers,
+    )  # fmt: skip
+    print(f"dataset: {out}\nuse it with: MP_DATA={out} handlib run")
+
+
+def main(argv=None):
+    """Entry point of the ``handlib`` command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        args.function(args)
+    except KeyboardInterrupt:
+        print("\nhandlib: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if _is_expected(error):
+            print(f"handlib: {error}", file=sys.stderr)
+            return 1
+        raise
+    return 0
+
+
+def _is_expected(error):
+    """Errors whose message is all a user needs; anything else keeps its traceback."""
+    from handlib.runs import RunError
+
+    return isinstance(error, RunError | FileNotFoundError | ValueError | PermissionError)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Fixtures shared by the tests; nothing here needs a network, a GPU or files of the user's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory):
+    """Tests see no MANO, no dataset, no experiments folder, and a cache of their own."""
+    patch = pytest.MonkeyPatch()
+    for name in ("MANO", "MP_DATA", "MP_BACKGROUNDS", "MP_EXPERIMENTS"):
+        patch.delenv(name, raising=False)
+    patch.setenv("HANDLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("MPLBACKEND", "agg")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def hand():
+    """The stand-in right hand."""
+    from handlib.mano import load_hand_model
+
+    return load_hand_model()
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory):
+    """A small synthetic dataset: 24 unique hands in four versions, 8 for evaluation, 128 px."""
+    from handlib.data.synthesize import synthesize
+
+    out = tmp_path_factory.mktemp("data") / "synthetic"
+    return synthesize(out, samples=24, evaluation=8, seed=3, size=128, workers=2, progress=False)
+
+
+@pytest.fixture(scope="session")
+def real_photos():
+    """Folder of real photos beside the repository; absent for most people."""
+    folder = Path(os.environ.get("HANDLIB_REAL_PHOTOS", Path(__file__).parents[2] / "shared/real"))
+    if not folder.is_dir():
+        pytest.skip(f"no real photos at {folder}")
+    return folder
