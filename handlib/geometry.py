@@ -105,6 +105,36 @@ def matrix_to_rotation_6d(matrix):
     return torch.cat([matrix[..., 0], matrix[..., 1]], -1)
 
 
+def matrix_to_axis_angle(matrix):
+    """Axis-angle vectors (..., 3), of length at most pi, of rotations (..., 3, 3).
+
+    By way of the quaternion, each component from the largest of its four expressions (Shepperd
+    1978), so that no angle loses precision.
+    """
+    m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
+    xx, yy, zz = m[0][0], m[1][1], m[2][2]
+    # Rows: 4 w (w, x, y, z), 4 x (...), 4 y (...), 4 z (...); each is the quaternion, scaled.
+    wx, wy, wz = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
+    xy, xz, yz = m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1]
+    rows = torch.stack(
+        [
+            torch.stack([1 + xx + yy + zz, wx, wy, wz], -1),
+            torch.stack([wx, 1 + xx - yy - zz, xy, xz], -1),
+            torch.stack([wy, xy, 1 - xx + yy - zz, yz], -1),
+            torch.stack([wz, xz, yz, 1 - xx - yy + zz], -1),
+        ],
+        -2,
+    )
+    best = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None].expand_as(rows[..., :1, :])
+    quaternion = torch.nn.functional.normalize(rows.gather(-2, best)[..., 0, :], dim=-1)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    w, xyz = quaternion[..., :1], quaternion[..., 1:]
+    squared = (xyz * xyz).sum(-1, keepdim=True)
+    small = squared < 1e-12
+    sine = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    return xyz * torch.where(small, 2 / w, 2 * torch.atan2(sine, w) / sine)
+
+
 # -- mirroring -------------------------------------------------------------------------------
 def mirror_points(points):
     """Mirror 3D points (..., 3) at the plane x = 0: a left hand becomes a right hand."""
