@@ -1,0 +1,209 @@
+"""A small z-buffer rasteriser: which triangle is seen in each pixel, where on it, and how far.
+
+Plain loops compiled by numba: no window system, no graphics driver. Camera frame and pixels are
+those of ``handlib.geometry``: x right, y down, z forward, pixel centres at integers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from handlib import geometry
+
+# Triangles with a corner nearer than this (metres) are dropped, not clipped.
+NEAR = 1e-3
+# Corners are rounded to 1/1024 px. Sums and products of such numbers are exact in float64, so
+# that two triangles agree to the last bit on which side of their common edge a pixel lies.
+_GRID = 1024.0
+_jit = njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Fragments(NamedTuple):
+    """What is seen in each pixel of an image of (H, W)."""
+
+    face: np.ndarray
+    """(H, W) int32, index of the nearest triangle; -1 where there is none."""
+    barycentric: np.ndarray
+    """(H, W, 2) float32, perspective-correct weights of the triangle's first two corners; the
+    third is 1 - their sum. Undefined where empty."""
+    depth: np.ndarray
+    """(H, W) float32, z in metres; 0 where empty."""
+
+
+def rasterize(vertices, faces, K, size, cull=False):
+    """Find the nearest triangle of each pixel.
+
+    Args:
+        vertices: (V, 3) camera frame, metres.
+        faces: (F, 3) int.
+        K: (3, 3) intrinsics.
+        size: (width, height) px.
+        cull: skip triangles seen from behind (for closed meshes: faster, same picture). The
+            front is where the corners run counter-clockwise, as in MANO's files.
+
+    Returns:
+        ``Fragments``. A pixel belongs to a triangle when its centre does; a centre on the common
+        edge of two triangles belongs to exactly one of them.
+    """
+    width, height = size
+    vertices = np.asarray(vertices, np.float64)
+    points = np.empty_like(vertices)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        points[:, :2] = np.round(geometry.project(vertices, np.asarray(K, np.float64)) * _GRID)
+    points[:, :2] /= _GRID
+    points[:, 2] = vertices[:, 2]
+    face = np.full((height, width), -1, np.int32)
+    barycentric = np.empty((height, width, 2), np.float32)
+    depth = np.zeros((height, width), np.float32)
+    _fill(points, np.ascontiguousarray(faces, np.int64), NEAR, cull, face, barycentric, depth)
+    return Fragments(face, barycentric, depth)
+
+
+@_jit
+def _fill(points, faces, near, cull, face, barycentric, depth):
+    """Depth holds 1/z while filling: it is what varies linearly over the image."""
+    height, width = face.shape
+    for f in range(len(faces)):
+        a, b, c = faces[f]
+        if not (points[a, 2] > near and points[b, 2] > near and points[c, 2] > near):
+            continue
+        ax, ay, _ = points[a]
+        bx, by, _ = points[b]
+        cx, cy, _ = points[c]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if not abs(area) > 0 or (cull and area > 0):
+            continue
+        left, right = max(np.ceil(min(ax, bx, cx)), 0), min(np.floor(max(ax, bx, cx)), width - 1)
+        top, bottom = max(np.ceil(min(ay, by, cy)), 0), min(np.floor(max(ay, by, cy)), height - 1)
+        if left > right or top > bottom:
+            continue
+        # Edge functions: positive inside, zero on the edge opposite to a, b, c.
+        sign = 1.0 if area > 0 else -1.0
+        dxa, dya = sign * (cx - bx), sign * (cy - by)
+        dxb, dyb = sign * (ax - cx), sign * (ay - cy)
+        dxc, dyc = sign * (bx - ax), sign * (by - ay)
+        area = abs(area)
+        keep_a, keep_b, keep_c = _owns(dxa, dya), _owns(dxb, dyb), _owns(dxc, dyc)
+        iza, izb, izc = 1 / points[a, 2] / area, 1 / points[b, 2] / area, 1 / points[c, 2] / area
+        for y in range(int(top), int(bottom) + 1):
+            wa = dxa * (y - by) - dya * (left - bx)
+            wb = dxb * (y - cy) - dyb * (left - cx)
+            wc = dxc * (y - ay) - dyc * (left - ax)
+            for x in range(int(left), int(right) + 1):
+                inside = (
+                    (wa > 0 or (wa == 0 and keep_a))
+                    and (wb > 0 or (wb == 0 and keep_b))
+                    and (wc > 0 or (wc == 0 and keep_c))
+                )
+                if inside:
+                    inverse = wa * iza + wb * izb + wc * izc
+                    if inverse > depth[y, x]:
+                        depth[y, x] = inverse
+                        face[y, x] = f
+                        barycentric[y, x, 0] = wa * iza / inverse
+                        barycentric[y, x, 1] = wb * izb / inverse
+                wa -= dya
+                wb -= dyb
+                wc -= dyc
+    for y in range(height):
+        for x in range(width):
+            if face[y, x] >= 0:
+                depth[y, x] = 1 / depth[y, x]
+
+
+@_jit
+def _owns(dx, dy):
+    """Whether points exactly on an edge count as inside: on a left or a top edge they do."""
+    return dy < 0 or (dy == 0 and dx > 0)
+
+
+def interpolate(fragments, faces, attributes):
+    """Vertex attributes (V, C) at each pixel: (H, W, C) float32, 0 where empty."""
+    attributes = np.ascontiguousarray(attributes, np.float32)
+    out = np.zeros((*fragments.face.shape, attributes.shape[1]), np.float32)
+    _interpolate(*fragments, np.ascontiguousarray(faces, np.int64), attributes, out)
+    return out
+
+
+@_jit
+def _interpolate(face, barycentric, depth, faces, attributes, out):
+    for y in range(face.shape[0]):
+        for x in range(face.shape[1]):
+            if face[y, x] < 0:
+                continue
+            a, b, c = faces[face[y, x]]
+            wa, wb = barycentric[y, x]
+            wc = 1 - wa - wb
+            for k in range(out.shape[2]):
+                out[y, x, k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
+
+
+@_jit
+def vertex_normals(vertices, faces):
+    """Unit normals (V, 3), the area-weighted mean of the triangles around each vertex.
+
+    Args:
+        vertices: (V, 3) float64.
+        faces: (F, 3) int64, counter-clockwise seen from outside.
+    """
+    normals = np.zeros_like(vertices)
+    for f in range(len(faces)):
+        a, b, c = faces[f]
+        u0, u1, u2 = vertices[b] - vertices[a]
+        v0, v1, v2 = vertices[c] - vertices[a]
+        nx, ny, nz = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    for i in range(len(normals)):
+        length = np.sqrt((normals[i] ** 2).sum())
+        if length > 0:
+            normals[i] /= length
+    return normals
+
+
+def supersampled(K, size, factor=2):
+    """K and size (width, height) of the same view at ``factor`` times the resolution."""
+    large = (size[0] * factor, size[1] * factor)
+    return geometry.resize_affine(size, large) @ np.asarray(K, np.float64), large
+
+
+def downsample(image, factor=2):
+    """Mean over blocks: (H * factor, W * factor, ...) to (H, W, ...)."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    return image.reshape(height, factor, width, factor, *image.shape[2:]).mean((1, 3))
+
+
+def render_mesh(vertices, faces, K, size, color=(0.75, 0.6, 0.5), vertex_colors=None):
+    """A lit, anti-aliased picture of a mesh, to be drawn over a photo.
+
+    Light comes from the camera and from above it, both sides of a surface are lit.
+
+    Args:
+        vertices: (V, 3) camera frame, metres.
+        faces: (F, 3) int.
+        K: (3, 3) intrinsics.
+        size: (width, height) px.
+        color: (3,) RGB in [0, 1], used where there are no ``vertex_colors``.
+        vertex_colors: (V, 3) RGB in [0, 1].
+
+    Returns:
+        (rgb, alpha, depth): (H, W, 3) float32 in [0, 1], (H, W) float32 coverage in [0, 1] and
+        (H, W) float32 metres, 0 where empty. Over a photo: ``alpha * rgb + (1 - alpha) * photo``.
+    """
+    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+    if vertex_colors is None:
+        vertex_colors = np.broadcast_to(color, vertices.shape)
+    normals = vertex_normals(vertices, faces)
+    fragments = rasterize(vertices, faces, *supersampled(K, size))
+    attributes = interpolate(fragments, faces, np.hstack([normals, vertex_colors]))
+    normal, rgb = attributes[..., :3], attributes[..., 3:]
+    length = np.linalg.norm(normal, axis=-1).clip(1e-6)
+    key = np.abs(normal @ np.array([0.25, -0.45, -0.85], np.float32)) / length
+    facing = np.abs(normal[..., 2]) / length
+    rgb = rgb * (0.25 + 0.35 * facing + 0.4 * key)[..., None] + 0.1 * (key**30)[..., None]
+    alpha = downsample((fragments.face >= 0).astype(np.float32))
+    rgb = downsample(np.where(fragments.face[..., None] >= 0, rgb, 0)) / alpha.clip(0.25)[..., None]
+    return rgb.clip(0, 1), alpha, rasterize(vertices, faces, K, size).depth
