@@ -1,0 +1,85 @@
+"""Samples in random order, transformed, in batches: the same for any number of workers."""
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from handlib.data.sample import collate
+
+
+class HandDataset(Dataset):
+    """A reader with transforms.
+
+    An item is asked for by (epoch, index), or by index for epoch 0; the random numbers of its
+    transforms depend on seed, epoch and index alone, not on the worker that makes it.
+
+    Args:
+        reader: anything with ``len`` and ``reader[index] -> Sample``.
+        transforms: callable (sample, rng) -> Sample, or None.
+        seed: of the transforms.
+    """
+
+    def __init__(self, reader, transforms=None, seed=0):
+        self.reader, self.transforms, self.seed = reader, transforms, seed
+
+    def __len__(self):
+        return len(self.reader)
+
+    def __getitem__(self, key):
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        sample = self.reader[index]
+        if self.transforms is None:
+            return sample
+        return self.transforms(sample, np.random.default_rng([self.seed, epoch, index]))
+
+
+class ShuffledSampler(Sampler):
+    """Yields (epoch, index): a new order each epoch, told by seed and epoch alone.
+
+    Args:
+        n: number of samples.
+        seed: of the order.
+        shuffle: False keeps the order; the epoch still changes the transforms' random numbers.
+
+    Attributes:
+        epoch, start: which epoch comes next and at which position it begins, to resume exactly.
+    """
+
+    def __init__(self, n, seed=0, shuffle=True):
+        self.n, self.seed, self.shuffle = n, seed, shuffle
+        self.epoch = self.start = 0
+
+    def set_epoch(self, epoch, start=0):
+        self.epoch, self.start = epoch, start
+
+    def __len__(self):
+        return self.n - self.start
+
+    def __iter__(self):
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.n) if self.shuffle else np.arange(self.n)
+        for index in order[self.start :]:
+            yield self.epoch, int(index)
+
+
+def make_loader(dataset, batch_size, *, seed=0, shuffle=False, workers=0, drop_last=False):
+    """A DataLoader of batches (see ``collate``); ``loader.sampler.set_epoch`` before each epoch."""
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=ShuffledSampler(len(dataset), seed, shuffle),
+        num_workers=workers,
+        collate_fn=collate,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _one_thread(_worker):
+    """Workers are parallel already: threads inside them only fight for cores."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

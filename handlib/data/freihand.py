@@ -1,0 +1,257 @@
+"""FreiHAND as published, as the course's ``freihand_dataset_MP``, and synthetic data like it.
+
+Public layout: ``training/rgb/%08d.jpg``, ``training/mask``, ``training_*.json`` (K, xyz, verts,
+mano, scale), and ``evaluation/rgb``, ``evaluation_*.json`` (K and scale, the others later).
+freihand_dataset_MP: ``{train,val,test}/%08d.jpg``, ``{split}_K.json``, ``{split}_xyz.json`` (not
+for test). In both, file id = unique id + poses * version.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handlib.data.annotations import load_annotation, require_file
+from handlib.data.sample import VERSIONS, Sample
+
+SPLITS = ("train", "val", "test", "evaluation")
+SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.85), "test": (0.85, 1.0)}
+ENTRIES = {"K": (3, 3), "xyz": (21, 3), "verts": (778, 3), "mano": (61,), "scale": ()}
+HOMEPAGE = "https://lmb.informatik.uni-freiburg.de/projects/freihand/"
+MAKE_ONE = "or make a synthetic dataset: handlib synthesize --samples 200 --out DIR"
+
+
+class FreiHANDReader:
+    """One split of a dataset in either layout, as samples.
+
+    The public training set is split 70 / 15 / 15 % by unique id in contiguous blocks, so that the
+    looks of one pose, and neighbouring views of it, stay on one side.
+
+    Args:
+        root: the dataset folder.
+        split: "train", "val", "test" or "evaluation" (public layout only).
+        versions: which of the four looks; those that the folder lacks are left out.
+        vertices, masks: False leaves them out, which is faster.
+
+    Attributes:
+        layout: "public" or "MP". source: name for figures and tables. ids: (N,) unique id of each
+        item; versions: the looks there are.
+
+    Raises:
+        FileNotFoundError: the folder, an annotation file or an image is not there.
+        ValueError: an unknown split, or files that do not fit each other.
+    """
+
+    def __init__(self, root, split="train", versions=(0, 1, 2, 3), *, vertices=True, masks=True):
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        self.root = Path(root).expanduser().resolve()
+        self.split = split
+        self.layout = detect_layout(self.root)
+        self._prefix, self._images = self._locate()
+        self.source = _source(self.root, self.layout)
+        self._opened = {}
+        self.poses = len(self._annotation("K"))
+        self.versions = self._find_versions(versions)
+        start, stop = self._block()
+        unique = np.arange(start, stop)
+        self.ids = np.tile(unique, len(self.versions))
+        self._versions = np.repeat(self.versions, len(unique))
+        folder = self.root / self._prefix / "mask"
+        self._masks = folder if masks and folder.is_dir() else None
+        self._names = self._find_annotations(vertices)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __repr__(self):
+        return f"FreiHANDReader({str(self.root)!r}, {self.split!r}): {len(self)} samples"
+
+    def __getstate__(self):
+        # A worker process maps the annotation files itself instead of receiving copies.
+        return self.__dict__ | {"_opened": {}}
+
+    def describe(self):
+        """What this is, for a table: dict of plain values."""
+        return {
+            "source": self.source,
+            "root": str(self.root),
+            "split": self.split,
+            "samples": len(self),
+            "poses": len(np.unique(self.ids)),
+            "versions": [VERSIONS[v] for v in self.versions],
+            "annotations": [*self._names, *(["mask"] if self._masks else [])],
+        }
+
+    def __getitem__(self, index):
+        """Sample number ``index``; images and annotations are read now."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        unique, version = int(self.ids[index]), int(self._versions[index])
+        path = self._image_path(unique, version)
+        known = {n: np.array(self._annotation(n)[unique], np.float64) for n in self._names}
+        mano = known.get("mano")
+        return Sample(
+            image=read_image(path),
+            id=unique,
+            version=None if self.split == "evaluation" else version,
+            source=self.source,
+            path=path,
+            K=known["K"],
+            joints=known.get("xyz"),
+            vertices=known.get("verts"),
+            mask=read_mask(self._masks / f"{unique:08d}.jpg") if self._masks else None,
+            pose=None if mano is None else mano[:48],
+            betas=None if mano is None else mano[48:58],
+            scale=float(known["scale"]) if "scale" in known else None,
+        )
+
+    def _locate(self):
+        """Prefix of the annotation files and folder of the images."""
+        if self.layout == "MP":
+            names = [s for s in SPLITS if (self.root / s).is_dir()]
+            if self.split not in names:
+                raise ValueError(
+                    f"{self.root} (freihand_dataset_MP) has no split {self.split!r}; "
+                    f"it has: {', '.join(names)}"
+                )
+            return self.split, self.root / self.split
+        prefix = "evaluation" if self.split == "evaluation" else "training"
+        folder = self.root / prefix / "rgb"
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is missing: no {prefix} images for {self.split!r}")
+        return prefix, folder
+
+    def _file(self, name):
+        return self.root / f"{self._prefix}_{name}.json"
+
+    def _annotation(self, name):
+        if name not in self._opened:
+            values = load_annotation(self._file(name), ENTRIES[name])
+            if name != "K" and len(values) != self.poses:
+                raise ValueError(
+                    f"{self._file(name)} has {len(values)} entries and {self._file('K').name} "
+                    f"has {self.poses}: copy or extract the annotations again"
+                )
+            self._opened[name] = values
+        return self._opened[name]
+
+    def _find_annotations(self, vertices):
+        """Names of the annotation files to read; all but the vertices are opened and compared."""
+        required = {"training": ENTRIES, "train": ("xyz",), "val": ("xyz",)}
+        names = [n for n in ENTRIES if vertices or n != "verts"]
+        required = required.get(self._prefix, ("K",))
+        names = [n for n in names if n in required or self._file(n).is_file()]
+        for name in names:
+            require_file(self._file(name))
+            if name != "verts":  # 1.5 GB of text: parsed when first used
+                self._annotation(name)
+        return names
+
+    def _image_path(self, unique, version):
+        return self._images / f"{unique + self.poses * version:08d}.jpg"
+
+    def _find_versions(self, wanted):
+        """Looks that are there, told by the first file of each; the last must be there too."""
+        found = [v for v in range(len(VERSIONS)) if self._image_path(0, v).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{self._image_path(0, 0)} is missing: {self._images} holds no images of this "
+                "dataset; copy or extract it again"
+            )
+        versions = [v for v in found if v in wanted]
+        if not versions:
+            raise ValueError(f"{self._images} has versions {found}, none of {tuple(wanted)}")
+        for version in versions:
+            last = self._image_path(self.poses - 1, version)
+            if not last.is_file():
+                raise FileNotFoundError(
+                    f"{last} is missing: {self._file('K').name} lists {self.poses} poses, fewer "
+                    "have images; copy or extract the dataset again"
+                )
+        return versions
+
+    def _block(self):
+        if self._prefix == self.split:  # the folder is the split
+            return 0, self.poses
+        start, stop = (round(share * self.poses) for share in SHARES[self.split])
+        if start == stop:
+            raise ValueError(
+                f"{self.root}: {self.poses} poses are too few for a {self.split!r} split"
+            )
+        return start, stop
+
+
+def open_dataset(path=None, split="train", versions=(0, 1, 2, 3), **options):
+    """A reader for ``path``, or for the folder that the environment variable MP_DATA names.
+
+    Raises:
+        FileNotFoundError: neither is given, or the folder is not there.
+    """
+    name = str(path if path is not None else os.environ.get("MP_DATA", "")).strip()
+    if not name:
+        raise FileNotFoundError(f"no dataset: set MP_DATA to a FreiHAND folder, {MAKE_ONE}")
+    return FreiHANDReader(name, split, versions, **options)
+
+
+def detect_layout(root):
+    """ "public" or "MP" for a dataset folder; FileNotFoundError says what was looked for."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is not a folder (MP_DATA or the path given): download FreiHAND from "
+            f"{HOMEPAGE} and extract it there, {MAKE_ONE}"
+        )
+    layout = _layout(root)
+    if layout:
+        return layout
+    inside = [p.name for p in sorted(root.iterdir()) if p.is_dir() and _layout(p)]
+    hint = f"did you mean {root / inside[0]}?" if inside else f"see {HOMEPAGE}, {MAKE_ONE}"
+    raise FileNotFoundError(
+        f"{root} is not FreiHAND: looked for training/rgb or evaluation/rgb (public layout) and "
+        f"train, val or test beside <split>_K.json (freihand_dataset_MP); {hint}"
+    )
+
+
+def _layout(root):
+    if any((root / name / "rgb").is_dir() for name in ("training", "evaluation")):
+        return "public"
+    if any((root / name).is_dir() for name in ("train", "val", "test")):
+        return "MP"
+    return None
+
+
+def _source(root, layout):
+    """Name of the data; a synthetic dataset says so itself, with its hand model."""
+    about = root / "synthetic.json"
+    if about.is_file():
+        hand = json.loads(about.read_text()).get("hand_model", "unknown hand model")
+        return f"synthetic ({hand})"
+    return "FreiHAND" if layout == "public" else "freihand_dataset_MP"
+
+
+def read_image(path):
+    """RGB image (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError, ValueError: missing or unreadable, naming the file.
+    """
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path):
+    """Mask (H, W) bool. FreiHAND's masks are JPEGs, so their values are not exactly 0 or 255."""
+    return _decode(path, cv2.IMREAD_GRAYSCALE) >= 128
+
+
+def _decode(path, flags):
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: copy or extract the dataset again") from None
+    except cv2.error:  # an empty file
+        image = None
+    if image is None:
+        raise ValueError(f"{path} is not a readable image: copy or extract it again")
+    return image

@@ -1,0 +1,131 @@
+"""One image of one hand with what is known about it, and batches of them.
+
+An annotation that a source does not have is None: never zeros, which would train. In a batch it
+is NaN, and ``has_<name>`` says which rows have it.
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from handlib import geometry
+
+SHAPES = {
+    "K": (3, 3),
+    "joints": (21, 3),
+    "joints_2d": (21, 2),
+    "vertices": (778, 3),
+    "pose": (48,),
+    "betas": (10,),
+    "box": (4,),
+}
+VERSIONS = ("green screen", "homogenised", "sampled", "automatic")
+
+
+@dataclass
+class Sample:
+    """One hand. Metres, pixels, camera frame; joints in FreiHAND order.
+
+    Raises:
+        ValueError: for an image or an annotation of the wrong shape.
+    """
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    id: int  # unique id of the pose; the four looks of a FreiHAND pose share it
+    version: int | None = None  # index into VERSIONS; None where a source has no such thing
+    source: str = "unknown"  # what a figure or a table names
+    path: Path | None = None  # the image file
+    is_right: bool = True  # what the image shows now
+    mirrored: bool = False  # mirrored on the way to the network: mirror predictions back
+    K: np.ndarray | None = None  # (3, 3) intrinsics of the image as it is now
+    joints: np.ndarray | None = None  # (21, 3)
+    joints_2d: np.ndarray | None = None  # (21, 2); projected where K and joints are known
+    vertices: np.ndarray | None = None  # (778, 3)
+    mask: np.ndarray | None = None  # (H, W) bool, True on the hand (and its arm)
+    depth: np.ndarray | None = None  # (H, W) float32, 0 where there is no hand
+    pose: np.ndarray | None = None  # (48,) axis-angle: root, then 15 relative to hands_mean
+    betas: np.ndarray | None = None  # (10,)
+    scale: float | None = None  # length of the reference bone
+    box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 around the hand
+    unit: float = 1.0  # metres per unit of joints, vertices, depth and scale
+
+    def __post_init__(self):
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            kind = f"{self.image.shape} {self.image.dtype}"
+            raise ValueError(f"expected an (H, W, 3) uint8 image, got {kind}")
+        for name, shape in SHAPES.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"expected {name} of shape {shape}, got {value.shape}")
+        if self.joints_2d is None and self.K is not None and self.joints is not None:
+            self.joints_2d = geometry.project(self.joints, self.K)
+
+    @property
+    def size(self):
+        """(width, height) of the image."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def green_screen(self):
+        return self.version == 0
+
+    def replace(self, **changes):
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def annotations(self):
+        """Names of what is known about this hand."""
+        return tuple(f.name for f in fields(self) if f.name in OPTIONAL and self.has(f.name))
+
+    def has(self, name):
+        """Whether an annotation is there and complete (some sources miss single joints)."""
+        value = getattr(self, name)
+        return value is not None and bool(np.isfinite(value).all())
+
+
+OPTIONAL = ("K", "joints", "joints_2d", "vertices", "mask", "pose", "betas", "scale")
+
+
+def collate(samples):
+    """Make a batch.
+
+    Args:
+        samples: B samples whose images have one size.
+
+    Returns:
+        dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
+        ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,) float32, NaN where
+        missing; ``has_<name>`` (B,) bool for each of these; ``is_right``, ``mirrored`` (B,) bool;
+        ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
+
+    Raises:
+        ValueError: when image sizes differ.
+    """
+    import torch  # readers and transforms work without it
+
+    sizes = {s.size for s in samples}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"a batch needs images of one size, got (width, height) {sorted(sizes)}: "
+            "end the transforms with a Resize"
+        )
+    images = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
+    batch = {
+        "image": torch.from_numpy(np.ascontiguousarray(images)),
+        "id": torch.tensor([s.id for s in samples]),
+        "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
+        "is_right": torch.tensor([bool(s.is_right) for s in samples]),
+        "mirrored": torch.tensor([bool(s.mirrored) for s in samples]),
+        "unit": torch.tensor([s.unit for s in samples], dtype=torch.float32),
+    }
+    shapes = SHAPES | {"mask": samples[0].image.shape[:2], "scale": ()}
+    for name in OPTIONAL:
+        has = [s.has(name) for s in samples]
+        values = np.full((len(samples), *shapes[name]), np.nan, np.float32)
+        for row, sample in enumerate(samples):
+            if has[row]:
+                values[row] = getattr(sample, name)
+        batch[name] = torch.from_numpy(values)
+        batch[f"has_{name}"] = torch.tensor(has)
+    return batch

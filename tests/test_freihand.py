@@ -1,0 +1,169 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+from fake_data import write_mp, write_public
+
+from handlib import geometry
+from handlib.data import annotations
+from handlib.data.freihand import FreiHANDReader, open_dataset
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    root = tmp_path_factory.mktemp("public")
+    return root, write_public(root)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A dataset that a test may damage."""
+    write_public(tmp_path / "data", poses=4, versions=2)
+    return tmp_path / "data"
+
+
+def test_public_sample_holds_what_the_files_say(public):
+    root, written = public
+    reader = FreiHANDReader(root, "train")
+    assert reader.layout == "public" and reader.source == "FreiHAND"
+    sample = reader[14 + 3]  # second look of pose 3
+    assert (sample.id, sample.version, sample.is_right) == (3, 1, True)
+    expected = written["training"]
+    np.testing.assert_array_equal(sample.K, expected["K"][3])
+    np.testing.assert_array_equal(sample.joints, expected["xyz"][3])
+    np.testing.assert_array_equal(sample.vertices, expected["verts"][3])
+    mano = expected["mano"][3][0]
+    np.testing.assert_array_equal(np.r_[sample.pose, sample.betas], mano[:58])
+    assert sample.scale == expected["scale"][3]
+    np.testing.assert_allclose(sample.joints_2d, geometry.project(sample.joints, sample.K))
+    assert abs(int(sample.image[0, 0, 0]) - 23) <= 2  # file 3 + 20 * 1, and red comes first
+    assert sample.mask.dtype == bool and sample.mask.sum(0).max() == 4
+
+
+def test_splits_are_contiguous_and_share_no_pose(public):
+    blocks = [np.unique(FreiHANDReader(public[0], s).ids) for s in ("train", "val", "test")]
+    assert [len(b) for b in blocks] == [14, 3, 3]
+    np.testing.assert_array_equal(np.concatenate(blocks), np.arange(20))
+
+
+def test_one_mask_serves_four_versions_and_versions_can_be_chosen(public):
+    reader = FreiHANDReader(public[0], "val", versions=(0, 2))
+    assert reader.describe()["versions"] == ["green screen", "sampled"]
+    assert [reader[i].version for i in (0, 3)] == [0, 2]
+    np.testing.assert_array_equal(reader[0].mask, reader[3].mask)
+    with pytest.raises(ValueError, match=r"none of \(7,\)"):
+        FreiHANDReader(public[0], versions=(7,))
+
+
+def test_evaluation_without_labels_has_none(public):
+    reader = FreiHANDReader(public[0], "evaluation")
+    sample = reader[2]
+    assert len(reader) == 3 and sample.annotations() == ("K", "scale")
+    assert sample.joints is None and sample.joints_2d is None and sample.version is None
+
+
+def test_mp_layout(tmp_path):
+    write_mp(tmp_path)
+    reader = FreiHANDReader(tmp_path, "train")
+    assert (reader.layout, reader.source, len(reader)) == ("MP", "freihand_dataset_MP", 24)
+    assert reader[7].id == 1 and reader[7].version == 1
+    assert reader[7].annotations() == ("K", "joints", "joints_2d")
+    assert FreiHANDReader(tmp_path, "test")[0].annotations() == ("K",)
+    with pytest.raises(ValueError, match="it has: train, val, test"):
+        FreiHANDReader(tmp_path, "evaluation")
+
+
+def test_versions_are_inferred_from_the_files(tmp_path):
+    write_mp(tmp_path, versions=1)
+    assert FreiHANDReader(tmp_path, "train").versions == [0]
+
+
+def test_synthetic_data_never_calls_itself_freihand(broken):
+    (broken / "synthetic.json").write_text(json.dumps({"hand_model": "stand-in hand"}))
+    assert FreiHANDReader(broken)[0].source == "synthetic (stand-in hand)"
+
+
+def test_open_dataset_takes_the_folder_of_the_environment(public, monkeypatch):
+    monkeypatch.setenv("MP_DATA", f" {public[0]}/ ")
+    assert open_dataset().root == public[0].resolve()
+    monkeypatch.delenv("MP_DATA")
+    with pytest.raises(FileNotFoundError, match="set MP_DATA"):
+        open_dataset()
+
+
+def test_a_wrong_folder_is_explained(tmp_path, public):
+    with pytest.raises(FileNotFoundError, match=r"is not a folder.*lmb\.informatik"):
+        FreiHANDReader(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="looked for training/rgb"):
+        FreiHANDReader(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"did you mean {public[0].resolve()}"):
+        FreiHANDReader(public[0].parent)
+    with pytest.raises(ValueError, match="unknown split 'training'"):
+        FreiHANDReader(public[0], "training")
+
+
+def test_damaged_annotations_are_named(broken):
+    path = broken / "training_xyz.json"
+    text = path.read_text()
+    for damaged in (text[:-1], text[: len(text) // 2], text.replace("0.", "zero", 1), ""):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=r"training_xyz\.json"):
+            FreiHANDReader(broken)
+    path.write_text(json.dumps(json.loads(text)[:3]))
+    with pytest.raises(ValueError, match=r"training_xyz\.json has 3 entries.*has 4"):
+        FreiHANDReader(broken)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"training_xyz\.json is missing: copy"):
+        FreiHANDReader(broken)
+
+
+def test_missing_vertices_can_be_left_out(broken):
+    (broken / "training_verts.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"training_verts\.json"):
+        FreiHANDReader(broken)
+    assert FreiHANDReader(broken, vertices=False)[0].vertices is None
+
+
+def test_damaged_images_are_named(broken):
+    reader = FreiHANDReader(broken)
+    (broken / "training/rgb/00000001.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"00000001\.jpg is missing"):
+        reader[1]
+    for contents in (b"", b"no picture"):
+        (broken / "training/rgb/00000001.jpg").write_bytes(contents)
+        with pytest.raises(ValueError, match=r"00000001\.jpg is not a readable image"):
+            reader[1]
+    (broken / "training/rgb/00000003.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"00000003\.jpg is missing.*4 poses"):
+        FreiHANDReader(broken)
+
+
+def test_large_annotations_are_cached_and_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotations, "SMALL", 0)
+    monkeypatch.setattr(annotations, "BLOCK", 1000)  # entries are cut at block borders
+    monkeypatch.setenv("HANDLIB_CACHE", str(tmp_path / "cache"))
+    values = np.random.default_rng(0).normal(size=(50, 21, 3))
+    path = tmp_path / "training_xyz.json"
+    path.write_text(json.dumps(values.tolist(), indent=1))
+    np.testing.assert_array_equal(annotations.load_annotation(path, (21, 3)), values)
+    monkeypatch.setattr(annotations, "_parse", None)  # a second parse would fail
+    again = annotations.load_annotation(path, (21, 3))
+    assert isinstance(again, np.memmap)
+    np.testing.assert_array_equal(again, values)
+
+
+def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotations, "SMALL", 0)
+    path = tmp_path / "a.json"
+    for values in ([[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]):
+        path.write_text(json.dumps(values))
+        np.testing.assert_array_equal(annotations.load_annotation(path, (2,)), values)
+
+
+def test_workers_open_the_files_themselves(public):
+    reader = FreiHANDReader(public[0])
+    expected = reader[5]
+    copy = pickle.loads(pickle.dumps(reader))
+    assert not copy._opened
+    np.testing.assert_array_equal(copy[5].vertices, expected.vertices)
