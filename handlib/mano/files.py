@@ -1,0 +1,196 @@
+"""Finding and reading hand models: files in MANO's format, or the stand-in."""
+
+import hashlib
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handlib.joints import MANO_PARENTS
+from handlib.mano.pickles import ForbiddenPickle, read_pickle
+
+MANO_PAGE = "https://mano.is.tue.mpg.de"
+SIDES = ("right", "left")
+
+# Where the file lies below the folder that MANO names: the course's and manopth's layout,
+# manopth's mano_root, smplx's, FreiHAND's tools', and the archive as MANO's page distributes it.
+_LAYOUTS = ("models", "", "mano", "data", "mano_v1_2/models")
+_SHAPES = {
+    "v_template": (778, 3),
+    "shapedirs": (778, 3, 10),
+    "posedirs": (778, 3, 135),
+    "J_regressor": (16, 778),
+    "weights": (778, 16),
+    "f": (1538, 3),
+    "kintree_table": (2, 16),
+    "hands_mean": (45,),
+    "hands_components": (45, 45),
+}
+# A key of the stand-in's file only: its numbers must not pass for MANO's, wherever it is copied to.
+STANDIN_KEY = "handlib_standin"
+_MAX_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class HandModel:
+    """The arrays of a hand model in MANO's format (Romero et al. 2017), float64, metres.
+
+    Joints are in MANO's order (``joints.MANO_JOINT_NAMES``), 16 of them; vertices V=778.
+    """
+
+    v_template: np.ndarray  # (V, 3) rest shape
+    shapedirs: np.ndarray  # (V, 3, 10) displacement per unit of each beta
+    posedirs: np.ndarray  # (V, 3, 135) displacement per entry of the 15 joint rotations minus I
+    J_regressor: np.ndarray  # (16, V) joints as weighted means of vertices
+    weights: np.ndarray  # (V, 16) skinning weights
+    faces: np.ndarray  # (1538, 3) int64
+    hands_mean: np.ndarray  # (45,) mean pose, axis-angle of joints 1-15
+    hands_components: np.ndarray  # (45, 45) pose components, one per row
+    is_right: bool
+    source: str  # path of the file, or "stand-in"
+    parents: tuple = MANO_PARENTS
+
+    @property
+    def is_standin(self):
+        return self.source == "stand-in"
+
+    @property
+    def side(self):
+        return "right" if self.is_right else "left"
+
+    @property
+    def name(self):
+        """What a figure or table says of this model."""
+        return "stand-in hand" if self.is_standin else Path(self.source).name
+
+    @property
+    def fingerprint(self):
+        """12 hexadecimal digits that change when any array does."""
+        digest = hashlib.sha256(self.side.encode())
+        for value in vars(self).values():
+            if isinstance(value, np.ndarray):
+                digest.update(np.ascontiguousarray(value))
+        return digest.hexdigest()[:12]
+
+
+def load_hand_model(path=None, side="right", missing="standin", fix_left_shapes=False):
+    """Read a hand model: a MANO pickle as distributed, a plain pickle or an ``.npz``.
+
+    Args:
+        path: a file, or a folder in one of the layouts of manopth, smplx or FreiHAND's tools.
+            None: what the environment variable ``MANO`` names; the stand-in where it is unset.
+        side: "right" or "left".
+        missing: what to do where ``path`` is None and ``MANO`` is unset: "standin" or "error".
+        fix_left_shapes: negate the x component of ``shapedirs``, the known sign fault of
+            MANO_LEFT.pkl as distributed (smplx issue 48). It is not detected, so say it once.
+
+    Returns:
+        HandModel.
+
+    Raises:
+        FileNotFoundError: no file; the message says where it looked and what to do.
+        ValueError: the file is not a whole hand model of that side, or tries to run code.
+    """
+    if side not in SIDES:
+        raise ValueError(f"side is 'right' or 'left', not {side!r}")
+    place = str(path if path is not None else os.environ.get("MANO", "")).strip()
+    if not place and missing == "standin":
+        from handlib.mano.standin import standin_path  # imports this module's neighbours: late
+
+        return _read(Path(standin_path(side)), side, "stand-in", False)
+    found = _find(place, side, path is not None)
+    if path is not None and _side_in_name(found) not in (None, side):
+        raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
+    return _read(found, side, str(found), fix_left_shapes)
+
+
+def _find(place, side, is_explicit):
+    """The file for ``side`` at ``place``, a file or a folder; FileNotFoundError with a remedy."""
+    file_name = f"MANO_{side.upper()}"
+    looked = []
+    if place:
+        root = Path(place).expanduser()
+        if root.is_file():
+            if is_explicit or _side_in_name(root) in (None, side):
+                return root
+            root = root.parent  # MANO names one hand's file; the other lies beside it
+        looked = [
+            root / layout / f"{file_name}{ext}" for layout in _LAYOUTS for ext in (".pkl", ".npz")
+        ]
+    for candidate in looked:
+        if candidate.is_file():
+            return candidate
+    where = "".join(f"\n  {candidate}" for candidate in looked) or " nowhere, as MANO is not set."
+    raise FileNotFoundError(
+        f"No {file_name} was found. Looked at:{where}\n"
+        f"Register at {MANO_PAGE}, download MANO and set the environment variable MANO to its "
+        "folder; or unset MANO (and give no path) to use the stand-in hand."
+    )
+
+
+def _side_in_name(path):
+    """The side that a file's name says, or None. (The arrays do not say it reliably.)"""
+    said = [side for side in SIDES if side in path.name.lower()]
+    return said[0] if len(said) == 1 else None
+
+
+def _read(path, side, source, fix_left_shapes):
+    try:
+        arrays = _read_arrays(path)
+    except ForbiddenPickle as error:
+        raise ValueError(
+            f"{path} was refused: {error}. A hand model holds arrays and nothing else; nothing of "
+            f"this file was run. Download it again from {MANO_PAGE}."
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a readable hand model ({type(error).__name__}: {error}). It should be "
+            f"MANO_{side.upper()}.pkl from {MANO_PAGE}, whole, or an .npz of its arrays."
+        ) from error
+    if arrays.pop(STANDIN_KEY, None) is not None:
+        source = "stand-in"
+    _check(arrays, path)
+    if fix_left_shapes and side == "left":
+        arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1, 1])[:, None]
+    # The root's parent is 2**32 - 1 in MANO's file: only the others say something.
+    parents = tuple(arrays.pop("kintree_table")[0, 1:].tolist())
+    if parents != MANO_PARENTS[1:]:
+        raise ValueError(f"{path}: its joint tree {parents} is not MANO's {MANO_PARENTS[1:]}")
+    return HandModel(
+        faces=arrays.pop("f").astype(np.int64),
+        is_right=side == "right",
+        source=source,
+        **{key: array.astype(np.float64) for key, array in arrays.items()},
+    )
+
+
+def _read_arrays(path):
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError("it is far larger than a hand model")
+    data, keys = path.read_bytes(), (*_SHAPES, STANDIN_KEY)
+    if not data.startswith(b"PK"):
+        return read_pickle(data, keys)
+    members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    if sum(member.file_size for member in members) > _MAX_BYTES:
+        raise ValueError("its arrays are far larger than a hand model's")
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {key: archive[key] for key in keys if key in archive}
+
+
+def _check(arrays, path):
+    absent = [key for key in _SHAPES if key not in arrays]
+    if absent:
+        raise ValueError(f"{path} is not a MANO hand model: it lacks {', '.join(absent)}")
+    for key, shape in _SHAPES.items():
+        array = arrays[key]
+        if array.shape != shape:
+            raise ValueError(f"{path}: {key} has shape {array.shape}, MANO's is {shape}")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ValueError(f"{path}: {key} holds something that is not a finite number")
+    if arrays["f"].min() < 0 or arrays["f"].max() >= 778:
+        raise ValueError(f"{path}: f names vertices that do not exist (0 to 777 do)")

@@ -1,0 +1,290 @@
+"""The differentiable hand: MANO's blend shapes and linear blend skinning.
+
+``HandLayer`` works in metres, with rotation matrices. ``ManoLayer`` wraps it in manopth's arguments
+and millimetres. Both return vertices (B, 778, 3) and joints (B, 21, 3) in FreiHAND's order.
+
+Two definitions of joints exist and differ by millimetres:
+- "freihand": J_regressor on the posed vertices, and FreiHAND's tip vertices;
+- "manopth": the joints of the kinematic chain, and manopth's tip vertices.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from handlib.geometry import axis_angle_to_matrix, rotation_6d_to_matrix
+from handlib.joints import TIP_VERTICES, order_indices
+from handlib.mano.files import load_hand_model
+
+JOINT_DEFINITIONS = ("freihand", "manopth")
+_PALM_VERTICES = (95, 22)  # manopth's palm is halfway between them
+
+
+class HandOutput(NamedTuple):
+    vertices: torch.Tensor  # (B, 778, 3) metres
+    joints: torch.Tensor  # (B, 21, 3) metres, FreiHAND's order
+
+
+class HandLayer(nn.Module):
+    """A hand model as a function of joint rotations and shape, in metres.
+
+    The arrays are buffers that follow ``.to()`` but stay out of checkpoints: they are licensed, and
+    the hand model is named in the run instead. Under autocast it computes in its own precision: at
+    half precision vertices would be off by millimetres.
+    """
+
+    def __init__(self, hand, joints="freihand", dtype=torch.float32):
+        """
+        Args:
+            hand: HandModel.
+            joints: definition of the joints, "freihand" or "manopth".
+            dtype: precision of the arrays and of the computation.
+        """
+        super().__init__()
+        if joints not in JOINT_DEFINITIONS:
+            raise ValueError(f"joints is one of {JOINT_DEFINITIONS}, not {joints!r}")
+        self.hand, self.joint_definition = hand, joints
+        regressor = hand.J_regressor
+        rest_directions = np.einsum("jv,vck->kjc", regressor, hand.shapedirs)
+        arrays = {
+            # Coordinates before vertices in memory (3, 778): skinning is twice as fast so.
+            "template": hand.v_template.T.reshape(-1),
+            # Shape and pose displacements side by side: one matrix product for both.
+            "directions": np.concatenate([hand.shapedirs, hand.posedirs], 2).T.reshape(145, -1),
+            # The rest joints are linear in the betas: no need to pass by the vertices.
+            "rest_template": (regressor @ hand.v_template).reshape(-1),
+            "rest_directions": rest_directions.reshape(10, -1),
+            "weights": hand.weights.T,
+            "regressor": regressor,
+            "hands_mean": hand.hands_mean,
+        }
+        for name, array in arrays.items():
+            self._buffer(name, torch.tensor(array, dtype=dtype).contiguous())
+        tips = "manopth_left" if joints == "manopth" and not hand.is_right else joints
+        self._buffer("tips", torch.tensor(TIP_VERTICES[tips]))
+        self._buffer("order", torch.as_tensor(order_indices("mano")))
+        self._buffer("faces", torch.as_tensor(hand.faces))
+
+    def _buffer(self, name, tensor):
+        self.register_buffer(name, tensor, persistent=False)
+
+    def rotations(self, pose):
+        """Rotation matrices (B, 16, 3, 3) of FreiHAND's pose vectors.
+
+        Args:
+            pose: (B, 48) axis-angle: 3 of the root, 45 relative to ``hands_mean``.
+        """
+        _expect(pose, (48,), "pose")
+        mean = nn.functional.pad(self.hands_mean, (3, 0))
+        return axis_angle_to_matrix((pose + mean).reshape(-1, 16, 3))
+
+    def forward(self, rotations, betas):
+        """
+        Args:
+            rotations: (B, 16, 3, 3), MANO's joint order, each relative to its parent; the root's
+                turns the hand about the rest wrist, which stays where it was.
+            betas: (B, 10) shape.
+
+        Returns:
+            HandOutput.
+
+        Raises:
+            ValueError: for other shapes.
+        """
+        _expect(rotations, (16, 3, 3), "rotations")
+        _expect(betas, (10,), "betas")
+        if len(rotations) != len(betas):
+            raise ValueError(f"{len(rotations)} hands of rotations but {len(betas)} of betas")
+        with torch.autocast(rotations.device.type, enabled=False):
+            dtype = self.template.dtype
+            return hand_forward(self, rotations.to(dtype), betas.to(dtype))
+
+
+def hand_forward(arrays, rotations, betas):
+    """Blend shapes, kinematic chain and skinning (Romero et al. 2017; Loper et al. 2015, eq. 2-10).
+
+    Args:
+        arrays: HandLayer, or any object with its buffers and ``joint_definition``.
+        rotations: (B, 16, 3, 3).
+        betas: (B, 10).
+
+    Returns:
+        HandOutput.
+    """
+    B = len(betas)
+    identity = torch.eye(3, dtype=betas.dtype, device=betas.device)
+    features = torch.cat([betas, (rotations[:, 1:] - identity).reshape(B, 135)], 1)
+    shaped = torch.addmm(arrays.template, features, arrays.directions).reshape(B, 3, 778)
+    rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 16, 3)
+    turned, chain = kinematic_chain(rotations, rest)
+    # Each joint moves x to R x + (chain - R rest): 3 columns of R and one of translation.
+    shift = chain - (turned @ rest[..., None])[..., 0]
+    columns = torch.cat([turned, shift[..., None]], 3).permute(0, 3, 2, 1).reshape(B * 12, 16)
+    moves = (columns @ arrays.weights).reshape(B, 4, 3, 778)
+    x, y, z = shaped[:, :, None].unbind(1)
+    points = x * moves[:, 0] + y * moves[:, 1] + z * moves[:, 2] + moves[:, 3]
+    vertices = points.transpose(1, 2).contiguous()
+    if arrays.joint_definition == "freihand":
+        chain = torch.matmul(arrays.regressor, vertices)
+    joints = torch.cat([chain, vertices[:, arrays.tips]], 1)[:, arrays.order]
+    return HandOutput(vertices, joints)
+
+
+def kinematic_chain(rotations, rest):
+    """Global rotations (B, 16, 3, 3) and joints (B, 16, 3) of MANO's tree.
+
+    The tree is a root with five fingers of three joints, so each level is done for all fingers.
+
+    Args:
+        rotations: (B, 16, 3, 3) relative to the parent.
+        rest: (B, 16, 3) joints at rest, metres.
+    """
+    B = len(rest)
+    fingers, places = rotations[:, 1:].reshape(B, 5, 3, 3, 3), rest[:, 1:].reshape(B, 5, 3, 3)
+    turn, joint = rotations[:, :1].expand(B, 5, 3, 3), rest[:, :1].expand(B, 5, 3)
+    before = joint
+    turns, joints = [], []
+    for level in range(3):
+        bone = places[:, :, level] - before
+        joint = joint + (turn @ bone[..., None])[..., 0]
+        turn = turn @ fingers[:, :, level]
+        before = places[:, :, level]
+        turns.append(turn)
+        joints.append(joint)
+    turns = torch.cat([rotations[:, :1], torch.stack(turns, 2).reshape(B, 15, 3, 3)], 1)
+    return turns, torch.cat([rest[:, :1], torch.stack(joints, 2).reshape(B, 15, 3)], 1)
+
+
+def nearest_rotation(matrix):
+    """The rotations nearest to matrices (..., 3, 3), with their exact first derivative.
+
+    torch's derivative of an SVD is infinite where singular values are equal, as a rotation's are.
+    The polar factor's is not: with M = Q S, dQ = Q W where W S + S W = Q^T dM - dM^T Q.
+    """
+    u, s, vt = torch.linalg.svd(matrix.detach())
+    sign = torch.linalg.det(u @ vt).sign()
+    s = torch.cat([s[..., :2], s[..., 2:] * sign[..., None]], -1)
+    u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None, None]], -1)
+    nearest = u @ vt
+    sums = (s[..., :, None] + s[..., None, :]).clamp(min=1e-6)
+    change = nearest.transpose(-1, -2) @ matrix
+    change = vt @ (change - change.transpose(-1, -2)) @ vt.transpose(-1, -2)
+    return nearest + nearest @ vt.transpose(-1, -2) @ (change / sums) @ vt
+
+
+class ManoLayer(nn.Module):
+    """manopth's ``ManoLayer``: its arguments, their meaning, its numbers; millimetres.
+
+    A script written for manopth runs with this import instead. Differences: ``mano_root`` may be
+    left out (then ``MANO`` or the stand-in is used), or be a file or a HandModel; gradients at zero
+    rotation are finite; wrong shapes raise a ValueError.
+    """
+
+    def __init__(
+        self,
+        center_idx=None,
+        flat_hand_mean=True,
+        ncomps=6,
+        side="right",
+        mano_root=None,
+        use_pca=True,
+        root_rot_mode="axisang",
+        joint_rot_mode="axisang",
+        robust_rot=False,
+    ):
+        """
+        Args:
+            center_idx: output joint that becomes the origin where no translation is given.
+            flat_hand_mean: zero pose is the flat hand; False: the model's mean pose, which
+                FreiHAND's parameters need.
+            ncomps: number of pose components where ``use_pca``.
+            side: "right" or "left".
+            mano_root: folder or file of the hand model, a HandModel, or None.
+            use_pca: pose is coefficients of the model's pose components, else joint rotations.
+            root_rot_mode: "axisang" (3 numbers) or "rot6d" (6).
+            joint_rot_mode: "axisang" or "rotmat"; only without PCA. With "rotmat" the pose is
+                (B, 16, 3, 3) with the root, and no mean is added.
+            robust_rot: 6D root that treats its two vectors alike.
+        """
+        super().__init__()
+        is_model = hasattr(mano_root, "v_template")
+        hand = mano_root if is_model else load_hand_model(mano_root, side)
+        self.layer = HandLayer(hand, "manopth")
+        self.center_idx, self.robust_rot = center_idx, robust_rot
+        self.side, self.use_pca = hand.side, use_pca
+        self.ncomps = ncomps if use_pca else 45
+        self.takes_matrices = joint_rot_mode == "rotmat" and not use_pca
+        self.rot = 3 if root_rot_mode == "axisang" else 6
+        mean = torch.as_tensor(hand.hands_mean, dtype=torch.float32)
+        components = torch.as_tensor(hand.hands_components, dtype=torch.float32)
+        self._buffer("th_hands_mean", torch.zeros_like(mean) if flat_hand_mean else mean)
+        self._buffer("th_selected_comps", components[: self.ncomps])
+        self._buffer("th_faces", self.layer.faces)
+
+    def _buffer(self, name, tensor):
+        self.register_buffer(name, tensor, persistent=False)
+
+    def forward(
+        self, th_pose_coeffs, th_betas=None, th_trans=None, root_palm=False, share_betas=False
+    ):
+        """
+        Args:
+            th_pose_coeffs: (B, 3 or 6 + ncomps), (B, 3 or 6 + 45) or (B, 16, 3, 3).
+            th_betas: (B, 10); None or one number: the template.
+            th_trans: (B, 3) metres; given and not zero, it also switches centring off.
+            root_palm: joint 0 is the palm (middle of vertices 95 and 22), not the wrist.
+            share_betas: use the batch's mean betas for all.
+
+        Returns:
+            (vertices (B, 778, 3), joints (B, 21, 3)), millimetres.
+        """
+        rotations = self._rotations(th_pose_coeffs)
+        if th_betas is None or th_betas.numel() == 1:
+            th_betas = rotations.new_zeros(len(rotations), 10)
+        elif share_betas:
+            th_betas = th_betas.mean(0, keepdim=True).expand(len(rotations), 10)
+        vertices, joints = self.layer(rotations, th_betas)
+        if root_palm:
+            palm = vertices[:, _PALM_VERTICES, :].mean(1, keepdim=True)
+            joints = torch.cat([palm, joints[:, 1:]], 1)
+        origin = self._origin(joints, th_trans)
+        return 1000 * (vertices - origin), 1000 * (joints - origin)
+
+    def _rotations(self, pose):
+        """manopth's pose coefficients as rotation matrices (B, 16, 3, 3)."""
+        if self.takes_matrices:
+            _expect(pose, (16, 3, 3), "th_pose_coeffs")
+            return nearest_rotation(pose)
+        _expect(pose, (self.rot + self.ncomps,), "th_pose_coeffs")
+        root, hand = pose[:, : self.rot], pose[:, self.rot :]
+        if self.use_pca:
+            hand = hand @ self.th_selected_comps
+        hand = axis_angle_to_matrix((hand + self.th_hands_mean).reshape(-1, 15, 3))
+        if self.rot == 3:
+            root = axis_angle_to_matrix(root)
+        else:
+            root = rotation_6d_to_matrix(_evened(root) if self.robust_rot else root)
+        return torch.cat([root[:, None], hand], 1)
+
+    def _origin(self, joints, trans):
+        """What is subtracted from the hand: minus the translation, or the centre joint."""
+        if trans is not None and bool(torch.any(trans != 0)):
+            return -trans[:, None]
+        if self.center_idx is None:
+            return torch.zeros_like(joints[:, :1])
+        return joints[:, self.center_idx, None]
+
+
+def _evened(rotation_6d):
+    """The orthogonal pair (B, 6) that lies evenly about the two vectors of (B, 6)."""
+    a, b = (nn.functional.normalize(v, dim=-1) for v in rotation_6d.split(3, -1))
+    middle, across = (nn.functional.normalize(v, dim=-1) for v in (a + b, a - b))
+    return torch.cat([middle + across, middle - across], -1)
+
+
+def _expect(tensor, shape, name):
+    if tuple(tensor.shape[1:]) != shape or tensor.ndim != len(shape) + 1:
+        expected = ", ".join(["B", *map(str, shape)])
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected ({expected})")
