@@ -9,7 +9,6 @@ are arrays into numpy arrays.
 
 import io
 import pickle
-import pickletools
 import re
 
 import numpy as np
@@ -21,7 +20,11 @@ _ALLOWED = {
     *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
     *("numpy.ndarray", "numpy.dtype", "_codecs.encode"),
     *(f"scipy.sparse.{private}{name[:3]}.{name}" for private in ("", "_") for name in _SPARSE),
-    *(f"{python}.{name}" for python in ("__builtin__", "builtins") for name in ("set", "object")),
+    *(
+        f"{python}.{name}"
+        for python in ("__builtin__", "builtins")
+        for name in ("set", "object", "bytes")
+    ),
     *("copy_reg._reconstructor", "copyreg._reconstructor"),
 }
 _MAX_DENSE = 10_000_000  # entries; MANO's largest array has 315,090
@@ -49,13 +52,22 @@ class Record:
         self.state = state
 
 
-class _RecordingUnpickler(pickle.Unpickler):
+class _RecordingUnpickler(pickle._Unpickler):
+    """Python's own unpickler in Python: unlike the C one it allocates no more than the file holds,
+    given a ``bytearray`` that does so too."""
+
     def find_class(self, module, name):
         kind = f"{module}.{name}"
         if kind not in _ALLOWED and module.partition(".")[0] != "chumpy":
             raise ForbiddenPickle(f"it asks for {kind}, which no array needs")
         # A class of its own each time: a pickle can set attributes of classes, not only of objects.
         return type("Record", (Record,), {"kind": kind})
+
+    def load_bytearray8(self):
+        size = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(size)))
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: load_bytearray8}
 
 
 def read_pickle(data, keys):
@@ -75,18 +87,10 @@ def read_pickle(data, keys):
         ForbiddenPickle: if the pickle asks for anything else. Nothing of it has been run.
         Exception: of any kind where the bytes are damaged or are no such pickle.
     """
-    _check_memo(data)
     content = _RecordingUnpickler(io.BytesIO(data), encoding="latin1").load()
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, not a dict of arrays")
     return {key: _array(content[key]) for key in keys if key in content}
-
-
-def _check_memo(data):
-    """Refuse a memo index beyond the file's length: pickle would allocate memory up to it."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if "PUT" in opcode.name and argument > len(data):
-            raise ForbiddenPickle(f"it asks for {argument} places of memory")
 
 
 def _array(value, depth=0):
@@ -113,8 +117,8 @@ def _array(value, depth=0):
 
 
 def _from_bytes(raw, dtype, shape, order):
-    if isinstance(raw, Record):  # bytes in a pickle of protocol 2 by Python 3: encode(text, latin1)
-        raw = raw.args[0]
+    if isinstance(raw, Record):  # Python 3 in protocol 2: _codecs.encode(text, "latin1") or bytes()
+        raw = raw.args[0] if raw.args else b""
     if isinstance(raw, str):
         raw = raw.encode("latin1")
     array = np.frombuffer(raw, _number_type(dtype))
