@@ -1,0 +1,264 @@
+"""Transforms that change pixels where they are: backgrounds, clutter, colours.
+
+ScaleNormalize is here too: it changes the unit of length and leaves the image alone.
+"""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from handlib.augment.geometric import Transform
+from handlib.joints import REFERENCE_BONE
+
+# FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
+# at any saturation: so the hue decides, and the others only exclude what has no hue.
+SCREEN_LOW, SCREEN_HIGH = (33, 50, 25), (90, 255, 255)
+VOID = 10  # values up to this are the black beyond the border of a rotated frame
+SKIN = np.array([(255, 224, 196), (224, 172, 135), (168, 112, 80), (92, 58, 42)])
+# RGB to luma and two chroma axes (YIQ): hue turns and saturation scales the last two.
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+FROM_YIQ = np.linalg.inv(TO_YIQ)
+
+
+class ChangeBackground(Transform):
+    """Put another picture behind the hand.
+
+    The hand is told by its mask; in a green-screen image without one, by the screen's colour.
+    Other images are left alone.
+
+    Args:
+        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``.
+        p: probability; the other images stay as they are, so that clean ones are seen too.
+    """
+
+    def __init__(self, backgrounds, p=0.5):
+        self.backgrounds, self.p = backgrounds, p
+
+    def draw(self, rng, sample):
+        return {"on": bool(rng.random() < self.p), "seed": int(rng.integers(2**32))}
+
+    def apply(self, sample, params):
+        if not params["on"] or (sample.mask is None and not sample.green_screen):
+            return sample
+        image = sample.image
+        if sample.green_screen:
+            image = remove_spill(image)
+        if sample.mask is None:
+            alpha = green_screen_alpha(sample.image, sample.joints_2d)
+        else:
+            alpha = soft_edge(sample.mask.astype(np.uint8) * 255)
+        background = self.backgrounds.draw(np.random.default_rng(params["seed"]), sample.size)
+        weight = alpha.astype(np.float32) * (1 / 255)
+        return sample.replace(image=cv2.blendLinear(image, background, weight, 1 - weight))
+
+
+def soft_edge(mask):
+    """Weight (H, W) uint8 of a mask 0/255: its rim is a mixture of hand and screen, so it goes."""
+    return cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (3, 3), 0)
+
+
+def remove_spill(image):
+    """Green light of the screen on the hand: no channel of skin is greener than it is red."""
+    red, green, blue = cv2.split(image)
+    return cv2.merge([red, cv2.min(green, cv2.max(red, blue)), blue])
+
+
+def green_screen_alpha(image, joints_2d=None):
+    """How much of each pixel is not green screen.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        joints_2d: (21, 2); what is not connected with them (or with the image's centre) is
+            background too: lamps, cameras, edges of the screen.
+
+    Returns:
+        (H, W) uint8, 255 on the hand.
+    """
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    screen = cv2.inRange(hsv, SCREEN_LOW, SCREEN_HIGH) | cv2.inRange(image, (0,) * 3, (VOID,) * 3)
+    kernel = np.ones((3, 3), np.uint8)
+    front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, kernel)  # noise, thin edges
+    front = cv2.morphologyEx(front, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, labels = cv2.connectedComponents(front, connectivity=4)
+    height, width = labels.shape
+    points = np.array([[(width - 1) / 2, (height - 1) / 2]]) if joints_2d is None else joints_2d
+    points = points[np.isfinite(points).all(1)].round().astype(int)
+    points = points[((points >= 0) & (points < (width, height))).all(1)]
+    hand = np.setdiff1d(labels[points[:, 1], points[:, 0]], 0)
+    return soft_edge(np.isin(labels, hand).astype(np.uint8) * 255)
+
+
+class AddClutter(Transform):
+    """Random things in front of or behind the hand: polygons, lines, blobs, patches.
+
+    Args:
+        p: probability of any; the rest of the images stay clean.
+        in_front: share of the cluttered images whose things may hide the hand.
+        most: largest number of things.
+    """
+
+    KINDS = ("polygon", "line", "ellipse", "patch")
+
+    def __init__(self, p=0.5, in_front=0.6, most=5):
+        self.p, self.in_front, self.most = p, in_front, most
+
+    def draw(self, rng, sample):
+        if rng.random() >= self.p:
+            return {"things": []}
+        things = [self._thing(rng) for _ in range(rng.integers(1, self.most + 1))]
+        return {"things": things, "in_front": bool(rng.random() < self.in_front)}
+
+    def _thing(self, rng):
+        """Place and size as fractions of the image's."""
+        tone = rng.uniform(0, len(SKIN) - 1)
+        skin = SKIN[int(tone)] + (tone % 1) * (SKIN[int(tone) + 1] - SKIN[int(tone)])
+        color = skin if rng.random() < 0.4 else rng.uniform(0, 255, 3)
+        return {
+            "kind": self.KINDS[rng.integers(len(self.KINDS))],
+            "at": rng.uniform(0, 1, 2),
+            "from": rng.uniform(0, 0.75, 2),  # where a patch is copied from
+            "size": rng.uniform(0.04, 0.22),
+            "angle": rng.uniform(0, 2 * np.pi),
+            "shape": rng.uniform(0.4, 1, 6),
+            "color": tuple(int(c) for c in color),
+        }
+
+    def apply(self, sample, params):
+        if not params["things"]:
+            return sample
+        image = sample.image.copy()
+        for thing in params["things"]:
+            _paint(image, thing)
+        if not params["in_front"]:
+            hand = sample.mask if sample.mask is not None else _hull(sample)
+            if hand is None:
+                return sample
+            image = cv2.copyTo(sample.image, hand.view(np.uint8), image)
+        return sample.replace(image=image)
+
+
+def _paint(image, thing):
+    """Draw one thing into an image (H, W, 3), in place."""
+    extent = np.array([image.shape[1], image.shape[0]])
+    at, radius = thing["at"] * extent, thing["size"] * extent.min()
+    color, smooth = thing["color"], cv2.LINE_AA
+    if thing["kind"] == "polygon":
+        angles = thing["angle"] + np.arange(6) * np.pi / 3
+        spokes = np.stack([np.cos(angles), np.sin(angles)], -1) * thing["shape"][:, None]
+        cv2.fillPoly(image, [(at + radius * spokes).astype(np.int32)], color, smooth)
+    elif thing["kind"] == "line":
+        reach = 4 * radius * np.array([np.cos(thing["angle"]), np.sin(thing["angle"])])
+        ends = [tuple(int(v) for v in at + sign * reach) for sign in (-1, 1)]
+        cv2.line(image, *ends, color, max(1, int(radius * thing["shape"][0] / 3)), smooth)
+    elif thing["kind"] == "ellipse":
+        center, axes = (int(at[0]), int(at[1])), radius * thing["shape"][:2]
+        axes, degrees = (int(axes[0]), int(axes[1])), float(np.rad2deg(thing["angle"]))
+        cv2.ellipse(image, center, axes, degrees, 0, 360, color, -1, smooth)
+    else:
+        side = max(1, int(radius))
+        x, y = (thing["from"] * extent).astype(int)
+        patch = image[y : y + side, x : x + side].copy()
+        x, y = at.astype(int)
+        target = image[y : y + side, x : x + side]
+        target[:] = patch[: target.shape[0], : target.shape[1]]
+
+
+def _hull(sample):
+    """(H, W) bool around the 2D joints, widened to about the flesh; None without joints."""
+    if not sample.has("joints_2d"):
+        return None
+    hull = cv2.convexHull(sample.joints_2d.round().astype(np.int32))
+    hand = np.zeros(sample.image.shape[:2], np.uint8)
+    width = int(0.25 * np.ptp(sample.joints_2d, 0).max()) + 1
+    cv2.polylines(hand, [hull], True, 1, width)
+    return cv2.fillConvexPoly(hand, hull, 1) > 0
+
+
+class ColorJitter(Transform):
+    """Brightness, contrast, gamma, white balance; saturation and hue; blur; noise.
+
+    Args:
+        strength: of the first six, about 0.4; 0 switches them off.
+        grey, blur, noise: probability of each.
+        p: probability of any change.
+    """
+
+    def __init__(self, strength=0.4, grey=0.05, blur=0.2, noise=0.3, p=0.8):
+        self.strength, self.grey, self.blur, self.noise, self.p = strength, grey, blur, noise, p
+
+    def draw(self, rng, sample):
+        on, s = rng.random() < self.p, self.strength
+        params = {
+            "brightness": rng.uniform(-s, s) / 2,
+            "contrast": np.exp(rng.uniform(-s, s)),
+            "gamma": np.exp(rng.uniform(-s, s)),
+            "balance": np.exp(rng.uniform(-s, s, 3) / 4),
+            "saturation": rng.uniform(1 - s, 1 + s) * (rng.random() >= self.grey),
+            "hue": rng.uniform(-s, s) / 2,
+            "blur": rng.uniform(0.4, 1.6) * (rng.random() < self.blur),
+            "noise": rng.uniform(2, 12) * (rng.random() < self.noise),
+            "at": tuple(rng.integers(_NOISE_SPARE, size=2).tolist()),
+        }
+        return params if on else None
+
+    def apply(self, sample, params):
+        if params is None:
+            return sample
+        image = cv2.LUT(sample.image, _tone_curve(params))
+        image = cv2.transform(image, _chroma_matrix(params))
+        if params["blur"]:
+            image = cv2.GaussianBlur(image, (0, 0), params["blur"])
+        if params["noise"]:
+            height, width = image.shape[:2]
+            y, x = params["at"]
+            noise = _noise(max(height, width))[y : y + height, x : x + width]
+            image = cv2.scaleAdd(noise, params["noise"], image.astype(np.float32))
+            image = cv2.convertScaleAbs(np.maximum(image, 0, out=image))
+        return sample.replace(image=image)
+
+
+def _tone_curve(params):
+    """Look-up table (1, 256, 3) of gamma, contrast, brightness and white balance."""
+    values = np.linspace(0, 1, 256)[:, None] ** params["gamma"] * params["balance"]
+    values = (values - 0.5) * params["contrast"] + 0.5 + params["brightness"]
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)[None]
+
+
+def _chroma_matrix(params):
+    """RGB matrix (3, 3) that turns the hue (radians) and scales the saturation."""
+    c, s = np.cos(params["hue"]), np.sin(params["hue"])
+    chroma = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    chroma[1:] *= params["saturation"]
+    return FROM_YIQ @ chroma @ TO_YIQ
+
+
+_NOISE_SPARE = 64  # a window of a larger field: drawing normal numbers is slower than all else
+
+
+@cache
+def _noise(size):
+    shape = (size + _NOISE_SPARE, size + _NOISE_SPARE, 3)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+class ScaleNormalize(Transform):
+    """Divide lengths by the reference bone's, so that it is 1; ``sample.unit`` remembers.
+
+    The hand comes nearer and shrinks alike, so its projection stays. A sample without joints, or
+    with a bone of no length, is left in metres: nothing is divided by zero.
+    """
+
+    needs_pixels = False
+
+    def apply(self, sample, params):
+        if not sample.has("joints"):
+            return sample
+        a, b = REFERENCE_BONE
+        bone = float(np.linalg.norm(sample.joints[a] - sample.joints[b]))
+        if bone == 0:
+            return sample
+        lengths = ("joints", "vertices", "depth", "scale")
+        known = {n: getattr(sample, n) for n in lengths if getattr(sample, n) is not None}
+        divided = {n: value / bone for n, value in known.items()}
+        return sample.replace(unit=sample.unit * bone, **divided)

@@ -1,0 +1,327 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from fake_data import fake_sample
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlib import augment, geometry
+from handlib.augment import (
+    AddClutter,
+    ChangeBackground,
+    ColorJitter,
+    Compose,
+    CropToBox,
+    Flip,
+    Resize,
+    Rotate,
+    Scale,
+    ScaleNormalize,
+    Shift,
+    ToRight,
+)
+
+
+class Plain:
+    """Backgrounds of one colour."""
+
+    def __init__(self, color=(10, 20, 250)):
+        self.color = color
+
+    def draw(self, rng, size):
+        return np.full((size[1], size[0], 3), self.color, np.uint8)
+
+
+TRANSFORMS = st.lists(
+    st.sampled_from(
+        [
+            Rotate(180),
+            Flip(1.0),
+            Scale(),
+            Shift(),
+            Resize(160),
+            Resize((300, 200)),
+            ToRight(),
+            ScaleNormalize(),
+            AddClutter(1.0),
+            ColorJitter(),
+            CropToBox(128, 2.0),
+            ChangeBackground(Plain()),
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+)
+SAMPLES = st.builds(
+    fake_sample,
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([(224, 224), (320, 240), (150, 200)]),
+    version=st.sampled_from([0, 1, None]),
+    is_right=st.booleans(),
+    skew=st.sampled_from([0.0, 0.1]),
+)
+
+
+def assert_consistent(sample):
+    projected = geometry.project(sample.joints, sample.K)
+    np.testing.assert_allclose(projected, sample.joints_2d, atol=0.01)
+
+
+def share_inside_mask(sample, margin=1):
+    """Share of the projected vertices in the image that the mask, widened by ``margin``, covers."""
+    points = geometry.project(sample.vertices, sample.K).round().astype(int)
+    points = points[((points >= 0) & (points < sample.size)).all(1)]
+    wide = cv2.dilate(sample.mask.astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8))
+    return wide[points[:, 1], points[:, 0]].mean() if len(points) else 1.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(sample=SAMPLES, transforms=TRANSFORMS, seed=st.integers(0, 10**6))
+def test_camera_hand_and_mask_follow_any_transforms(sample, transforms, seed):
+    moved = Compose(transforms)(sample, np.random.default_rng(seed))
+    assert_consistent(moved)
+    assert share_inside_mask(moved) == 1
+    assert moved.mask.shape == moved.depth.shape == moved.image.shape[:2]
+    assert moved.image.flags.c_contiguous
+
+
+@settings(max_examples=30, deadline=None)
+@given(sample=SAMPLES, transforms=TRANSFORMS, seed=st.integers(0, 10**6))
+def test_one_warp_gives_the_annotations_of_many(sample, transforms, seed):
+    chain = Compose(transforms)
+    params = chain.draw(np.random.default_rng(seed), sample)
+    one = chain.apply(sample, params)
+    many = sample
+    for transform, drawn in zip(transforms, params):
+        many = transform.apply(many, drawn)
+    for name in ("K", "joints", "joints_2d", "vertices", "pose"):
+        np.testing.assert_allclose(getattr(one, name), getattr(many, name), atol=1e-8)
+    assert (one.is_right, one.mirrored, one.unit) == (many.is_right, many.mirrored, many.unit)
+
+
+@settings(max_examples=20, deadline=None)
+@given(sample=SAMPLES)
+def test_two_flips_are_the_identity(sample):
+    rng = np.random.default_rng(0)
+    once = Flip(1.0)(sample, rng)
+    assert once.is_right != sample.is_right
+    np.testing.assert_array_equal(once.image, sample.image[:, ::-1])
+    for twice in (Flip(1.0)(once, rng), Compose([Flip(1.0), Flip(1.0)])(sample, rng)):
+        np.testing.assert_array_equal(twice.image, sample.image)
+        np.testing.assert_array_equal(twice.mask, sample.mask)
+        np.testing.assert_array_equal(twice.depth, sample.depth)
+        assert twice.is_right == sample.is_right
+        for name in ("K", "joints", "joints_2d", "vertices", "pose"):
+            np.testing.assert_allclose(getattr(twice, name), getattr(sample, name), atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    missing=st.sets(st.sampled_from(["K", "joints", "vertices", "mask", "depth", "pose", "scale"])),
+    transforms=TRANSFORMS,
+)
+def test_missing_annotations_stay_missing(missing, transforms):
+    sample = fake_sample(3).replace(**dict.fromkeys(missing))
+    moved = Compose(transforms)(sample, np.random.default_rng(0))
+    assert moved.annotations() == sample.annotations()
+    assert all(np.isfinite(getattr(moved, n)).all() for n in moved.annotations())
+
+
+def test_a_dot_in_the_image_goes_where_the_joint_goes():
+    sample = fake_sample(1)
+    image = np.zeros((224, 224, 3), np.uint8)
+    u, v = sample.joints_2d[9].round().astype(int)
+    cv2.circle(image, (int(u), int(v)), 5, (255, 255, 255), -1)
+    offset = sample.joints_2d[9] - (u, v)
+    chain = Compose([Rotate(), Scale(), Flip(1.0), Resize(320)])
+    for seed in range(10):
+        moved = chain(sample.replace(image=image), np.random.default_rng(seed))
+        ys, xs = np.nonzero(moved.image[..., 0] > 127)
+        seen = np.array([xs.mean(), ys.mean()])
+        assert np.abs(seen - moved.joints_2d[9]).max() < 0.3 + 2 * np.abs(offset).max()
+
+
+def test_shrinking_averages_pixels():
+    image = (np.indices((240, 240)).sum(0) % 2 * 255).astype(np.uint8)
+    sample = fake_sample(2, size=(240, 240)).replace(image=np.repeat(image[..., None], 3, 2))
+    for transforms in ([Resize(60)], [Rotate(30), Resize(60)]):
+        small = Compose(transforms)(sample, np.random.default_rng(0)).image[15:45, 15:45]
+        assert small.min() > 110 and small.max() < 145
+
+
+def test_rotation_is_about_the_principal_point():
+    sample = fake_sample(4)
+    moved = Rotate().apply(sample, {"degrees": 90.0})
+    np.testing.assert_allclose(moved.K, sample.K, atol=1e-9)
+    centre, before, after = sample.K[:2, 2], sample.joints_2d, moved.joints_2d
+    focal = np.diag(sample.K)[:2]
+    turned = ((before - centre) / focal)[:, ::-1] * (-1, 1)
+    np.testing.assert_allclose((after - centre) / focal, turned, atol=1e-9)
+
+
+def test_left_hands_become_right_and_say_so():
+    left = fake_sample(5, is_right=False)
+    seen = ToRight()(left, np.random.default_rng(0))
+    assert (seen.is_right, seen.mirrored) == (True, True)
+    np.testing.assert_allclose(geometry.mirror_points(seen.joints), left.joints)
+    right = fake_sample(5)
+    assert ToRight()(right, np.random.default_rng(0)) is right
+
+
+def test_the_course_recipe_never_shows_a_left_hand():
+    """Its Flip once made left hands for a model of right ones."""
+    sample = fake_sample(6)
+    chain = augment.course_transforms(64, Plain())
+    shown = [chain(sample, np.random.default_rng(s)) for s in range(20)]
+    assert all(s.is_right for s in shown) and {s.mirrored for s in shown} == {True, False}
+    free = augment.course_transforms(64, Plain(), to_right=False)
+    assert {free(sample, np.random.default_rng(s)).is_right for s in range(20)} == {True, False}
+
+
+def test_scale_normalize_keeps_the_projection_and_remembers_metres():
+    sample = fake_sample(7)
+    moved = ScaleNormalize()(sample, None)
+    assert np.linalg.norm(moved.joints[9] - moved.joints[10]) == pytest.approx(1)
+    assert moved.scale == pytest.approx(1)
+    assert_consistent(moved)
+    for name in ("joints", "vertices"):
+        np.testing.assert_allclose(getattr(moved, name) * moved.unit, getattr(sample, name))
+
+
+def test_scale_normalize_never_divides_by_nothing():
+    for joints in (None, np.zeros((21, 3)), np.full((21, 3), np.nan)):
+        sample = fake_sample(8).replace(joints=joints)
+        moved = ScaleNormalize()(sample, None)
+        assert moved.unit == 1 and np.isfinite(moved.vertices).all()
+
+
+def green_sample(hand=(200, 120, 100)):
+    """A hand of one colour, with a bright and a saturated part, before a green screen."""
+    sample = fake_sample(9)
+    image = np.full((224, 224, 3), (70, 105, 45), np.uint8)
+    image[sample.mask] = hand
+    return sample.replace(image=image)
+
+
+@pytest.mark.parametrize("hand", [(200, 120, 100), (255, 90, 30), (90, 50, 40), (250, 235, 230)])
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_background_goes_and_skin_of_any_saturation_stays(hand, with_mask):
+    sample = green_sample(hand)
+    shown = sample if with_mask else sample.replace(mask=None)
+    image = ChangeBackground(Plain(), p=1.0)(shown, np.random.default_rng(0)).image
+    inner = cv2.erode(sample.mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    outer = cv2.dilate(sample.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+    assert np.abs(image[inner].astype(int) - hand).max() <= 1
+    assert np.abs(image[outer].astype(int) - (10, 20, 250)).max() <= 1
+
+
+def test_green_light_on_the_hand_is_removed():
+    image = ChangeBackground(Plain(), p=1.0)(
+        green_sample((100, 130, 90)), np.random.default_rng(0)
+    ).image
+    assert (image[..., 1] <= image.astype(int)[..., [0, 2]].max(-1)).all()
+
+
+def test_what_cannot_be_keyed_is_left_alone():
+    for version in (1, 2, 3, None):
+        sample = green_sample().replace(mask=None, version=version)
+        assert ChangeBackground(Plain(), p=1.0)(sample, np.random.default_rng(0)) is sample
+
+
+def test_clean_images_are_seen_too():
+    """Half of the backgrounds and of the clutter are left out."""
+    sample = green_sample()
+    for transform in (ChangeBackground(Plain(), 0.5), AddClutter(0.5), ColorJitter(p=0.5)):
+        seen = [transform(sample, np.random.default_rng(s)) is sample for s in range(200)]
+        assert 60 < sum(seen) < 140
+
+
+def test_clutter_behind_the_hand_leaves_it_untouched():
+    sample = fake_sample(10)
+    for seed in range(20):
+        shown = AddClutter(1.0, in_front=0.0)(sample, np.random.default_rng(seed))
+        np.testing.assert_array_equal(shown.image[sample.mask], sample.image[sample.mask])
+    hidden = [AddClutter(1.0, 1.0)(sample, np.random.default_rng(s)).image for s in range(20)]
+    assert any((h[sample.mask] != sample.image[sample.mask]).any() for h in hidden)
+
+
+def test_no_colour_strength_changes_no_colour():
+    sample = fake_sample(11)
+    still = ColorJitter(0, grey=0, blur=0, noise=0, p=1)(sample, np.random.default_rng(0))
+    np.testing.assert_allclose(still.image, sample.image, atol=1)
+    grey = ColorJitter(0, grey=1, blur=0, noise=0, p=1)(sample, np.random.default_rng(0)).image
+    assert np.ptp(grey.astype(int), axis=-1).max() <= 1
+
+
+def test_drawn_parameters_can_be_replayed():
+    sample = green_sample()
+    chain = augment.train_transforms(96, Plain())
+    params = chain.draw(np.random.default_rng(1), sample)
+    first, again = chain.apply(sample, params), chain.apply(sample, params)
+    np.testing.assert_array_equal(first.image, again.image)
+    assert first.size == (96, 96)
+    other = chain(sample, np.random.default_rng(2))
+    assert (other.image != first.image).any()
+
+
+def test_evaluation_draws_nothing():
+    sample = fake_sample(12, size=(320, 240), is_right=False)
+    first, second = (
+        augment.eval_transforms(64, 1.25)(sample, np.random.default_rng(s)) for s in (0, 1)
+    )
+    np.testing.assert_array_equal(first.image, second.image)
+    width = np.ptp(first.joints_2d, axis=0).max()
+    assert first.is_right and width == pytest.approx(64 / 1.25)
+    np.testing.assert_allclose(
+        (first.joints_2d.min(0) + first.joints_2d.max(0)) / 2, 31.5, atol=1e-9
+    )
+
+
+def test_a_crop_needs_something_to_crop_to():
+    sample = fake_sample(13).replace(joints_2d=None, K=None)
+    with pytest.raises(ValueError, match="box or 2D joints"):
+        CropToBox(64)(sample, None)
+    boxed = sample.replace(box=np.array([20.0, 30, 60, 90]))
+    np.testing.assert_allclose(CropToBox(64, 1.0)(boxed, None).box[[1, 3]], [-0.5, 63.5])
+
+
+def posed(hand, pose, betas):
+    from handlib.mano import HandLayer
+
+    layer = HandLayer(hand, dtype=torch.float64)
+    full = torch.tensor(pose).reshape(16, 3).clone()
+    full[1:] += torch.tensor(hand.hands_mean).reshape(15, 3)
+    output = layer(geometry.axis_angle_to_matrix(full)[None], torch.tensor(betas)[None])
+    return output.vertices[0].numpy(), output.joints[0].numpy()
+
+
+def as_left(hand):
+    """The mirror image of a right hand model, as a left model is."""
+    from dataclasses import replace
+
+    mirror = np.array([-1.0, 1, 1])
+    # A posedirs column belongs to one entry of R - I; entries with one x change sign too.
+    signs = np.tile(np.outer(mirror, mirror).ravel(), 15)
+    return replace(
+        hand,
+        v_template=hand.v_template * mirror,
+        shapedirs=hand.shapedirs * mirror[:, None],
+        posedirs=hand.posedirs * mirror[:, None] * signs,
+        hands_mean=(hand.hands_mean.reshape(15, 3) * -mirror).ravel(),
+        is_right=False,
+    )
+
+
+@pytest.mark.parametrize("transform", [Rotate(170), Flip(1.0), Compose([Flip(1.0), Rotate(170)])])
+def test_hand_parameters_pose_the_moved_hand(transform, hand):
+    """The pose vector after a transform makes the vertices after it, but for their place."""
+    sample = fake_sample(14)
+    vertices, joints = posed(hand, sample.pose, sample.betas)
+    shift = np.array([0.02, -0.01, 0.6])
+    sample = sample.replace(vertices=vertices + shift, joints=joints + shift)
+    moved = transform(sample, np.random.default_rng(3))
+    model = hand if moved.is_right else as_left(hand)
+    again, again_joints = posed(model, moved.pose, moved.betas)
+    for ours, theirs in ((moved.vertices, again), (moved.joints, again_joints)):
+        np.testing.assert_allclose(ours - moved.joints[9], theirs - again_joints[9], atol=1e-9)

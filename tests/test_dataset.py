@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from fake_data import fake_sample
+
+from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate
+from handlib.data.dataset import HandDataset, ShuffledSampler, make_loader
+from handlib.data.sample import OPTIONAL, Sample, collate
+
+
+class Hands:
+    """Ten made-up hands."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return fake_sample(index, size=(64, 64))
+
+
+def loader(workers=0, seed=0):
+    transforms = Compose([Rotate(), Resize(48), AddClutter(), ColorJitter()])
+    dataset = HandDataset(Hands(), transforms, seed)
+    return make_loader(dataset, 4, seed=seed, shuffle=True, workers=workers)
+
+
+def epoch(loader, number, start=0):
+    loader.sampler.set_epoch(number, start)
+    batches = list(loader)
+    return torch.cat([b["id"] for b in batches]), torch.cat([b["image"] for b in batches])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_makes_the_same_batches(workers):
+    several, alone = loader(workers), loader()
+    for number in (0, 1):
+        for ours, theirs in zip(epoch(several, number), epoch(alone, number)):
+            assert torch.equal(ours, theirs)
+
+
+def test_epochs_differ_in_order_and_in_augmentation():
+    first, second = epoch(loader(), 0), epoch(loader(), 1)
+    assert first[0].tolist() != second[0].tolist()
+    assert sorted(first[0].tolist()) == sorted(second[0].tolist()) == list(range(10))
+    images = [e[1][e[0].tolist().index(3)] for e in (first, second)]
+    assert not torch.equal(*images)
+
+
+def test_the_seed_decides_everything():
+    first, again, other = (epoch(loader(seed=s), 2) for s in (5, 5, 6))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert first[0].tolist() != other[0].tolist()
+
+
+def test_an_epoch_resumes_where_it_stopped():
+    whole, rest = epoch(loader(), 3), epoch(loader(), 3, start=4)
+    assert torch.equal(whole[0][4:], rest[0]) and torch.equal(whole[1][4:], rest[1])
+    sampler = ShuffledSampler(10, shuffle=False)
+    sampler.set_epoch(1, 8)
+    assert list(sampler) == [(1, 8), (1, 9)] and len(sampler) == 2
+
+
+def test_batch_has_the_annotations_and_says_which_are_there():
+    batch = collate([fake_sample(0), fake_sample(1).replace(joints=None, pose=None, mask=None)])
+    assert batch["image"].shape == (2, 3, 224, 224) and batch["image"].dtype == torch.uint8
+    assert batch["mask"].shape == (2, 224, 224)
+    for name in OPTIONAL:
+        assert batch[name].dtype == torch.float32
+        missing = name in ("joints", "pose", "mask")
+        assert batch[f"has_{name}"].tolist() == [True, not missing]
+        assert torch.isfinite(batch[name][0]).all()
+        assert torch.isnan(batch[name][1]).all() == missing
+    np.testing.assert_allclose(batch["joints"][0], fake_sample(0).joints, atol=1e-7)
+    expected = fake_sample(0).image.transpose(2, 0, 1)
+    np.testing.assert_array_equal(batch["image"][0], expected)
+
+
+def test_single_missing_joints_count_as_missing():
+    sample = fake_sample(0)
+    sample.joints_2d[4] = np.nan
+    batch = collate([sample])
+    assert not batch["has_joints_2d"][0] and torch.isnan(batch["joints_2d"]).all()
+
+
+def test_wrong_shapes_are_refused():
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"joints of shape \(21, 3\), got \(3, 21\)"):
+        Sample(image, 0, joints=np.zeros((3, 21)))
+    with pytest.raises(ValueError, match="uint8 image"):
+        Sample(image / 255, 0)
+    with pytest.raises(ValueError, match="one size"):
+        collate([Sample(image, 0), Sample(image[:4], 1)])
