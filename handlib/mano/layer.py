@@ -77,8 +77,9 @@ class HandLayer(nn.Module):
             pose: (B, 48) axis-angle: 3 of the root, 45 relative to ``hands_mean``.
         """
         _expect(pose, (48,), "pose")
-        mean = nn.functional.pad(self.hands_mean, (3, 0))
-        return axis_angle_to_matrix((pose + mean).reshape(-1, 16, 3))
+        absolute = pose.to(self.hands_mean.dtype) + nn.functional.pad(self.hands_mean, (3, 0))
+        with torch.autocast(pose.device.type, enabled=False):
+            return axis_angle_to_matrix(absolute.reshape(-1, 16, 3))
 
     def forward(self, rotations, betas):
         """
@@ -240,7 +241,8 @@ class ManoLayer(nn.Module):
         Returns:
             (vertices (B, 778, 3), joints (B, 21, 3)), millimetres.
         """
-        rotations = self._rotations(th_pose_coeffs)
+        with torch.autocast(th_pose_coeffs.device.type, enabled=False):
+            rotations = self._rotations(th_pose_coeffs.to(self.th_hands_mean.dtype))
         if th_betas is None or th_betas.numel() == 1:
             th_betas = rotations.new_zeros(len(rotations), 10)
         elif share_betas:

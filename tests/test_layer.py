@@ -1,0 +1,239 @@
+import numpy as np
+import pytest
+import smplx
+import torch
+from mano_files import manopth_case, write_plain
+
+from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d
+from handlib.joints import JOINT_NAMES, TIP_VERTICES, TIPS
+from handlib.mano import HandLayer, ManoLayer, load_hand_model
+from handlib.mano.layer import nearest_rotation
+
+MEAN = {"flat_hand_mean": False}
+CASES = {  # constructor and forward arguments that the stored outputs of manopth were made with
+    "pca6_mean": (MEAN, {}),
+    "pca45_flat": ({"ncomps": 45}, {}),
+    "axisang_mean": (MEAN | {"use_pca": False}, {}),
+    "rot6d_pca15": ({"root_rot_mode": "rot6d", "ncomps": 15}, {}),
+    "center0": (MEAN | {"center_idx": 0}, {}),
+    "center9": (MEAN | {"center_idx": 9}, {}),
+    "trans": (MEAN | {"center_idx": 9}, {}),
+    "zero_betas": (MEAN, {"th_betas": None}),
+    "root_palm": (MEAN, {"root_palm": True}),
+    "share_betas": (MEAN, {"share_betas": True}),
+    "left_pca6": (MEAN | {"side": "left"}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folder with the random hands that the stored outputs of manopth were made with."""
+    path = tmp_path_factory.mktemp("mano")
+    for side in ("right", "left"):
+        write_plain(path, side)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_hand_model(folder)
+
+
+def random_hands(seed=0, batch=4, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    pose = torch.randn(batch, 48, generator=generator, dtype=dtype) * 0.5
+    return pose, torch.randn(batch, 10, generator=generator, dtype=dtype)
+
+
+# -- ManoLayer against manopth ---------------------------------------------------------------
+@pytest.mark.parametrize("case", CASES)
+def test_manopth_gives_the_same_within_a_micrometre(folder, case):
+    settings, arguments = CASES[case]
+    stored = {name: torch.as_tensor(value) for name, value in manopth_case(case).items()}
+    layer = ManoLayer(mano_root=str(folder), **settings)
+    arguments = {"th_betas": stored["betas"], "th_trans": stored.get("trans")} | arguments
+    vertices, joints = layer(stored["pose"], **arguments)
+    assert (vertices - stored["verts_mm"]).abs().max() < 0.001
+    assert (joints - stored["joints_mm"]).abs().max() < 0.001
+
+
+def test_root_6d_and_rotation_matrices_mean_what_axis_angle_means(folder):
+    pose, betas = (t.float() for t in random_hands())
+    root = axis_angle_to_matrix(pose[:, :3])
+    expected = ManoLayer(mano_root=folder, use_pca=False)(pose, betas)
+    for robust in (False, True):
+        layer = ManoLayer(mano_root=folder, use_pca=False, root_rot_mode="rot6d", robust_rot=robust)
+        made = layer(torch.cat([matrix_to_rotation_6d(root), pose[:, 3:]], 1), betas)
+        torch.testing.assert_close(made, expected, rtol=0, atol=1e-3)
+    layer = ManoLayer(mano_root=folder, use_pca=False, joint_rot_mode="rotmat")
+    made = layer(axis_angle_to_matrix(pose.reshape(-1, 16, 3)), betas)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-3)
+
+
+def test_the_robust_6d_root_treats_its_two_vectors_alike(folder):
+    layer = ManoLayer(mano_root=folder, root_rot_mode="rot6d", robust_rot=True)
+    a, b = np.radians(10), np.radians(70)  # 60 degrees apart: 15 off on either side
+    skewed = torch.tensor([[np.cos(a), np.sin(a), 0, np.cos(b), np.sin(b), 0]]).float()
+    turned = torch.tensor([np.radians(-5)]).float()
+    evened = torch.tensor([[torch.cos(turned), torch.sin(turned), 0, 0, 1, 0]])
+    evened[0, 3:5] = torch.cat([-torch.sin(turned), torch.cos(turned)])
+    made, expected = (layer(torch.cat([r, torch.zeros(1, 6)], 1))[1] for r in (skewed, evened))
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-3)
+
+
+def test_zero_translation_counts_as_none(folder):
+    pose, layer = torch.zeros(2, 9), ManoLayer(mano_root=folder, center_idx=9)
+    for trans in (None, torch.zeros(1), torch.zeros(2, 3)):
+        joints = layer(pose, th_trans=trans)[1]
+        assert joints[:, 9].abs().max() == 0
+    joints = layer(pose, th_trans=torch.ones(2, 3))[1]
+    assert joints[:, 9].abs().min() > 900
+
+
+def test_mano_layer_shapes_and_finite_gradients_at_zero(folder):
+    with pytest.raises(ValueError, match=r"expected \(B, 9\)"):
+        ManoLayer(mano_root=folder)(torch.zeros(2, 48))
+    pose = torch.zeros(2, 48, requires_grad=True)
+    vertices, joints = ManoLayer(mano_root=folder, use_pca=False)(pose)
+    (vertices.square().sum() + joints.square().sum()).backward()
+    assert torch.isfinite(pose.grad).all()
+    assert pose.grad.abs().sum() > 0
+
+
+# -- HandLayer -------------------------------------------------------------------------------
+@pytest.mark.parametrize("source", ["random", "stand-in"])
+@pytest.mark.parametrize("is_flat", [True, False])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_smplx_agrees(folder, source, is_flat, side):
+    if source == "stand-in":
+        from handlib.mano.standin import standin_path
+
+        folder = standin_path(side).parent
+    hand = load_hand_model(folder, side)
+    pose, betas = random_hands(seed=1)
+    peer = smplx.MANO(
+        str(folder), is_rhand=side == "right", use_pca=False, flat_hand_mean=is_flat,
+        batch_size=4, dtype=torch.float64,
+    )  # fmt: skip
+    expected = peer(betas=betas, global_orient=pose[:, :3], hand_pose=pose[:, 3:])
+    layer = HandLayer(hand, "manopth", dtype=torch.float64)
+    absolute = pose.reshape(4, 16, 3)
+    rotations = axis_angle_to_matrix(absolute) if is_flat else layer.rotations(pose)
+    made = layer(rotations, betas)
+    assert (made.vertices - expected.vertices).abs().max() < 1e-6
+    chain = [i for i in range(21) if i not in TIPS]
+    to_mano = [0, 4, 5, 6, 7, 8, 9, 13, 14, 15, 10, 11, 12, 1, 2, 3]  # as indices into ``chain``
+    own = made.joints[:, chain][:, to_mano]
+    assert (own - expected.joints[:, :16]).abs().max() < 1e-6
+
+
+def test_joint_definitions(model):
+    pose, betas = random_hands()
+    layers = {name: HandLayer(model, name, dtype=torch.float64) for name in ("freihand", "manopth")}
+    made = {name: layer(layer.rotations(pose), betas) for name, layer in layers.items()}
+    vertices = made["freihand"].vertices
+    torch.testing.assert_close(vertices, made["manopth"].vertices)
+    regressed = torch.as_tensor(model.J_regressor) @ vertices
+    joints = made["freihand"].joints
+    torch.testing.assert_close(joints[:, 0], regressed[:, 0])
+    torch.testing.assert_close(joints[:, JOINT_NAMES.index("pinky_pip")], regressed[:, 8])
+    torch.testing.assert_close(joints[:, JOINT_NAMES.index("thumb_cmc")], regressed[:, 13])
+    for name, output in made.items():
+        tips = output.vertices[:, list(TIP_VERTICES[name])]
+        torch.testing.assert_close(output.joints[:, list(TIPS)], tips)
+    assert (joints - made["manopth"].joints).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="joints is one of"):
+        HandLayer(model, "smplx")
+
+
+def test_definitions_agree_at_rest(model):
+    rest = torch.eye(3).expand(1, 16, 3, 3)
+    chain = [i for i in range(21) if i not in TIPS]
+    a, b = (HandLayer(model, j)(rest, torch.zeros(1, 10)).joints for j in ("freihand", "manopth"))
+    torch.testing.assert_close(a[:, chain], b[:, chain])
+
+
+def test_the_root_turns_about_the_rest_wrist(model):
+    layer = HandLayer(model, "manopth", dtype=torch.float64)
+    pose, betas = random_hands()
+    still = pose.clone()
+    still[:, :3] = 0
+    turned, unturned = (layer(layer.rotations(p), betas) for p in (pose, still))
+    wrist = unturned.joints[:, :1]
+    torch.testing.assert_close(turned.joints[:, :1], wrist)
+    R = axis_angle_to_matrix(pose[:, :3])
+    expected = (unturned.vertices - wrist) @ R.transpose(1, 2) + wrist
+    torch.testing.assert_close(turned.vertices, expected)
+
+
+@pytest.mark.parametrize("is_zero", [True, False])
+def test_gradcheck(model, is_zero):
+    layer = HandLayer(model, dtype=torch.float64)
+    pose, betas = random_hands(batch=1)
+    if is_zero:
+        pose, betas = -torch.nn.functional.pad(layer.hands_mean, (3, 0))[None], betas * 0
+    vertices = torch.arange(0, 778, 41)
+
+    def hand(pose, betas):
+        output = layer(layer.rotations(pose), betas)
+        return output.vertices[:, vertices], output.joints
+
+    inputs = (pose.clone().requires_grad_(), betas.clone().requires_grad_())
+    assert torch.autograd.gradcheck(hand, inputs, atol=1e-7)
+
+
+def test_finite_gradients_at_zero_in_single_precision(model):
+    layer = HandLayer(model)
+    pose = torch.zeros(2, 16, 3, requires_grad=True)
+    output = layer(axis_angle_to_matrix(pose), torch.zeros(2, 10))
+    (output.vertices.square().sum() + output.joints.square().sum()).backward()
+    assert torch.isfinite(pose.grad).all()
+    assert pose.grad.abs().amax((0, 2)).min() > 0
+
+
+def test_nearest_rotation_and_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    axis_angle = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    rotations = axis_angle_to_matrix(axis_angle)
+    torch.testing.assert_close(nearest_rotation(rotations), rotations)
+    torch.testing.assert_close(nearest_rotation(3 * rotations), rotations)
+    noisy = rotations + 0.2 * torch.randn(5, 3, 3, generator=generator, dtype=torch.float64)
+    mirrored = noisy * torch.tensor([1.0, 1, -1])
+    for matrices in (rotations, noisy, mirrored):
+        made = nearest_rotation(matrices)
+        torch.testing.assert_close(torch.linalg.det(made), torch.ones(5).double())
+        torch.testing.assert_close(made @ made.mT, torch.eye(3).double().expand(5, 3, 3))
+    for matrices in (rotations, noisy):
+        assert torch.autograd.gradcheck(nearest_rotation, matrices.clone().requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("rotations", "betas", "message"),
+    [
+        ((2, 48), (2, 10), "rotations"),
+        ((2, 15, 3, 3), (2, 10), "rotations"),
+        ((2, 16, 3, 3), (2, 9), "betas"),
+        ((2, 16, 3, 3), (10,), "betas"),
+        ((2, 16, 3, 3), (1, 10), "2 hands of rotations but 1 of betas"),
+    ],
+)
+def test_wrong_shapes_are_refused(model, rotations, betas, message):
+    with pytest.raises(ValueError, match=message):
+        HandLayer(model)(torch.zeros(rotations), torch.zeros(betas))
+
+
+def test_half_precision_around_it_does_not_reach_it(model):
+    layer = HandLayer(model)
+    pose, betas = (t.float() for t in random_hands())
+    expected = layer(layer.rotations(pose), betas).vertices
+    with torch.autocast("cpu", torch.bfloat16):
+        made = layer(layer.rotations(pose), betas).vertices
+        manopth = ManoLayer(mano_root=model, use_pca=False, flat_hand_mean=False)(pose, betas)[0]
+    assert made.dtype == torch.float32
+    assert (made - expected).abs().max() < 1e-6
+    assert (manopth / 1000 - expected).abs().max() < 1e-6
+
+
+def test_the_models_arrays_stay_out_of_checkpoints(model):
+    assert HandLayer(model).state_dict() == {}
+    assert ManoLayer(mano_root=model).state_dict() == {}
