@@ -1,0 +1,256 @@
+"""Proportions of the stand-in hand: where its joints are and how thick it is where.
+
+Millimetres here; the file that is built from it is in metres. Frame of MANO: a flat right hand,
+fingers towards -x, thumb towards +z, palm towards -y.
+
+Bone lengths and soft tissue beyond the last bone: Buryanov & Kotiuk 2010, "Proportions of Hand
+Segments", Int. J. Morphol. 28(3), 755-758, table of means. Breadths and depths: means of both
+sexes after Greiner 1991, "Hand anthropometry of U.S. Army personnel" (hand breadth 84 mm, wrist
+breadth 58 mm, index breadth at its joints 20 and 17 mm). Wrist to knuckle 95 mm: carpus and
+third metacarpal.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+RAYS = ("index", "middle", "pinky", "ring", "thumb")  # MANO's order of the digits
+PHALANGES = {  # proximal, middle, distal bone, soft tissue at the tip
+    "index": (39.8, 22.4, 15.8, 3.8),
+    "middle": (44.6, 26.3, 17.4, 4.0),
+    "ring": (41.4, 25.7, 17.3, 4.0),
+    "pinky": (32.7, 18.1, 16.0, 3.7),
+    "thumb": (46.2, 31.6, 21.7, 5.7),  # metacarpal, proximal, distal
+}
+WRIST = np.array([96.0, 6.0, 6.0])
+MCP = {
+    "index": (7.0, 4.0, 27.0),
+    "middle": (1.0, 6.5, 4.5),
+    "ring": (9.0, 4.5, -16.5),
+    "pinky": (22.5, -0.5, -35.0),
+}
+THUMB_CMC = np.array([75.0, -5.0, 27.0])
+CARPAL_END = {"index": 18.0, "middle": 6.0, "ring": -5.0, "pinky": -15.0}  # z of metacarpal bases
+SPLAY = {"index": 4.0, "middle": -1.0, "ring": -6.0, "pinky": -12.0}  # degrees towards the thumb
+WEBS = (  # neighbours, and how far along their proximal phalanges the web reaches
+    ("index", "middle", (0.38, 0.36)),
+    ("middle", "ring", (0.36, 0.36)),
+    ("ring", "pinky", (0.12, 0.42)),
+)
+RADIUS = {"index": 9.0, "middle": 9.3, "ring": 8.8, "pinky": 7.8, "thumb": 10.6}
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the ten shape directions change; each is a deviation from the mean, 0 by default."""
+
+    size: float = 0.0  # relative
+    finger_length: float = 0.0  # relative
+    palm_width: float = 0.0  # relative
+    thickness: float = 0.0  # relative, of the whole hand, palm to back
+    thumb_length: float = 0.0  # relative
+    palm_length: float = 0.0  # relative
+    finger_thickness: float = 0.0  # relative
+    taper: float = 0.0  # relative, of the fingertips against the fingers' bases
+    ulnar_length: float = 0.0  # relative, of ring and little finger
+    fleshiness: float = 0.0  # relative, of the eminences against the knuckles
+
+    def scaled(self, name, amount):
+        """A copy with one trait changed."""
+        return replace(self, **{name: amount})
+
+
+# One standard deviation of each trait among adults (coefficients of variation of hand lengths are
+# near 5 %, of breadths and depths near 6-7 % in Greiner 1991, sexes taken together).
+DEVIATIONS = dict(
+    zip(
+        (f.name for f in fields(Traits)),
+        (0.05, 0.04, 0.05, 0.07, 0.06, 0.04, 0.06, 0.06, 0.05, 0.12),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A tube of varying, flattened cross-section about a gently bent line.
+
+    ``s`` runs along ``axis`` from ``origin``; ``side`` is towards the thumb, ``back`` dorsal.
+    ``profile(s)`` gives half width, dorsal height, palmar depth, side offset, back offset.
+    """
+
+    origin: np.ndarray
+    axis: np.ndarray
+    back: np.ndarray
+    start: float
+    end: float
+    caps: tuple  # length of the rounded start and end
+    profile: PchipInterpolator
+    joints: tuple  # s of the joints and of the tip
+    digit: str = ""
+
+    @property
+    def side(self):
+        return np.cross(self.back, self.axis)
+
+    def point(self, s, side=0.0, back=0.0):
+        """World position(s) (..., 3) of ray coordinates; offsets from the tube's own centre."""
+        centre = self.profile(np.clip(s, self.start, self.end))
+        u, w = centre[..., 3] + side, centre[..., 4] + back
+        s, u, w = np.broadcast_arrays(s, u, w)
+        frame = np.stack([self.axis, self.side, self.back])
+        return self.origin + np.stack([s, u, w], -1) @ frame
+
+    def distance(self, points):
+        """Approximate signed distance (N,) to the tube, and ``s`` (N,) of each point."""
+        local = (points - self.origin) @ np.stack([self.axis, self.side, self.back]).T
+        s = local[:, 0]
+        low, high = self.start + self.caps[0], self.end - self.caps[1]
+        width, dorsal, palmar, u0, w0 = self.profile(np.clip(s, low, high)).T
+        u, w = local[:, 1] - u0, local[:, 2] - w0
+        height = np.where(w > 0, dorsal, palmar)
+        beyond = np.maximum(s - high, 0) / self.caps[1] + np.maximum(low - s, 0) / self.caps[0]
+        rho = np.sqrt((u / width) ** 2 + (w / height) ** 2 + beyond**2 + 1e-9)
+        grow = np.sqrt((u / width**2) ** 2 + (w / height**2) ** 2 + 1e-9) / rho
+        radius = 1 / np.maximum(grow, 0.5 / np.maximum(width, height))
+        return (rho - 1) * np.where(beyond > 0, np.minimum(width, height), radius), s
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Everything the surface needs, in millimetres."""
+
+    joints: np.ndarray  # (16, 3) in MANO's order
+    rays: dict  # digit -> Ray
+    carpus: Ray
+    blobs: tuple  # (centre, axes (3, 3) rows, radii (3,)) ellipsoids of flesh
+    webs: tuple  # (start, end, radius at start, radius at end)
+    scale: np.ndarray  # (3,) of the whole hand about the wrist
+
+    def whole(self, points):
+        """Points (..., 3) after the whole hand's scale."""
+        return WRIST + (points - WRIST) * self.scale
+
+
+def _unit(v):
+    v = np.asarray(v, float)
+    return v / np.linalg.norm(v)
+
+
+def finger_ray(digit, traits):
+    """The tube of a finger with its metacarpal."""
+    longer = 1 + traits.finger_length + traits.ulnar_length * (digit in ("ring", "pinky"))
+    proximal, middle, distal, pulp = (x * longer for x in PHALANGES[digit])
+    pip, dip, tip = np.cumsum([proximal, middle, distal + pulp])
+    stretch = np.array([1 + traits.palm_length, 1.0, 1 + traits.palm_width])
+    mcp = WRIST + (np.array(MCP[digit]) - WRIST) * stretch
+    base = np.array([70.0, 4.0, CARPAL_END[digit]])
+    base = WRIST + (base - WRIST) * stretch
+    splay = np.deg2rad(SPLAY[digit])
+    axis = np.array([-np.cos(splay), 0.0, np.sin(splay)])
+    roll = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0}[digit]
+    side = np.cross([0, 1.0, 0], axis)
+    back = np.cos(np.deg2rad(roll)) * np.array([0, 1.0, 0]) + np.sin(np.deg2rad(roll)) * side
+    s_base = (base - mcp) @ axis
+    u_base, w_base = (base - mcp) @ np.cross(back, axis), (base - mcp) @ back
+    r = RADIUS[digit] * (1 + traits.finger_thickness)
+    k = 1 - 0.3 * traits.fleshiness
+    t = 1 - traits.taper
+    keys = np.array([
+        # s, half width, dorsal, palmar, side offset, back offset
+        [s_base, 1.00, 1.00, 1.15, u_base, w_base],
+        [s_base * 0.5, 1.15, 1.00, 1.20, u_base * 0.5, w_base * 0.5],
+        [0.0, 1.22, 1.13 * k, 1.42, 0.0, 0.0],
+        [0.42 * pip, 1.07, 0.93, 1.22, 0.0, 0.0],
+        [0.70 * pip, 0.99, 0.86, 0.99, 0.0, 0.0],
+        [pip, 1.02, 0.92 * k, 0.87, 0.0, 0.0],
+        [0.52 * pip + 0.48 * dip, 0.93, 0.80, 0.90, 0.0, 0.0],
+        [dip, 0.90 * t, 0.76 * k, 0.78, 0.0, 0.0],
+        [0.55 * dip + 0.45 * tip, 0.87 * t, 0.66 * t, 0.84 * t, 0.0, -0.2],
+        [tip, 0.82 * t, 0.56 * t, 0.76 * t, 0.0, -0.4],
+    ])  # fmt: skip
+    keys[:, 1:4] *= r
+    return Ray(
+        mcp, axis, back, s_base, tip, (12.0, 1.05 * r),
+        PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0, pip, dip, tip), digit,
+    )  # fmt: skip
+
+
+def thumb_ray(traits):
+    """The tube of the thumb from its carpometacarpal joint; rolled so that it opposes."""
+    bones = np.array(PHALANGES["thumb"]) * (1 + traits.thumb_length)
+    mcp, ip, tip = np.cumsum([bones[0], bones[1], bones[2] + bones[3]])
+    stretch = np.array([1 + traits.palm_length, 1.0, 1 + traits.palm_width])
+    origin = WRIST + (THUMB_CMC - WRIST) * stretch
+    axis = _unit([-0.74, -0.20, 0.64])
+    up = _unit(np.array([0, 1.0, 0]) - axis[1] * axis)
+    roll = np.deg2rad(-55.0)
+    back = np.cos(roll) * up + np.sin(roll) * np.cross(up, axis)
+    r = RADIUS["thumb"] * (1 + 0.7 * traits.finger_thickness)
+    flesh, k = 1 + traits.fleshiness, 1 - 0.3 * traits.fleshiness
+    keys = np.array([
+        [-8.0, 1.10, 0.90, 1.15, 0.0, 0.0],
+        [0.50 * mcp, 1.22 * flesh, 0.98, 1.30 * flesh, 0.0, 1.5],
+        [mcp, 1.06, 0.98 * k, 1.02, 0.0, 3.0],
+        [0.5 * (mcp + ip), 0.93, 0.84, 0.95, 0.0, 1.5],
+        [ip, 1.01, 0.86 * k, 0.84, 0.0, 0.0],
+        [0.5 * (ip + tip), 1.00, 0.72, 0.92, 0.0, -0.2],
+        [tip, 0.86, 0.55, 0.76, 0.0, 0.0],
+    ])  # fmt: skip
+    keys[:, 1:4] *= r
+    return Ray(
+        origin, axis, back, -8.0, tip, (10.0, 1.15 * r),
+        PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0, mcp, ip, tip), "thumb",
+    )  # fmt: skip
+
+
+def carpus_tube(traits):
+    """Wrist and carpus: a flat tube along x that runs out of the wrist's end."""
+    wide = 1 + 0.8 * traits.palm_width
+    keys = np.array([
+        [-40.0, 27.0, 19.0, 19.0, -2.0, -2.5],
+        [-12.0, 27.5, 18.5, 19.0, -2.0, -2.5],
+        [5.0, 28.5, 18.0, 19.5, -1.5, -3.5],
+        [30.0, 30.0, 16.0, 18.0, -4.0, -4.0],
+        [50.0, 30.0, 13.0, 15.0, -6.0, -4.0],
+    ])  # fmt: skip
+    keys[:, 1] *= wide
+    return Ray(
+        WRIST, np.array([-1.0, 0, 0]), np.array([0, 1.0, 0]), -40.0, 50.0, (5.0, 25.0),
+        PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0,),
+    )  # fmt: skip
+
+
+def _web(a, b, at_a, at_b):
+    """Flesh between two fingers: from between the knuckles to the web's edge."""
+    near = 0.5 * (a.point(0.0) + b.point(0.0)) - np.array([0, 2.0, 0])
+    far = 0.5 * (a.point(at_a * a.joints[1]) + b.point(at_b * b.joints[1]))
+    return near, far - np.array([0, 3.0, 0]), 10.5, 5.0
+
+
+def hand(traits=None):
+    """All parts of the hand for the given ``Traits``."""
+    traits = traits or Traits()
+    rays = {d: thumb_ray(traits) if d == "thumb" else finger_ray(d, traits) for d in RAYS}
+    joints = np.vstack([WRIST, *(r.point(np.array(r.joints[:3])) for r in rays.values())])
+    flesh = 1 + traits.fleshiness
+    thumb = rays["thumb"]
+    pinky = rays["pinky"]
+    along_pinky = _unit(pinky.point(pinky.start) - pinky.origin)
+    mid5 = pinky.point(0.62 * pinky.start)
+    eye = np.eye(3)
+    middle = rays["middle"]
+    blobs = (
+        (thumb.point(0.42 * thumb.joints[1], -3.0, -7.0),
+         np.stack([thumb.axis, thumb.side, thumb.back]), np.array([27.0, 15.0 * flesh, 13.0 * flesh])),
+        (mid5 + np.array([6.0, -7.0, -2.0]),
+         np.stack([along_pinky, np.cross(along_pinky, [0, 1.0, 0]), [0, 1.0, 0]]),
+         np.array([33.0, 13.0 * flesh, 13.0 * flesh])),
+        (0.5 * (middle.origin + WRIST) + np.array([-6.0, -4.0, -5.0]), eye,
+         np.array([44.0, 11.0, 34.0 * (1 + traits.palm_width)])),
+    )  # fmt: skip
+    webs = [_web(rays[a], rays[b], *at) for a, b, at in WEBS]
+    index = rays["index"]
+    webs.append((thumb.point(0.68 * thumb.joints[1]), index.point(0.42 * index.start), 7.0, 8.0))
+    scale = (1 + traits.size) * np.array([1.0, 1 + traits.thickness, 1.0])
+    return Hand(joints, rays, carpus_tube(traits), blobs, tuple(webs), scale)

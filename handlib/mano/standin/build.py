@@ -1,0 +1,144 @@
+"""Puts the stand-in's parts together as a file in MANO's format."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from handlib.mano import articulation
+from handlib.paths import atomic_write, cache_dir
+
+from . import anatomy, mesh, skin
+
+# Vertices whose numbers other programs know (of MANO's mesh): fingertips, nearest the pole first,
+# then the loop of the wrist, then the two whose middle is manopth's "root_palm".
+TIP_IDS = {
+    "thumb": (744, 745, 734, 743),
+    "index": (320, 317, 333),
+    "middle": (443, 444, 445),
+    "ring": (555, 554, 556),
+    "pinky": (672, 671, 673, 678),
+}
+WRIST_IDS = (108, 79, 78, 121, 214, 215, 279, 239, 234, 92, 38, 122, 118, 117, 119, 120)
+PALM_IDS = (22, 95)  # palm side, back
+N_SAMPLES = 4000  # articulations that the pose components are made of
+
+
+def build_standin(side="right"):
+    """The stand-in hand as a dict with a MANO pickle's keys, types and shapes.
+
+    Args:
+        side: "right" or "left" (the mirror image at x = 0).
+
+    Returns:
+        dict: v_template (778, 3), f (1538, 3) uint32, J_regressor sparse (16, 778), weights
+        (778, 16), shapedirs (778, 3, 10), posedirs (778, 3, 135), hands_mean (45,),
+        hands_components (45, 45) and the rest, metres.
+
+    Raises:
+        ValueError: for another side.
+    """
+    if side not in ("right", "left"):
+        raise ValueError(f"side must be 'right' or 'left', got {side!r}")
+    hand = anatomy.hand()
+    body = mesh.build(hand)
+    shapes = [_shape_direction(*d, body, hand.joints) for d in anatomy.DEVIATIONS.items()]
+    shapedirs, joint_dirs = (np.stack(parts, -1) * 1e-3 for parts in zip(*shapes))
+    weights = skin.weights(hand, body)
+    posedirs = skin.pose_correctives(hand, body.vertices, weights) * 1e-3
+    order = _numbering(hand, body)
+    new_id = np.argsort(order)
+    vertices = body.vertices[order] * 1e-3
+    shapedirs = shapedirs[order]
+    regressor = skin.joint_regressor(vertices, shapedirs, hand.joints * 1e-3, joint_dirs)
+    mean, components, coefficients = _pose_space()
+    model = {
+        "v_template": vertices,
+        "shapedirs": shapedirs,
+        "posedirs": posedirs[order],
+        "J_regressor": regressor,
+        "weights": weights[order],
+        "kintree_table": np.array(
+            [[2**32 - 1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14], range(16)], np.uint32
+        ),
+        "f": new_id[body.faces].astype(np.uint32),
+        "hands_components": components,
+        "hands_mean": mean,
+        "hands_coeffs": coefficients,
+        "J": regressor @ vertices,
+        "bs_style": "lbs",
+        "bs_type": "lrotmin",
+    }
+    return model if side == "right" else mirrored(model)
+
+
+def _shape_direction(name, step, body, joints):
+    """Displacement of vertices and joints (mm) by one standard deviation of a trait."""
+    hand = anatomy.hand(anatomy.Traits(**{name: step}))
+    return mesh.build(hand, body.vertices).vertices - body.vertices, hand.whole(
+        hand.joints
+    ) - joints
+
+
+def _numbering(hand, body):
+    """Old vertex numbers (778,) in the new order: the known ids in place, the rest by part."""
+    v = body.vertices
+    known = dict(zip(WRIST_IDS, body.palm[-1]))
+    for digit, ids in TIP_IDS.items():
+        pole = v[body.poles[digit]]
+        near = np.argsort(np.linalg.norm(v - pole, axis=1), kind="stable")
+        known.update(zip(ids, near))
+    centre = 0.5 * (hand.rays["middle"].origin + anatomy.WRIST)
+    for i, up in zip(PALM_IDS, (-1, 1)):
+        off = v - centre
+        score = np.hypot(off[:, 0], off[:, 2]) + 100 * (up * off[:, 1] < 0)
+        known[i] = int(np.argmin(score))
+    rest = iter(sorted(set(range(len(v))) - set(known.values())))
+    return np.array([known[i] if i in known else next(rest) for i in range(len(v))])
+
+
+def _pose_space():
+    """Mean (45,), orthonormal components (45, 45) by variance, coefficients of the samples."""
+    samples = articulation.sample_articulations(np.random.default_rng(0), N_SAMPLES)
+    mean = samples.mean(0)
+    _, _, components = np.linalg.svd(samples - mean, full_matrices=False)
+    strongest = np.abs(components).argmax(1)
+    components *= np.sign(components[np.arange(45), strongest])[:, None]
+    return mean, components, (samples - mean) @ components.T
+
+
+def mirrored(model):
+    """The other hand: mirrored at x = 0."""
+    points = np.array([-1.0, 1.0, 1.0])
+    turns = np.tile([1.0, -1.0, -1.0], 15)
+    # A rotation matrix R becomes M R M: entries with one index x change sign.
+    features = np.tile(np.outer(points, points).ravel(), 15)
+    return model | {
+        "v_template": model["v_template"] * points,
+        "shapedirs": model["shapedirs"] * points[:, None],
+        "posedirs": model["posedirs"] * points[:, None] * features,
+        "J": model["J"] * points,
+        "f": np.ascontiguousarray(model["f"][:, ::-1]),
+        "hands_mean": model["hands_mean"] * turns,
+        "hands_components": model["hands_components"] * turns,
+    }
+
+
+def _source_hash():
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), here.parent / "articulation.py"]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
+
+
+def standin_path(side="right"):
+    """Path of the stand-in's ``MANO_RIGHT.pkl`` (or LEFT), built on first use and cached.
+
+    The folder's name holds a hash of the builder's source, so a changed builder builds anew.
+    """
+    path = cache_dir() / f"standin-{_source_hash()}" / f"MANO_{side.upper()}.pkl"
+    if not path.exists():
+        model = build_standin(side)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(pickle.dumps(model, protocol=2))
+    return path

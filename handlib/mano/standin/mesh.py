@@ -1,0 +1,266 @@
+"""The stand-in's triangles: 778 vertices in rings, 1538 faces, one opening at the wrist.
+
+Fingers are tubes of ten-sided rings. Their first rings share the web vertices and together
+border the palm, a tube of rows that narrows to the 16 vertices of the wrist. A hole of ten edges
+in the palm's thumb side is where the thumb's tube begins.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .surface import cast, project
+
+FINGERS = ("index", "middle", "ring", "pinky")  # from the thumb's side
+PALM_ROWS = (28, 28, 28, 28, 28, 26, 20, 17)  # from the knuckles to the wrist
+HOLE_ROWS, HOLE_COLUMNS = (1, 4), (27, 0, 1)
+HOLE_ROLL = 5  # brings the hole's first vertex to the thumb's side
+N_WRIST = 16
+# Around a ring from the thumb's side over the back: side, 4 dorsal, other side, 4 palmar.
+ANGLES = np.deg2rad([90, 54, 18, -18, -54, -90, -126, -162, 162, 126])
+
+
+@dataclass
+class Mesh:
+    """Vertices (778, 3) mm, faces (1538, 3), and what each vertex is."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    rings: dict  # digit -> list of (s, vertex ids)
+    poles: dict  # digit -> vertex id
+    palm: list  # rows of vertex ids, the knuckle loop first, the wrist last
+
+
+class _Builder:
+    def __init__(self, hand):
+        self.hand, self.points, self.faces = hand, [], []
+        self.fixed = []
+        self.count = 0
+
+    def add(self, points, fixed=False):
+        points = np.atleast_2d(points)
+        ids = np.arange(self.count, self.count + len(points))
+        self.points.append(points)
+        self.fixed += [fixed] * len(points)
+        self.count += len(points)
+        return ids
+
+    def zip(self, a, b):
+        """Triangles between two closed rings of ids, starting side by side, any counts."""
+        i = j = 0
+        n, m = len(a), len(b)
+        while i < n or j < m:
+            if j == m or (i < n and (i + 0.5) * m <= (j + 0.5) * n):
+                self.faces.append((a[i], a[(i + 1) % n], b[j % m]))
+                i += 1
+            else:
+                self.faces.append((a[i % n], b[(j + 1) % m], b[j]))
+                j += 1
+
+    def rings(self, digit, s):
+        """Ten points (N, 10, 3) on the skin around a digit at each of ``s`` (N,)."""
+        ray, n = self.hand.rays[digit], len(s)
+        centres = np.repeat(ray.point(np.array(s)), 10, 0)
+        outward = np.cos(ANGLES)[:, None] * ray.back + np.sin(ANGLES)[:, None] * ray.side
+        on_skin = cast(self.hand, centres, np.tile(outward, (n, 1)), np.full(10 * n, 8.0))
+        return on_skin.reshape(n, 10, 3)
+
+
+def ring_positions(ray):
+    """``s`` of a digit's rings between its base and its tip: three at every joint."""
+    j1, j2, j3, tip = ray.joints
+    r = 0.62 * ray.profile(j3)[0]
+    if ray.digit == "thumb":
+        return [0.68 * j2, j2 - r - 1, j2, j2 + r, 0.5 * (j2 + j3), j3 - r, j3, j3 + r,
+                0.45 * j3 + 0.55 * tip, tip - 0.45 * r]  # fmt: skip
+    return [0.68 * j2, j2 - 1.1 * r, j2, j2 + 1.1 * r, 0.5 * (j2 + j3), j3 - r, j3, j3 + r,
+            0.42 * j3 + 0.58 * tip, tip - 0.5 * r]  # fmt: skip
+
+
+def _knuckle_loop(b):
+    """The first rings of the four fingers, neighbours sharing three vertices each.
+
+    Returns dict finger -> (10,) ids, and the (28,) loop that borders the palm.
+    """
+    fractions = np.array([0.30, 0.27, 0.2, 0.2, 0.27, 0.30, 0.40, 0.45, 0.45, 0.40])
+    guesses = {}
+    for finger in FINGERS:
+        ray = b.hand.rays[finger]
+        s = fractions * ray.joints[1]
+        shape = ray.profile(s)
+        height = np.where(np.cos(ANGLES) > 0, shape[:, 1], shape[:, 2])
+        guesses[finger] = ray.point(s, shape[:, 0] * np.sin(ANGLES), height * np.cos(ANGLES))
+    rings = {}
+    for i, finger in enumerate(FINGERS):
+        ids = np.empty(10, int)
+        points = guesses[finger].copy()
+        own = list(range(10))
+        if i:
+            before = rings[FINGERS[i - 1]]
+            for mine, theirs in ((0, 5), (1, 4), (9, 6)):
+                ids[mine] = before[theirs]
+                own.remove(mine)
+        if i < 3:
+            _, edge, _, r = b.hand.webs[i]
+            out, up = r * ray.axis, np.array([0, r, 0])
+            points[[4, 5, 6]] = edge + up - 0.3 * out, edge + out, edge - up
+        ids[own] = b.add(points[own])
+        rings[finger] = ids
+    dorsal = [rings[f][k] for f in FINGERS for k in (1, 2, 3)] + [rings["pinky"][4]]
+    palmar = [rings[f][k] for f in FINGERS[::-1] for k in (6, 7, 8)] + [rings["index"][9]]
+    loop = np.array([rings["index"][0], *dorsal, rings["pinky"][5], *palmar])
+    return rings, loop
+
+
+def _wrist_ring(b):
+    tube = b.hand.carpus
+    angle = np.pi / 2 - np.arange(N_WRIST) * 2 * np.pi / N_WRIST
+    s = -12.0
+    width, dorsal = tube.profile(s)[:2]
+    outward = np.stack([0 * angle, dorsal * np.cos(angle), width * np.sin(angle)], 1)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    origin = np.repeat(tube.point(np.array([s])), N_WRIST, 0)
+    return b.add(cast(b.hand, origin, outward, np.full(N_WRIST, 20.0)), fixed=True)
+
+
+def _resample(points, n):
+    """n points at equal parameter steps around a closed ring of points, same start."""
+    t = np.arange(n) * len(points) / n
+    i = np.floor(t).astype(int)
+    f = (t - i)[:, None]
+    closed = np.vstack([points, points[:1]])
+    return closed[i] * (1 - f) + closed[i + 1] * f
+
+
+def _palm(b, loop):
+    """Rows from the knuckles to the wrist, and the loop of ten ids the thumb starts from."""
+    wrist_points = _wrist_ring(b)
+    points = np.vstack(b.points)
+    ends = points[loop], _resample(points[wrist_points], 28)
+    rows = [loop]
+    hole = None
+    inside = [(r, c) for r in range(HOLE_ROWS[0] + 1, HOLE_ROWS[1]) for c in HOLE_COLUMNS[1:-1]]
+    for r, n in enumerate(PALM_ROWS):
+        t = (r + 1) / (len(PALM_ROWS) + 1)
+        guess = _resample((1 - t) * ends[0] + t * ends[1], n)
+        ids = np.full(n, -1)
+        keep = [c for c in range(n) if (r, c) not in inside]
+        ids[keep] = b.add(guess[keep])
+        rows.append(ids)
+    rows.append(wrist_points)
+    for r in range(len(rows) - 1):
+        first = len(b.faces)
+        b.zip(rows[r], rows[r + 1])
+        if HOLE_ROWS[0] + 1 <= r < HOLE_ROWS[1] + 1:
+            _drop_columns(b, first, rows[r], rows[r + 1])
+    hole = _hole_loop(rows)
+    return rows, hole
+
+
+def _drop_columns(b, first, above, below):
+    """Remove the faces of one strip that lie between the hole's columns."""
+    inner = {(above[i], below[i]) for i in HOLE_COLUMNS}
+    columns = {v for pair in inner for v in pair}
+    b.faces[first:] = [f for f in b.faces[first:] if not set(f) <= columns]
+
+
+def _hole_loop(rows):
+    top, bottom = rows[HOLE_ROWS[0] + 1], rows[HOLE_ROWS[1] + 1]
+    sides = range(HOLE_ROWS[0] + 2, HOLE_ROWS[1] + 1)
+    left, _, right = HOLE_COLUMNS
+    clockwise = [
+        *(top[c] for c in HOLE_COLUMNS),
+        *(rows[r][right] for r in sides),
+        *(bottom[c] for c in HOLE_COLUMNS[::-1]),
+        *(rows[r][left] for r in list(sides)[::-1]),
+    ]
+    return clockwise[::-1]
+
+
+def _tube(b, digit, base):
+    """Rings, cap and pole of a digit that starts at the ten ids ``base``."""
+    ray = b.hand.rays[digit]
+    rings = [(None, base)]
+    positions = ring_positions(ray)
+    for k, (s, points) in enumerate(zip(positions, b.rings(digit, positions))):
+        ids = b.add(points, fixed=not (k == 0 and digit == "thumb"))
+        b.zip(ids, rings[-1][1])
+        rings.append((s, ids))
+    tip = ray.joints[3]
+    cap = np.vstack(b.points)[rings[-1][1]]
+    top = ray.point(np.array([tip]))
+    inner = 0.5 * (cap[::2] + top)
+    inner = project(b.hand, np.vstack([inner, top]))
+    inner_ids = b.add(inner[:-1], fixed=True)
+    pole = b.add(inner[-1:], fixed=True)[0]
+    b.zip(inner_ids, rings[-1][1])
+    for i in range(5):
+        b.faces.append((inner_ids[(i + 1) % 5], inner_ids[i], pole))
+    rings.append((tip, inner_ids))
+    return rings, pole
+
+
+def _thumb_base(b, hole):
+    """Pull the hole's ten vertices out to where the thumb leaves the palm."""
+    ray = b.hand.rays["thumb"]
+    shape = ray.profile(0.4 * ray.joints[1])
+    height = np.where(np.cos(ANGLES) > 0, shape[1], shape[2])
+    s = ray.joints[1] * (0.40 - 0.15 * np.sin(ANGLES))
+    target = ray.point(s, shape[0] * np.sin(ANGLES), height * np.cos(ANGLES))
+    target = project(b.hand, target, 12)
+    ids = np.roll(hole, HOLE_ROLL)
+    points = np.vstack(b.points)
+    points[ids] = target
+    b.points = [points]
+    return ids
+
+
+def neighbours(faces):
+    """Directed edges i, j (E,) of a mesh, each neighbour pair both ways, once."""
+    edges = np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    return np.unique(np.vstack([edges, edges[:, ::-1]]), axis=0).T
+
+
+def _neighbour_mean(values, faces):
+    i, j = neighbours(faces)
+    columns = [np.bincount(i, column[j], len(values)) for column in values.T]
+    return np.stack(columns, 1) / np.bincount(i, minlength=len(values))[:, None]
+
+
+def _relax(hand, points, faces, free, rounds=60):
+    """Even out the free vertices along the skin: steps to the neighbours' mean, then back on it."""
+    points = points.copy()
+    points[free] = project(hand, points[free], 6)
+    for _ in range(rounds):
+        points[free] += 0.5 * (_neighbour_mean(points, faces) - points)[free]
+        points[free] = project(hand, points[free], 1)
+    points[free] = project(hand, points[free], 3)
+    return points
+
+
+def _follow(points, template, faces, free, rounds=60):
+    """First guess for another shape: the template's free vertices moved as the rings around."""
+    moved = np.where(free[:, None], 0, points - template)
+    for _ in range(rounds):
+        moved[free] = _neighbour_mean(moved, faces)[free]
+    return template + moved
+
+
+def build(hand, template=None):
+    """The stand-in's mesh for a ``Hand`` of anatomy.py.
+
+    template: vertices (778, 3) of another shape's mesh, which these should correspond to.
+    """
+    b = _Builder(hand)
+    bases, loop = _knuckle_loop(b)
+    rows, hole = _palm(b, loop)
+    bases["thumb"] = _thumb_base(b, hole)
+    rings, poles = {}, {}
+    for digit in (*FINGERS, "thumb"):
+        rings[digit], poles[digit] = _tube(b, digit, bases[digit])
+    faces, free = np.array(b.faces)[:, ::-1], ~np.array(b.fixed)
+    points = np.vstack(b.points)
+    if template is not None:
+        points = _follow(points, template, faces, free)
+    points = hand.whole(_relax(hand, points, faces, free))
+    return Mesh(points, faces, rings, poles, rows)
