@@ -13,7 +13,9 @@ from handlib.joints import REFERENCE_BONE
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
-SCREEN_LOW, SCREEN_HIGH = (33, 50, 25), (90, 255, 255)
+SCREEN_LOW, SCREEN_HIGH = (37, 50, 25), (90, 255, 255)
+HOLE = 0.004  # share of the image up to which a gap in the hand is a shadow
+KERNEL = np.ones((3, 3), np.uint8)
 VOID = 10  # values up to this are the black beyond the border of a rotated frame
 SKIN = np.array([(255, 224, 196), (224, 172, 135), (168, 112, 80), (92, 58, 42)])
 # RGB to luma and two chroma axes (YIQ): hue turns and saturation scales the last two.
@@ -55,7 +57,7 @@ class ChangeBackground(Transform):
 
 def soft_edge(mask):
     """Weight (H, W) uint8 of a mask 0/255: its rim is a mixture of hand and screen, so it goes."""
-    return cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (3, 3), 0)
+    return cv2.GaussianBlur(cv2.erode(mask, KERNEL), (5, 5), 0)
 
 
 def remove_spill(image):
@@ -77,16 +79,23 @@ def green_screen_alpha(image, joints_2d=None):
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     screen = cv2.inRange(hsv, SCREEN_LOW, SCREEN_HIGH) | cv2.inRange(image, (0,) * 3, (VOID,) * 3)
-    kernel = np.ones((3, 3), np.uint8)
-    front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, kernel)  # noise, thin edges
-    front = cv2.morphologyEx(front, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    _, labels = cv2.connectedComponents(front, connectivity=4)
+    front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
+    count, labels = cv2.connectedComponents(front, connectivity=4)
     height, width = labels.shape
     points = np.array([[(width - 1) / 2, (height - 1) / 2]]) if joints_2d is None else joints_2d
     points = points[np.isfinite(points).all(1)].round().astype(int)
     points = points[((points >= 0) & (points < (width, height))).all(1)]
-    hand = np.setdiff1d(labels[points[:, 1], points[:, 0]], 0)
-    return soft_edge(np.isin(labels, hand).astype(np.uint8) * 255)
+    keep = np.zeros(count, np.uint8)
+    keep[labels[points[:, 1], points[:, 0]]] = 255
+    keep[0] = 0
+    return soft_edge(_fill_holes(keep[labels]))
+
+
+def _fill_holes(front):
+    """Shadows with green light in them are small holes; between fingers the screen is larger."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(255 - front, connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < HOLE * front.size
+    return front | (small * np.uint8(255))[labels]
 
 
 class AddClutter(Transform):

@@ -1,0 +1,74 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from handlib.augment import eval_transforms
+from handlib.data.photos import read_coco_hands
+from handlib.joints import convert
+
+
+def write_photos(folder, name="32563.jpg"):
+    folder.mkdir()
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / name), image)
+    points = np.random.default_rng(1).uniform(10, 50, (21, 2))
+    keypoints = np.c_[points, np.ones(21)]
+    keypoints[4] = 0
+    content = {
+        "images": [{"id": 7, "file_name": name, "width": 80, "height": 60}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 7,
+                "keypoints": keypoints.ravel().tolist(),
+                "bbox": [9, 8, 40, 30],
+            }
+        ],
+    }
+    (folder / "hands.json").write_text(json.dumps(content))
+    return points
+
+
+def test_photos_have_2d_joints_and_a_box(tmp_path):
+    points = write_photos(tmp_path / "freihand")
+    (sample,) = read_coco_hands(tmp_path / "freihand")
+    assert (sample.id, sample.version, sample.size) == (3, 1, (80, 60))
+    np.testing.assert_array_equal(np.delete(sample.joints_2d, 4, 0), np.delete(points, 4, 0))
+    assert np.isnan(sample.joints_2d[4]).all()
+    np.testing.assert_array_equal(sample.box, [9, 8, 49, 38])
+    assert sample.annotations() == ()  # one joint is missing, and there is no camera
+    crop = eval_transforms(32, 1.25)(sample, None)
+    np.testing.assert_allclose(np.ptp(crop.box[[0, 2]]), 32 / 1.25)
+
+
+def test_joint_orders_are_converted(tmp_path):
+    points = write_photos(tmp_path / "other")
+    (sample,) = read_coco_hands(tmp_path / "other/hands.json", order="rhd")
+    expected = convert(points, "rhd")
+    known = np.isfinite(sample.joints_2d)
+    assert sample.version is None and known.sum() == 40
+    np.testing.assert_array_equal(sample.joints_2d[known], expected[known])
+
+
+def test_faults_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds 0 JSON files"):
+        read_coco_hands(tmp_path)
+    write_photos(tmp_path / "a")
+    (tmp_path / "a/32563.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"32563\.jpg is missing"):
+        read_coco_hands(tmp_path / "a")
+    content = json.loads((tmp_path / "a/hands.json").read_text())
+    content["annotations"][0]["keypoints"] = [1, 2, 1]
+    (tmp_path / "a/hands.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="expected 21 keypoints"):
+        read_coco_hands(tmp_path / "a")
+
+
+def test_real_frames_can_be_read(real_photos):
+    samples = read_coco_hands(real_photos / "freihand")
+    assert [(s.id, s.version) for s in samples] == [(i, v) for v in range(4) for i in (355, 17620)]
+    for sample in samples:
+        inside = (sample.joints_2d > sample.box[:2] - 15) & (sample.joints_2d < sample.box[2:] + 15)
+        assert inside.all() and sample.size == (224, 224)
