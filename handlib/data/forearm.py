@@ -1,0 +1,148 @@
+"""A forearm for a hand that ends at the wrist: a tube that continues the mesh's open border."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Distances of the rings from the hand's border: up to the cuff as parts of its distance, then
+# metres beyond it. The last is far enough to be outside every picture.
+_TO_CUFF = np.array([0.08, 0.2, 0.35, 0.55, 0.78, 1.0])
+_BEYOND = np.array([0.0005, 0.01, 0.025, 0.05, 0.08, 0.12, 0.17, 0.25, 0.7])
+_CUFF = len(_TO_CUFF) - 1
+_N_RINGS = len(_TO_CUFF) + len(_BEYOND)
+_BEND_LENGTH = 0.06
+
+
+class ArmShape(NamedTuple):
+    """Angles in radians, lengths in metres."""
+
+    flexion: float = 0.0
+    deviation: float = 0.0
+    depth_growth: float = 0.75
+    """Relative growth of the section, palm to back, from wrist to the middle of the forearm."""
+    width_growth: float = 0.4
+    """The same, thumb's side to little finger's."""
+    cuff: float = 0.055
+    """Where the sleeve begins."""
+    sleeve: float = 0.0
+    """Thickness of the sleeve; 0 for a bare arm."""
+    folds: np.ndarray | None = None
+    """(rings, border) relative bumps of the sleeve."""
+
+
+def random_arm(rng, border=16):
+    """An arm with a bent wrist, 35 % of them with a sleeve."""
+    sleeve = rng.uniform(0.003, 0.010) if rng.random() < 0.35 else 0.0
+    folds = rng.normal(0, 0.035, (_N_RINGS, border))
+    return ArmShape(
+        flexion=np.clip(rng.normal(0, 0.35), -0.8, 0.8),
+        deviation=np.clip(rng.normal(0, 0.16), -0.35, 0.35),
+        depth_growth=rng.uniform(0.5, 0.95),
+        width_growth=rng.uniform(0.25, 0.5),
+        cuff=rng.uniform(0.02, 0.12),
+        sleeve=sleeve,
+        # Neighbouring points move together.
+        folds=(folds + np.roll(folds, 1, 1)) / 2,
+    )
+
+
+class Forearm:
+    """Rings of vertices that go on from a hand's border.
+
+    Attributes:
+        border: (N,) vertex ids of the hand's open border, in order around it.
+        faces: (F, 3) triangles over the hand's vertices followed by the arm's.
+        cloth_start: index in ``faces`` of the first triangle that a sleeve covers.
+    """
+
+    def __init__(self, hand):
+        self.border = border_loop(hand.faces)
+        n = len(self.border)
+        loops = len(hand.v_template) + np.arange(_N_RINGS * n).reshape(-1, n)
+        loops = np.vstack([self.border, loops])
+        a, b = loops[:-1], loops[1:]
+        a1, b1 = np.roll(a, -1, 1), np.roll(b, -1, 1)
+        self.faces = np.stack([a1, a, b1, a, b, b1], -1).reshape(-1, 3)
+        self.cloth_start = 2 * n * (_CUFF + 1)
+        ring = hand.v_template[self.border]
+        # MANO's right hands point to -x, its left ones to +x; the back is +y.
+        out = np.sign(ring[:, 0].mean() - hand.v_template[:, 0].mean())
+        self.frame = np.array([[out, 0, 0], [0, 1.0, 0], [0, 0, out]])
+
+    def vertices(self, ring, rotation, shape):
+        """Where the arm's vertices are.
+
+        Args:
+            ring: (N, 3) the hand's border, metres.
+            rotation: (3, 3) of the hand's root.
+            shape: ``ArmShape``.
+
+        Returns:
+            (rings * N, 3) metres.
+        """
+        frame = self.frame @ rotation.T  # rows: out of the hand, its back, its side
+        center = ring.mean(0)
+        local = (ring - center) @ frame.T
+        s = np.concatenate([_TO_CUFF * shape.cuff, shape.cuff + _BEYOND])
+        axis = shape.flexion * frame[2] + shape.deviation * frame[1]
+        frames = _turned(frame, axis, _smooth(s / _BEND_LENGTH))
+        middle = np.concatenate([[s[0] / 2], (s[1:] + s[:-1]) / 2])
+        steps = _turned(frame, axis, _smooth(middle / _BEND_LENGTH))[:, 0]
+        centers = center + np.cumsum(steps * np.diff(s, prepend=0)[:, None], 0)
+        return (centers[:, None] + self._sections(local, s, shape) @ frames).reshape(-1, 3)
+
+    def _sections(self, local, s, shape):
+        """(rings, N, 3) points of each ring in its frame: the border's shape, then an ellipse."""
+        back, side = np.abs(local[:, 1]).max(), np.abs(local[:, 2]).max()
+        angle = np.arctan2(local[:, 1] / back, local[:, 2] / side)
+        grow = _smooth(s / 0.2)[:, None]
+        ellipse = np.stack(
+            [
+                np.zeros((len(s), len(local))),
+                np.sin(angle) * back * (1 + shape.depth_growth * grow),
+                np.cos(angle) * side * (1 + shape.width_growth * grow),
+            ],
+            -1,
+        )
+        blend = _smooth(s / 0.05)[:, None, None]
+        sections = local + (ellipse - local) * blend
+        if shape.sleeve > 0:
+            covered = (np.arange(len(s)) > _CUFF)[:, None, None]
+            radius = np.linalg.norm(sections, axis=-1, keepdims=True)
+            wider = (
+                1 + shape.sleeve / radius + (0 if shape.folds is None else shape.folds[..., None])
+            )
+            sections = np.where(covered, sections * wider.clip(1.02), sections)
+        return sections
+
+
+def border_loop(faces):
+    """Vertex ids of a mesh's one open border, in the direction of its triangles.
+
+    Raises:
+        ValueError: if the mesh has no border, or several.
+    """
+    edges = {(int(a), int(b)) for f in faces for a, b in zip(f, np.roll(f, -1))}
+    following = {a: b for a, b in edges if (b, a) not in edges}
+    if not following:
+        raise ValueError("the hand's mesh is closed: there is no wrist for a forearm to go on from")
+    loop = [min(following)]
+    while following[loop[-1]] != loop[0] and len(loop) <= len(following):
+        loop.append(following[loop[-1]])
+    if len(loop) != len(following):
+        raise ValueError("the hand's mesh has several open borders: which one is the wrist?")
+    return np.array(loop)
+
+
+def _smooth(x):
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _turned(frame, axis, amounts):
+    """Rows of ``frame`` turned about ``axis`` by its length times each amount: (N, 3, 3)."""
+    length = np.linalg.norm(axis)
+    unit = axis / max(length, 1e-9)
+    cos, sin = np.cos(length * amounts)[:, None, None], np.sin(length * amounts)[:, None, None]
+    along = (frame @ unit)[:, None] * unit
+    return frame * cos + np.cross(unit, frame) * sin + along * (1 - cos)

@@ -1,0 +1,270 @@
+"""One random hand before a camera: pose, place, light and skin drawn, then rendered.
+
+A hand is rendered once and put on several backgrounds, as in FreiHAND: version 0 is a green
+screen, the others have the pictures of ``handlib.data.backgrounds`` and changed colours.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numba import njit
+from scipy.spatial.transform import Rotation
+
+from handlib import geometry
+from handlib.data.backgrounds import SKIN_TONES
+from handlib.data.forearm import random_arm
+from handlib.data.raster import rasterize, supersampled
+from handlib.data.sample import Sample
+from handlib.data.shading import Look, noise_table, shade
+from handlib.data.skin import make_skin
+from handlib.joints import BONES, REFERENCE_BONE, ROOT
+from handlib.mano.articulation import sample_articulations
+from handlib.mano.layer import HandLayer
+
+# An arm that points nearer to the eye than this (degrees) would hide the hand that it carries.
+_MIN_ARM_ANGLE = 45
+_MARGIN = 0.03  # of the image, around the 21 joints
+
+
+class Pose(NamedTuple):
+    """What a hand model takes: (48,) axis-angle, the 45 relative to hands_mean, and (10,)."""
+
+    pose: np.ndarray
+    betas: np.ndarray
+
+
+class Render(NamedTuple):
+    """A hand without background, and all that is known about it. Metres, pixels, camera frame."""
+
+    rgb: np.ndarray  # (H, W, 3) float32 sRGB in [0, 1], multiplied by alpha
+    alpha: np.ndarray  # (H, W) float32 share of each pixel that hand and arm cover
+    K: np.ndarray  # (3, 3)
+    joints: np.ndarray  # (21, 3)
+    vertices: np.ndarray  # (778, 3)
+    pose: np.ndarray  # (48,)
+    betas: np.ndarray  # (10,)
+
+    @property
+    def mask(self):
+        return self.alpha >= 0.5
+
+    @property
+    def scale(self):
+        """FreiHAND's scale: length of the reference bone, metres."""
+        a, b = REFERENCE_BONE
+        return float(np.linalg.norm(self.joints[a] - self.joints[b]))
+
+    @property
+    def mano(self):
+        """FreiHAND's hand vector (61,): pose, betas, root joint in px, f / z of the root."""
+        root = self.joints[ROOT]
+        s = (self.K[0, 0] + self.K[1, 1]) / 2 / root[2]
+        uv = self.K[:2, 2] + s * root[:2]
+        return np.concatenate([self.pose, self.betas, uv, [s]])
+
+
+class Generator:
+    """Draws and renders hands of one hand model.
+
+    Args:
+        hand: a right-handed ``HandModel``.
+        size: side of the square image, px.
+
+    Raises:
+        ValueError: for a left hand (mirror samples instead) or an odd size.
+    """
+
+    def __init__(self, hand, size=224):
+        if not hand.is_right:
+            raise ValueError("FreiHAND's layout holds right hands: give a right hand model")
+        if size < 32:
+            raise ValueError(f"the image size is {size} px; hands need at least 32")
+        self.hand, self.size = hand, size
+        self.layer = HandLayer(hand, dtype=torch.float64)
+        self.skin = make_skin(hand)
+        self.table = noise_table()
+
+    def draw_pose(self, rng):
+        """A random ``Pose``: articulation within joint limits, shape, view."""
+        articulation = sample_articulations(rng, 1)[0]
+        betas = rng.normal(0, 1, 10).clip(-2.5, 2.5)
+        root = self._random_view(rng)
+        return Pose(np.concatenate([root, articulation - self.hand.hands_mean]), betas)
+
+    def _random_view(self, rng):
+        """Axis-angle of a rotation, uniform over those whose arm does not hide the hand."""
+        while True:
+            view = Rotation.from_quat(rng.normal(size=4))
+            arm = view.apply(self.skin.forearm.frame[0])
+            if arm[2] > -np.cos(np.deg2rad(_MIN_ARM_ANGLE)):
+                return view.as_rotvec()
+
+    def posed(self, poses):
+        """Vertices (N, 778, 3) and joints (N, 21, 3), untranslated, of N ``Pose``."""
+        with torch.no_grad():
+            pose = torch.as_tensor(np.stack([p.pose for p in poses]))
+            betas = torch.as_tensor(np.stack([p.betas for p in poses]))
+            out = self.layer(self.layer.rotations(pose), betas)
+        return out.vertices.numpy(), out.joints.numpy()
+
+    def render(self, rng, pose, vertices, joints):
+        """A ``Render`` of a posed, untranslated hand with random camera, arm, skin and light."""
+        size = (self.size, self.size)
+        K, translation = place(rng, vertices, joints, self.size)
+        vertices, joints = vertices + translation, joints + translation
+        arm_shape = random_arm(rng, len(self.skin.forearm.border))
+        rotation = Rotation.from_rotvec(pose.pose[:3]).as_matrix()
+        arm = self.skin.forearm.vertices(vertices[self.skin.forearm.border], rotation, arm_shape)
+        whole = np.vstack([vertices, arm])
+        fragments = rasterize(whole, self.skin.faces, *supersampled(K, size), cull=True)
+        rgb, alpha = shade(
+            fragments, whole, self.skin, joints, np.array(BONES), K, random_look(rng), self.table,
+            cloth=arm_shape.sleeve > 0,
+        )  # fmt: skip
+        return Render(rgb, alpha, K, joints, vertices, *pose)
+
+    def sample(self, rng, backgrounds, number=0):
+        """A new ``Sample`` before a random background, for training without a stored dataset."""
+        pose = self.draw_pose(rng)
+        vertices, joints = self.posed([pose])
+        render = self.render(rng, pose, vertices[0], joints[0])
+        return Sample(
+            image=composite(rng, render, 1, backgrounds), id=number, K=render.K,
+            source=f"synthetic ({self.hand.name})", joints=render.joints,
+            joints_2d=geometry.project(render.joints, render.K), vertices=render.vertices,
+            mask=render.mask, pose=render.pose, betas=render.betas, scale=render.scale,
+        )  # fmt: skip
+
+
+def place(rng, vertices, joints, size):
+    """A camera and a translation that put a hand well into a square image.
+
+    Focal lengths: 60 % as in FreiHAND (about 480 px at 224 px), the others 220 to 1500 px. The
+    hand's box takes 45-85 % of the image, off the centre as far as all joints allow.
+
+    Returns:
+        (K, translation): (3, 3) and (3,).
+    """
+    focal = rng.normal(480, 25) if rng.random() < 0.6 else np.exp(rng.uniform(*np.log([220, 1500])))
+    center = np.full(2, size / 2)
+    if rng.random() < 0.15:
+        center = center + rng.uniform(-0.08, 0.08, 2) * size
+    f = focal * size / 224
+    K = np.array([[f, 0, center[0]], [0, f, center[1]], [0, 0, 1]])
+    fill, shift = rng.uniform(0.45, 0.85) * size, rng.uniform(-0.9, 0.9, 2)
+    extent = np.ptp(vertices[:, :2], axis=0).max()
+    translation = np.array([0, 0, f * extent / fill]) - vertices.mean(0)
+    for _ in range(4):
+        # Keep everything in front of the camera, whatever the focal length.
+        translation[2] = max(translation[2], 0.1 - vertices[:, 2].min())
+        box = geometry.project(vertices + translation, K)
+        low, high = box.min(0), box.max(0)
+        depth = vertices[:, 2].mean() + translation[2]
+        translation[2] += depth * ((high - low).max() / fill - 1)
+        room = (size * (1 - 2 * _MARGIN) - (high - low)) / 2
+        target = (size - 1) / 2 + shift * np.maximum(room, 0)
+        translation[:2] += (target - (low + high) / 2) * depth / f
+    return K, translation
+
+
+def _linear(rgb_255):
+    return (np.asarray(rgb_255, float) / 255) ** 2.2
+
+
+def random_look(rng):
+    """A random ``Look``: skin from light to dark, cloth, one to three lights and a sky."""
+    tone = rng.uniform(0, len(SKIN_TONES) - 1)
+    steps, channels = np.arange(len(SKIN_TONES)), range(3)
+    hue = np.exp(rng.normal(0, 0.06, 3))
+    back = _linear([np.interp(tone, steps, SKIN_TONES[:, k]) for k in channels]) * hue
+    pale = _linear([np.interp(tone * 0.5, steps, SKIN_TONES[:, k]) for k in channels]) * hue
+    palm = pale + (_linear((222, 150, 132)) - pale) * rng.uniform(0.05, 0.35)
+    palm = back + (palm - back) * rng.uniform(0.4, 1)
+    nail = (0.45 * palm + 0.55 * _linear((235, 185, 172))) * rng.uniform(0.8, 1.1)
+    if rng.random() < 0.08:  # varnish
+        nail = rng.uniform(0.02, 0.8, 3)
+    cloth = rng.uniform(0.02, 0.7) * np.exp(rng.normal(0, rng.choice([0.05, 0.5]), 3))
+    accent = cloth * rng.uniform(0.5, 1) if rng.random() < 0.7 else rng.uniform(0.02, 0.8, 3)
+    lights = rng.normal(size=(rng.integers(1, 4), 3)) + [0, -0.6, -0.7]
+    lights /= np.linalg.norm(lights, axis=1, keepdims=True)
+    power = np.array([rng.uniform(0.5, 1.1), *rng.uniform(0.05, 0.5, len(lights) - 1)])
+    warmth = rng.normal(0, 0.12, len(lights))[:, None] * np.array([1, 0.2, -1])
+    sky = rng.uniform(0.25, 0.75) * np.exp(rng.normal(0, 0.10) * np.array([-1, 0, 1]))
+    ground = sky * rng.uniform(0.3, 0.9) * np.exp(rng.normal(0, 0.12, 3))
+    exposure = np.exp(rng.normal(0.05, 0.28)) * 1.35 / (power.sum() * 0.5 + sky.mean())
+    # Cameras brighten dark things, but not all the way.
+    exposure *= (0.35 / back.mean()) ** rng.uniform(0, 0.45)
+    up = rng.normal(0, 0.35, 3) + [0, -1, -0.2]
+    return Look(
+        back=back, palm=palm, nail=nail, cloth=cloth, cloth_accent=accent,
+        cloth_cell=np.exp(rng.uniform(*np.log([0.0006, 0.015]))),
+        blood=rng.uniform(0.3, 1.6), mottle=rng.uniform(0.08, 0.3), veins=rng.uniform(0, 0.9),
+        creases=rng.uniform(0.3, 1.0), wrinkles=rng.uniform(0.15, 0.6),
+        nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.05, 0.3),
+        gloss=rng.uniform(0.0, 0.12), nail_gloss=rng.uniform(0.1, 0.4),
+        shine=rng.uniform(8, 40), offset=rng.uniform(0, 32, 3),
+        wrap=np.array([0.35, 0.2, 0.15]) * rng.uniform(0.4, 1.4), lights=lights,
+        light_colors=power[:, None] * np.exp(warmth) * exposure,
+        up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
+        shadow=rng.uniform(0.5, 1.0),
+    )  # fmt: skip
+
+
+# -- versions --------------------------------------------------------------------------------
+@lru_cache(maxsize=1)
+def _grain():
+    """(512, 512, 3) float32 normal noise, of which each picture takes a piece."""
+    return np.random.default_rng(1).normal(size=(512, 512, 3)).astype(np.float32)
+
+
+def green_screen(rng, size):
+    """An unevenly lit green backdrop (size, size, 3) uint8, sometimes with a fold."""
+    green = np.array([rng.uniform(30, 90), rng.uniform(110, 190), rng.uniform(20, 90)])
+    coarse = 1 + rng.normal(0, 0.10, (3, 3)).astype(np.float32)
+    light = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
+    picture = (green * light).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        ends = [tuple(int(c) for c in p) for p in rng.uniform(-0.3, 1.3, (2, 2)) * size]
+        cv2.line(picture, *ends, (green * 0.75).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
+    return picture
+
+
+def composite(rng, render, version, backgrounds):
+    """The hand of a ``Render`` in one of its versions: (H, W, 3) uint8 RGB.
+
+    Args:
+        rng: ``numpy.random.Generator``.
+        render: ``Render``.
+        version: 0 green screen, 1-3 other backgrounds and colours.
+        backgrounds: ``Backgrounds``.
+    """
+    size = len(render.alpha)
+    if version == 0:
+        behind, gain = green_screen(rng, size), np.array([0.97, 1.03, 0.97])
+    else:
+        behind = backgrounds.draw(rng, (size, size))
+        # The hand takes on some of the colours around it.
+        around = behind.mean((0, 1)) + 20
+        cast = (around / around.mean()) ** rng.uniform(0, 0.35)
+        gain = cast * np.exp(rng.normal(0, 0.06, 3) + rng.normal(0, 0.12))
+    y, x = rng.integers(0, 512 - size + 1, 2) if size <= 512 else (0, 0)
+    strength = rng.uniform(0.5, 6) if version else rng.uniform(0.5, 3)
+    out = np.empty((size, size, 3), np.uint8)
+    _blend(render.rgb, render.alpha, behind, gain, _grain(), y, x, strength, out)
+    if version and rng.random() < 0.35:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.1) * size / 224)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _blend(rgb, alpha, behind, gain, grain, y0, x0, strength, out):
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            for k in range(3):
+                value = rgb[y, x, k] * gain[k] * 255 + behind[y, x, k] * (1 - alpha[y, x])
+                value += strength * grain[(y0 + y) % 512, (x0 + x) % 512, k]
+                out[y, x, k] = np.uint8(min(max(value + 0.5, 0), 255))

@@ -1,0 +1,332 @@
+"""From fragments to a lit, anti-aliased picture of skin and cloth.
+
+Visibility is known at twice the resolution; light is computed once per pixel and surface: the
+samples of a pixel that lie on one surface are averaged first, those on another (a finger before
+the palm) are lit by themselves. Colours are linear until the end, then sRGB.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from handlib.data import skin as channels
+from handlib.data.raster import NEAR, _fill, vertex_normals
+
+_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp"})
+# Half thickness (metres) of what casts occlusion around each bone, in the order of joints.BONES.
+_BONE_RADIUS = np.array([0.013, 0.011, 0.010, 0.009] + [0.012, 0.009, 0.0085, 0.0075] * 4)
+_SHADOW_SIZE = 192
+_SHADOW_BIAS = 0.003
+
+
+class Look(NamedTuple):
+    """Material, light and camera response; colours are linear RGB (3,) unless said."""
+
+    back: np.ndarray
+    palm: np.ndarray
+    nail: np.ndarray
+    cloth: np.ndarray
+    cloth_accent: np.ndarray
+    cloth_cell: float  # metres of a thread pattern
+    blood: float
+    mottle: float
+    veins: float
+    creases: float
+    wrinkles: float
+    nail_edge: float
+    bump: float
+    gloss: float
+    nail_gloss: float
+    shine: float  # exponent of the highlight
+    offset: np.ndarray  # (3,) of the noise, so that no two skins are alike
+    wrap: np.ndarray  # how far light of each colour reaches round into the dark
+    lights: np.ndarray  # (L, 3) unit directions towards the lights, camera frame; 0 casts shadows
+    light_colors: np.ndarray  # (L, 3)
+    up: np.ndarray  # (3,) where the sky is
+    sky: np.ndarray
+    ground: np.ndarray
+    shadow: float  # 0-1
+
+
+def noise_table(seed=0):
+    """(32, 32, 32, 4) float32 in [-1, 1]: values of a periodic noise at the lattice points."""
+    return np.random.default_rng(seed).uniform(-1, 1, (32, 32, 32, 4)).astype(np.float32)
+
+
+@_jit
+def _noise(table, x, y, z):
+    """Four smooth noises at a point, whose unit is the lattice's."""
+    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
+    tx, ty, tz = x - fx, y - fy, z - fz
+    tx, ty, tz = tx * tx * (3 - 2 * tx), ty * ty * (3 - 2 * ty), tz * tz * (3 - 2 * tz)
+    x0, y0, z0 = int(fx) & 31, int(fy) & 31, int(fz) & 31
+    x1, y1, z1 = (x0 + 1) & 31, (y0 + 1) & 31, (z0 + 1) & 31
+    a = b = c = d = np.float32(0)
+    for i, wx in ((x0, 1 - tx), (x1, tx)):
+        for j, wy in ((y0, 1 - ty), (y1, ty)):
+            for k, wz in ((z0, 1 - tz), (z1, tz)):
+                w = wx * wy * wz
+                a += w * table[i, j, k, 0]
+                b += w * table[i, j, k, 1]
+                c += w * table[i, j, k, 2]
+                d += w * table[i, j, k, 3]
+    return a, b, c, d
+
+
+def ambient_occlusion(vertices, normals, joints, bones):
+    """Share of the surroundings that each vertex sees, (V,) in [0.15, 1].
+
+    The hand is taken as two balls per bone; each hides its solid angle times the cosine.
+
+    Args:
+        vertices, normals: (V, 3) camera frame.
+        joints: (21, 3).
+        bones: (20, 2) int.
+    """
+    a, b = joints[bones[:, 0]], joints[bones[:, 1]]
+    balls = np.concatenate([(a + b) / 2, b])
+    return _occlusion(vertices, normals, balls, np.concatenate([_BONE_RADIUS, _BONE_RADIUS]))
+
+
+@_jit
+def _occlusion(vertices, normals, balls, radius):
+    out = np.ones(len(vertices))
+    for v in range(len(vertices)):
+        hidden = 0.0
+        for s in range(len(balls)):
+            dx, dy, dz = (
+                balls[s, 0] - vertices[v, 0],
+                balls[s, 1] - vertices[v, 1],
+                balls[s, 2] - vertices[v, 2],
+            )
+            cosine = dx * normals[v, 0] + dy * normals[v, 1] + dz * normals[v, 2]
+            if cosine > 0:
+                square = max(dx * dx + dy * dy + dz * dz, radius[s] ** 2)
+                hidden += cosine / np.sqrt(square) * radius[s] ** 2 / square
+        out[v] = max(0.15, 1 - 0.85 * hidden)
+    return out
+
+
+def shadow_map(vertices, faces, light, center, radius):
+    """Depth of what the light sees, and the affine map that leads into it.
+
+    Returns:
+        (depth, matrix): (S, S) float32, 0 where empty; (3, 4) camera frame to (u, v, z).
+    """
+    side = np.cross(light, [0.31, 0.83, 0.46])
+    side /= np.linalg.norm(side)
+    rows = np.stack([side, np.cross(light, side), -light])
+    # A far-off eye: 1/z is linear enough there for a parallel projection.
+    scale = np.array([_SHADOW_SIZE / 2 / radius, _SHADOW_SIZE / 2 / radius, 1.0])
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = rows * scale[:, None]
+    matrix[:, 3] = np.array([_SHADOW_SIZE / 2, _SHADOW_SIZE / 2, 10]) - matrix[:, :3] @ center
+    points = vertices @ matrix[:, :3].T + matrix[:, 3]
+    face = np.full((_SHADOW_SIZE, _SHADOW_SIZE), -1, np.int32)
+    depth = np.zeros(face.shape, np.float32)
+    _fill(points, faces, NEAR, False, face, np.empty((*face.shape, 2), np.float32), depth)
+    return depth, matrix
+
+
+@_jit
+def _lit(shadow, matrix, x, y, z):
+    """Share of the key light that reaches a point: four comparisons, blended."""
+    u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
+    v = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
+    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3] - _SHADOW_BIAS
+    size = len(shadow)
+    if not (1 <= u < size - 2 and 1 <= v < size - 2):
+        return 1.0
+    i, j = int(v), int(u)
+    tv, tu = v - i, u - j
+    total = 0.0
+    for di, wi in ((0, 1 - tv), (1, tv)):
+        for dj, wj in ((0, 1 - tu), (1, tu)):
+            d = shadow[i + di, j + dj]
+            hidden = 0.0 if d == 0 else min(max((w - d) / 0.002, 0.0), 1.0)
+            total += wi * wj * (1 - hidden)
+    return total
+
+
+@_jit
+def _smooth(low, high, x):
+    x = min(max((x - low) / (high - low), 0.0), 1.0)
+    return x * x * (3 - 2 * x)
+
+
+@_jit
+def _albedo(look, table, t, p, out):
+    """Skin colour and gloss from the texel channels ``t`` at rest point ``p``.
+
+    Writes RGB, gloss and three bumps into ``out`` (7,).
+    """
+    ox, oy, oz = look.offset
+    low = _noise(table, p[0] * 55 + ox, p[1] * 55 + oy, p[2] * 55 + oz)
+    mid = _noise(table, p[0] * 210 + oy, p[1] * 210 + oz, p[2] * 210 + ox)
+    fine = _noise(table, p[0] * 900 + oz, p[1] * 900 + ox, p[2] * 900 + oy)
+    palm, nail_distance = t[channels.PALM], t[channels.NAIL] * channels.NAIL_RANGE
+    shade = 1 + look.mottle * (0.5 * low[0] + 0.35 * mid[0] + 0.3 * fine[0])
+    blood = look.blood * (t[channels.BLOOD] + 0.35 * low[1] + 0.25 * mid[1])
+    ridge = low[2] + 0.25 * mid[2]
+    vein = look.veins * t[channels.DORSUM] * np.exp(-((ridge / 0.10) ** 2))
+    wrinkle = t[channels.WRINKLE] - 0.5
+    crease = t[channels.CREASE] * look.creases
+    shade *= 1 + look.wrinkles * wrinkle - 0.25 * vein
+    for k in range(3):
+        base = look.back[k] + (look.palm[k] - look.back[k]) * palm
+        tint = (0.12, -0.16, -0.14)[k] * blood - (0.30, 0.5, 0.5)[k] * crease
+        tint -= (0.22, 0.06, 0.0)[k] * vein
+        out[k] = base * max(shade * (1 + tint), 0.05)
+    nail = _smooth(1.06, 0.94, nail_distance)
+    rim = look.nail_edge * np.exp(-(((nail_distance - 1.05) / 0.13) ** 2))
+    length = t[channels.NAIL_LENGTH]
+    free = _smooth(0.86, 0.92, length) + 0.5 * _smooth(0.26, 0.12, length)
+    for k in range(3):
+        plate = look.nail[k] * (1 + (0.25, 0.4, 0.4)[k] * free)
+        out[k] = (out[k] + (plate - out[k]) * nail) * (1 - 0.4 * rim)
+    out[3] = look.gloss * (1 + 0.6 * mid[3]) + (look.nail_gloss - look.gloss) * nail
+    rough = look.bump * (1 - nail)
+    out[4] = rough * (0.5 * mid[1] + 0.5 * fine[1])
+    out[5] = rough * (0.5 * mid[2] + 0.5 * fine[2])
+    out[6] = rough * (0.5 * mid[3] + 0.5 * fine[3])
+
+
+@_jit
+def _cloth(look, table, p, out):
+    ox, oy, oz = look.offset
+    fold = _noise(table, p[0] * 90 + ox, p[1] * 90 + oy, p[2] * 90 + oz)
+    s = 1 / look.cloth_cell
+    weave = _noise(table, p[0] * s + oz, p[1] * s + ox, p[2] * s + oy)
+    mix = _smooth(-0.25, 0.25, weave[0])
+    for k in range(3):
+        out[k] = (look.cloth[k] + (look.cloth_accent[k] - look.cloth[k]) * mix) * (
+            1 + 0.15 * fold[0]
+        )
+        out[4 + k] = 0.35 * fold[k] + 0.15 * weave[k]
+    out[3] = 0.01
+
+
+@_jit
+def _light(look, material, n, view, occlusion, key, rgb):
+    """Outgoing sRGB colour: wrapped diffuse light, sky and ground, a highlight."""
+    sky = 0.5 + 0.5 * (n[0] * look.up[0] + n[1] * look.up[1] + n[2] * look.up[2])
+    r = np.empty(3)
+    for k in range(3):
+        r[k] = material[k] * occlusion * (look.ground[k] + (look.sky[k] - look.ground[k]) * sky)
+    for s in range(len(look.lights)):
+        lx, ly, lz = look.lights[s]
+        reach = key if s == 0 else 0.4 + 0.6 * occlusion
+        cosine = n[0] * lx + n[1] * ly + n[2] * lz
+        hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+        half = (n[0] * hx + n[1] * hy + n[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        shine = material[3] * max(half, 0.0) ** look.shine * reach if cosine > 0 else 0.0
+        for k in range(3):
+            wrap = look.wrap[k]
+            diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
+            r[k] += look.light_colors[s, k] * (material[k] * diffuse * reach + shine)
+    for k in range(3):
+        x = r[k]
+        if x > 0.7:  # bright parts saturate softly, as in a camera
+            x = 0.7 + 0.3 * (1 - np.exp((0.7 - x) / 0.3))
+        rgb[k] = x ** (1 / 2.2)
+
+
+@_jit
+def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, inverse_K, look, table,
+           shadow, matrix, rgb, alpha):  # fmt: skip
+    """``surface`` (V, 7): rest position, normal, occlusion. Fragments are at 2x of ``rgb``."""
+    used = np.zeros(4, np.bool_)
+    mean, texel = np.empty(8), np.empty(channels.CHANNELS)
+    material, color, view = np.empty(7), np.empty(3), np.empty(3)
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            count = 0
+            for s in range(4):
+                used[s] = face[2 * y + s // 2, 2 * x + s % 2] < 0
+                count += not used[s]
+            alpha[y, x] = count / 4
+            left = count
+            while left > 0:
+                first = 0
+                while used[first]:
+                    first += 1
+                reference = depth[2 * y + first // 2, 2 * x + first % 2]
+                is_cloth = face[2 * y + first // 2, 2 * x + first % 2] >= cloth_start
+                mean[:] = 0
+                texel[:] = 0
+                n = 0
+                for s in range(first, 4):
+                    i, j = 2 * y + s // 2, 2 * x + s % 2
+                    f = face[i, j]
+                    if used[s] or abs(depth[i, j] - reference) > 0.012 * reference:
+                        continue
+                    if (f >= cloth_start) != is_cloth:
+                        continue
+                    used[s] = True
+                    n += 1
+                    wa, wb = barycentric[i, j]
+                    wc = 1 - wa - wb
+                    a, b, c = faces[f]
+                    for k in range(7):
+                        mean[k] += wa * surface[a, k] + wb * surface[b, k] + wc * surface[c, k]
+                    mean[7] += depth[i, j]
+                    size = channels.GRID
+                    u, v = max(int(wa * size), 0), max(int(wb * size), 0)
+                    if u + v >= size:
+                        u, v = min(u, size - 1), min(v, size - 1 - min(u, size - 1))
+                    for k in range(channels.CHANNELS):
+                        texel[k] += texels[f, u * size + v, k]
+                mean /= n
+                texel /= 255 * n
+                left -= n
+                if is_cloth:
+                    _cloth(look, table, mean, material)
+                else:
+                    _albedo(look, table, texel, mean, material)
+                normal = mean[3:6]
+                for k in range(3):
+                    normal[k] += material[4 + k]
+                normal /= np.sqrt((normal**2).sum()) + 1e-9
+                for k in range(3):
+                    view[k] = inverse_K[k, 0] * x + inverse_K[k, 1] * y + inverse_K[k, 2]
+                z = mean[7]
+                key = 1 - look.shadow * (
+                    1 - _lit(shadow, matrix, view[0] * z + normal[0] * 0.002,
+                             view[1] * z + normal[1] * 0.002, z + normal[2] * 0.002)
+                )  # fmt: skip
+                view /= -np.sqrt((view**2).sum())
+                _light(look, material, normal, view, mean[6], key, color)
+                for k in range(3):
+                    rgb[y, x, k] += color[k] * n / 4
+
+
+def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
+    """A picture of a posed hand with its forearm.
+
+    Args:
+        fragments: ``raster.Fragments`` at twice the resolution of K's image.
+        vertices: (V, 3) camera frame, of the hand and the forearm.
+        skin: ``skin.Skin``.
+        joints: (21, 3).
+        bones: (20, 2).
+        K: (3, 3).
+        look: ``Look``.
+        table: of ``noise_table``.
+        cloth: whether the sleeve is drawn.
+
+    Returns:
+        (rgb, alpha): (H, W, 3) float32 sRGB in [0, 1], multiplied by alpha; (H, W) float32.
+    """
+    normals = vertex_normals(vertices, skin.faces)
+    occlusion = ambient_occlusion(vertices, normals, joints, np.asarray(bones))
+    center = joints.mean(0)
+    shadow, matrix = shadow_map(vertices, skin.faces, look.lights[0], center, 0.16)
+    height, width = fragments.face.shape
+    rgb = np.zeros((height // 2, width // 2, 3), np.float32)
+    alpha = np.zeros(rgb.shape[:2], np.float32)
+    surface = np.hstack([skin.rest, normals, occlusion[:, None]])
+    start = skin.cloth_start if cloth else len(skin.faces)
+    _shade(*fragments, skin.faces, surface, skin.texels, start, np.linalg.inv(K), look, table,
+           shadow, matrix, rgb, alpha)  # fmt: skip
+    return rgb, alpha

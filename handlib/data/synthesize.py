@@ -1,0 +1,236 @@
+"""A synthetic dataset in FreiHAND's own folder layout, so that one reader serves both.
+
+Each id has its own random stream, made of the seed, the split and the id: the same hands come
+out whatever the number of workers or of interruptions. Work is done in chunks of ids; a chunk
+ends with one small file of annotations, and a run that was stopped goes on after the last.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+import handlib.mano
+from handlib.data.backgrounds import Backgrounds, load_backgrounds
+from handlib.data.scene import Generator, composite
+from handlib.paths import atomic_write
+
+SPLITS = ("training", "evaluation")
+VERSIONS = 4
+MARKER = "synthetic.json"
+_PARTS = ".parts"
+_CHUNK = 64
+_ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
+# What decides how the pictures look: a change of these files makes another dataset.
+_SOURCES = ("raster", "shading", "skin", "forearm", "scene", "backgrounds", "synthesize")
+
+
+def synthesize(
+    out, samples, evaluation=None, seed=0, size=224, hand=None, backgrounds=None, workers=None,
+    progress=True,
+):  # fmt: skip
+    """Render a dataset of hands, or finish one, or find it already there.
+
+    Writes FreiHAND's public layout: ``training/rgb`` with four versions of each id (version 0 on
+    a green screen, file number = id + samples * version), ``training/mask``, ``evaluation/rgb``
+    (one picture per id) and ``evaluation/mask``, ``{split}_{K,xyz,verts,mano,scale}.json``, and at
+    the end ``synthetic.json`` with the settings.
+
+    Args:
+        out: folder; new, empty, or an unfinished or finished one of the same settings.
+        samples: number of training ids.
+        evaluation: number of evaluation ids; a tenth of ``samples`` by default.
+        seed: the same seed and settings give the same bytes.
+        size: side of the pictures, px.
+        hand: right-handed ``HandModel``; ``load_hand_model()`` by default.
+        backgrounds: folder of pictures; by default ``MP_BACKGROUNDS``, or made-up ones.
+        workers: processes; by default one per core.
+        progress: show a progress bar.
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        ValueError: the folder holds other settings or other things.
+        FileNotFoundError: the folder of backgrounds does not exist.
+    """
+    out = Path(out).expanduser()
+    hand = hand or handlib.mano.load_hand_model()
+    evaluation = max(1, samples // 10) if evaluation is None else evaluation
+    if samples < 1 or evaluation < 1:
+        raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
+    source = load_backgrounds(backgrounds).source
+    settings = {
+        "generator": _generator_version(), "seed": seed, "samples": samples,
+        "evaluation": evaluation, "size": size, "hand": hand.name,
+        "hand_fingerprint": hand.fingerprint, "backgrounds": source,
+    }  # fmt: skip
+    if _is_finished(out, settings):
+        return out
+    job = {**settings, "out": str(out)}
+    chunks = [
+        (split, start, min(start + _CHUNK, settings[count]))
+        for split, count in zip(SPLITS, ("samples", "evaluation"))
+        for start in range(0, settings[count], _CHUNK)
+    ]
+    _make_folders(out)
+    _run_chunks(job, hand, chunks, workers or os.cpu_count() or 1, progress)
+    for split in SPLITS:
+        _write_annotations(out, split, [c for c in chunks if c[0] == split])
+    with atomic_write(out / MARKER) as temporary:
+        temporary.write_text(json.dumps(settings, indent=1) + "\n")
+    shutil.rmtree(out / _PARTS)
+    return out
+
+
+def _generator_version():
+    here = Path(__file__).parent
+    files = [here / f"{name}.py" for name in _SOURCES]
+    files.append(Path(handlib.mano.__file__).parent / "articulation.py")
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
+
+
+def _is_finished(out, settings):
+    """Whether everything is there; notes the settings where a new dataset begins.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    noted = out / _PARTS / "settings.json"
+    for path in (out / MARKER, noted):
+        if path.is_file():
+            old = json.loads(path.read_text())
+            changed = [k for k in settings if old.get(k) != settings[k]]
+            if changed:
+                what = ", ".join(f"{k} {old.get(k)} (asked: {settings[k]})" for k in changed)
+                raise ValueError(
+                    f"{out} holds a synthetic dataset with other settings: {what}. "
+                    "Choose another folder, or delete this one"
+                )
+            return path != noted
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty and holds no synthetic dataset: choose a new folder")
+    with atomic_write(noted) as temporary:
+        temporary.write_text(json.dumps(settings))
+    return False
+
+
+def _make_folders(out):
+    for split in SPLITS:
+        for kind in ("rgb", "mask"):
+            (out / split / kind).mkdir(parents=True, exist_ok=True)
+
+
+# -- chunks ----------------------------------------------------------------------------------
+def _part(out, split, start):
+    return Path(out) / _PARTS / f"{split}_{start:08d}.npz"
+
+
+def _run_chunks(job, hand, chunks, workers, progress):
+    left = [c for c in chunks if not _part(job["out"], *c[:2]).is_file()]
+    total = sum(c[2] - c[1] for c in chunks)
+    done = total - sum(c[2] - c[1] for c in left)
+    workers = min(workers, len(left))
+    with tqdm(
+        total=total, initial=done, desc="rendering hands", unit="hand", mininterval=1,
+        disable=not progress,
+    ) as bar:  # fmt: skip
+        if workers <= 1:
+            with _one_thread():
+                for chunk in left:
+                    bar.update(_render_chunk(job, hand, *chunk))
+            return
+        # Fresh processes: a fork of a process with running threads may hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = [pool.submit(_render_chunk, job, hand, *chunk) for chunk in left]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+@contextmanager
+def _one_thread():
+    """One thread for each library: sums in the same order, and no fight between the workers."""
+    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv_threads)
+
+
+_WORKER = {}
+
+
+def _tools(job, hand):
+    """The generator and backgrounds of this process, made once."""
+    key = (job["hand_fingerprint"], job["size"], job["seed"], job["backgrounds"])
+    if _WORKER.get("key") != key:
+        folder = None if job["backgrounds"] == "procedural" else job["backgrounds"]
+        pictures = Backgrounds(folder, job["seed"])
+        _WORKER.update(key=key, tools=(Generator(hand, job["size"]), pictures))
+    return _WORKER["tools"]
+
+
+def _render_chunk(job, hand, split, start, stop):
+    """Render ids start to stop of a split; the file that marks the chunk as done comes last."""
+    with _one_thread():
+        generator, backgrounds = _tools(job, hand)
+        numbers = range(start, stop)
+        streams = [np.random.default_rng([job["seed"], SPLITS.index(split), n]) for n in numbers]
+        poses = [generator.draw_pose(rng) for rng in streams]
+        rows = []
+        for n, rng, pose, v, j in zip(numbers, streams, poses, *generator.posed(poses)):
+            render = generator.render(rng, pose, v, j)
+            _write_images(Path(job["out"]) / split, n, job["samples"], rng, render, backgrounds)
+            rows.append((render.K, render.joints, render.vertices, render.mano, render.scale))
+        with atomic_write(_part(job["out"], split, start)) as temporary:
+            np.savez(temporary, **dict(zip(_ANNOTATIONS, map(np.array, zip(*rows)))))
+    return stop - start
+
+
+def _write_images(folder, n, samples, rng, render, backgrounds):
+    if folder.name == "training":
+        files = [(n + samples * version, version) for version in range(VERSIONS)]
+    else:
+        files = [(n, 1)]
+    for number, version in files:
+        picture = composite(rng, render, version, backgrounds)
+        _write_jpeg(folder / "rgb" / f"{number:08d}.jpg", picture[..., ::-1], rng.integers(90, 96))
+    _write_jpeg(folder / "mask" / f"{n:08d}.jpg", np.uint8(255) * render.mask, 95)
+
+
+def _write_jpeg(path, picture, quality):
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)]):
+        raise OSError(f"could not write {path}: is the disk full?")
+
+
+# -- annotation files ------------------------------------------------------------------------
+def _write_annotations(out, split, chunks):
+    """FreiHAND's JSON lists, one chunk in memory at a time."""
+    for name, decimals in _ANNOTATIONS.items():
+        with atomic_write(out / f"{split}_{name}.json") as temporary, temporary.open("w") as file:
+            separator = "["
+            for _, start, _ in chunks:
+                with np.load(_part(out, split, start)) as part:
+                    values = part[name].round(decimals)
+                values = values[:, None] if name == "mano" else values  # theirs are (1, 61)
+                for value in values.tolist():
+                    file.write(separator + json.dumps(value))
+                    separator = ", "
+            file.write("]")
