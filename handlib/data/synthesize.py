@@ -71,7 +71,7 @@ def synthesize(
     source = load_backgrounds(backgrounds).source
     settings = {
         "generator": _generator_version(), "seed": seed, "samples": samples,
-        "evaluation": evaluation, "size": size, "hand": hand.name,
+        "evaluation": evaluation, "size": size, "hand_model": hand.name,
         "hand_fingerprint": hand.fingerprint, "backgrounds": source,
     }  # fmt: skip
     if _is_finished(out, settings):
