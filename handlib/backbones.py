@@ -1,0 +1,81 @@
+"""Image encoders by name, from transformers: the architecture here, the weights from the Hub."""
+
+from transformers import AutoBackbone, AutoConfig, ConvNextV2Config, Dinov2Config, ResNetConfig
+
+
+def _resnet(depths, widths=(64, 128, 256, 512), layer="basic", stem=64):
+    return ResNetConfig(
+        embedding_size=stem, hidden_sizes=list(widths), depths=depths, layer_type=layer
+    )
+
+
+# name: (Hub repository of the pretrained weights or None, configuration for random weights).
+# The configurations stand here so that random weights need no network.
+_BACKBONES = {
+    "resnet-tiny": (None, lambda: _resnet([1, 1, 1, 1], (32, 64, 128, 256), stem=32)),
+    "resnet-18": ("microsoft/resnet-18", lambda: _resnet([2, 2, 2, 2])),
+    "resnet-34": ("microsoft/resnet-34", lambda: _resnet([3, 4, 6, 3])),
+    "resnet-50": (
+        "microsoft/resnet-50",
+        lambda: _resnet([3, 4, 6, 3], (256, 512, 1024, 2048), "bottleneck"),
+    ),
+    "convnextv2-atto": (
+        "facebook/convnextv2-atto-1k-224",
+        lambda: ConvNextV2Config(hidden_sizes=[40, 80, 160, 320], depths=[2, 2, 6, 2]),
+    ),
+    "convnextv2-tiny": (
+        "facebook/convnextv2-tiny-1k-224",
+        lambda: ConvNextV2Config(hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3]),
+    ),
+    "dinov2-small": (
+        "facebook/dinov2-small",
+        lambda: Dinov2Config(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14),
+    ),
+}
+BACKBONES = tuple(_BACKBONES)
+
+
+def make_backbone(name, init="random"):
+    """An encoder whose ``feature_maps`` are (B, C, H, W), fine to coarse, C in ``channels``.
+
+    Args:
+        name: one of ``BACKBONES``, or a Hub repository or local folder that AutoBackbone knows.
+        init: "random", or "pretrained" (downloaded once, then read from the Hub's cache).
+
+    Raises:
+        ValueError: for an unknown name, or one that has no pretrained weights.
+        OSError: when the weights are neither cached nor reachable.
+    """
+    if init not in ("random", "pretrained"):
+        raise ValueError(f"init must be 'random' or 'pretrained', not {init!r}")
+    if name not in _BACKBONES and "/" not in name:
+        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    repository, make_config = _BACKBONES.get(name, (name, None))
+    if init == "pretrained" and repository is None:
+        raise ValueError(f"no pretrained weights exist for {name!r}: use init='random'")
+    try:
+        if make_config is None or init == "pretrained":
+            config = AutoConfig.from_pretrained(repository)
+        else:
+            config = make_config()
+        # A transformer's blocks all have one resolution: the last one says it all.
+        last = len(config.stage_names) - 1
+        config.out_indices = [last] if config.model_type == "dinov2" else [last - 2, last - 1, last]
+        if init == "pretrained":
+            backbone = AutoBackbone.from_pretrained(repository, config=config)
+        else:
+            backbone = AutoBackbone.from_config(config)
+    except OSError as error:
+        raise OSError(
+            f"backbone {name!r} could not be read from {repository!r} (the Hugging Face Hub, its "
+            f"cache, or a folder): connect once to fill the cache, or use init='random'"
+        ) from error
+    _freeze_unused(backbone)
+    return backbone
+
+
+def _freeze_unused(backbone):
+    """Switch off what a forward pass never touches: several processes wait for every gradient."""
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("mask_token"):
+            parameter.requires_grad_(False)

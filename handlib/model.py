@@ -1,0 +1,255 @@
+"""From an image crop to a hand: encoder, head, hand-model decoder and weak-perspective camera.
+
+The network sees right hands. Joints and vertices are in metres, oriented as the camera, relative
+to joint ``joints.ROOT``; the camera maps them to the crop by
+``joints_2d = trans + scale * joints[..., :2]`` (px, px per metre; x right, y down).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from handlib.backbones import make_backbone
+from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle, rotation_6d_to_matrix
+from handlib.joints import N_JOINTS, ROOT
+from handlib.mano import HandLayer
+
+# Mean and standard deviation of ImageNet's RGB in [0, 1]: what pretrained encoders expect.
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# A typical hand's scale, and the crop size it was given for (3dhand, arXiv 1902.03451).
+TYPICAL_SCALE, TYPICAL_SIZE = 545.0, 256
+ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a ``HandNet`` is made of."""
+
+    backbone: str = "resnet-tiny"
+    """Encoder: a name in ``backbones.BACKBONES``, a Hub repository, or a folder."""
+    input_size: int = 128
+    """Side of the square crop the model is meant for, px."""
+    pooling: str = "keypoints"
+    """From maps to a vector: "average", or "keypoints" (found joints and the features there)."""
+    rotation: str = "rot6d"
+    """How the head gives the hand's rotation: "axis_angle" or "rot6d" (continuous)."""
+    n_pose: int = 45
+    """Principal components of the finger pose that the head gives, 1 to 45."""
+    hidden: int = 512
+    """Width of the head's two hidden layers; 0 for a single linear layer."""
+    dropout: float = 0.0
+    """Share of the head's inputs dropped in training."""
+
+
+MODEL_PRESETS = {
+    # For CPUs: trains from random weights in minutes.
+    "small": ModelConfig(),
+    # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
+    "boukhayma2019": ModelConfig(
+        backbone="resnet-34",
+        input_size=320,
+        pooling="average",
+        rotation="axis_angle",
+        n_pose=6,
+        hidden=0,
+    ),
+}
+
+
+@dataclass
+class Prediction:
+    """What the model says about B crops of S x S px; right hands."""
+
+    joints: torch.Tensor
+    """(B, 21, 3) metres, camera orientation, relative to ``joints.ROOT``; FreiHAND order."""
+    vertices: torch.Tensor
+    """(B, 778, 3) metres, as ``joints``."""
+    joints_2d: torch.Tensor
+    """(B, 21, 2) px of the crop: ``trans + scale * joints[..., :2]``."""
+    pose: torch.Tensor
+    """(B, 48) axis-angle: 3 of the whole hand, 45 relative to the mean pose (FreiHAND's "mano")."""
+    betas: torch.Tensor
+    """(B, 10) shape."""
+    rotations: torch.Tensor
+    """(B, 16, 3, 3) of the hand model's joints; the first is the whole hand's."""
+    scale: torch.Tensor
+    """(B,) px of the crop per metre."""
+    trans: torch.Tensor
+    """(B, 2) px of the crop: where ``joints.ROOT`` is seen."""
+    keypoints_2d: torch.Tensor | None = None
+    """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
+
+
+class AveragePooling(nn.Module):
+    """Mean of the coarsest map over all of its cells, whatever the input's size."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.out_features = channels[-1]
+
+    def forward(self, maps):
+        return maps[-1].mean((-2, -1)), None
+
+
+class KeypointPooling(nn.Module):
+    """Where each joint is (soft-argmax), and the features found there.
+
+    A plain average forgets where things are, and takes long to learn it. Here the maps are merged
+    at the finest resolution; each joint gets a spatial softmax, whose mean position is the joint's
+    place (Sun et al. 2018, "Integral Human Pose Regression") and whose mean feature says the rest.
+    """
+
+    def __init__(self, channels, width=128, n_local=16):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.merge = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+        self.logits = nn.Conv2d(width, N_JOINTS, 1)
+        self.local = nn.Conv2d(width, n_local, 1)
+        self.out_features = N_JOINTS * (2 + n_local) + channels[-1]
+
+    def forward(self, maps):
+        """Maps (B, C, h, w), fine to coarse -> (B, out_features), joints (B, 21, 2) in [-1, 1]."""
+        size = maps[0].shape[-2:]
+        merged = sum(
+            nn.functional.interpolate(lateral(x), size=size)
+            for lateral, x in zip(self.lateral, maps, strict=True)
+        )
+        merged = self.merge(merged).relu()
+        attention = self.logits(merged).float().flatten(2).softmax(-1)
+        places = attention @ _cell_centres(*size, attention)
+        found = attention @ self.local(merged).float().flatten(2).transpose(1, 2)
+        average = maps[-1].mean((-2, -1))
+        return torch.cat([places.flatten(1), found.flatten(1), average], 1), places
+
+
+def _cell_centres(height, width, like):
+    """(height * width, 2) x and y of a map's cells, the image's borders at -1 and 1."""
+    y, x = (
+        (torch.arange(n, dtype=like.dtype, device=like.device) * 2 + 1) / n - 1
+        for n in (height, width)
+    )
+    return torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
+
+
+class HandNet(nn.Module):
+    """Regresses the parameters of a hand model and of a weak-perspective camera.
+
+    Args:
+        config: ``ModelConfig``.
+        hand: ``HandModel``, a right hand.
+        init: "random" or "pretrained" weights of the encoder.
+
+    Raises:
+        ValueError: for a left hand model, or a setting that does not exist.
+    """
+
+    def __init__(self, config, hand, init="random"):
+        super().__init__()
+        if not hand.is_right:
+            raise ValueError(f"the network sees right hands; {hand.name} is a left hand model")
+        poolings = {"average": AveragePooling, "keypoints": KeypointPooling}
+        for value, known in ((config.pooling, poolings), (config.rotation, ROTATION_SIZE)):
+            if value not in known:
+                raise ValueError(f"unknown setting {value!r}; known: {', '.join(known)}")
+        self.config, self.hand = config, hand
+        self.backbone = make_backbone(config.backbone, init).to(memory_format=torch.channels_last)
+        self.pooling = poolings[config.pooling](self.backbone.channels)
+        self.sizes = [1, 2, ROTATION_SIZE[config.rotation], config.n_pose, 10]
+        self.head = _make_head(self.pooling.out_features, config, sum(self.sizes))
+        self.layer = HandLayer(hand)
+        components = torch.tensor(hand.hands_components[: config.n_pose], dtype=torch.float32)
+        mean_std = torch.tensor([IMAGE_MEAN, IMAGE_STD])[:, None, :, None, None]
+        self.register_buffer("image_mean_std", 255 * mean_std, persistent=False)
+        self.register_buffer("components", components, persistent=False)
+
+    def forward(self, image):
+        """Crops (B, 3, S, S), uint8 RGB -> ``Prediction``."""
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
+            raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
+        mean, std = self.image_mean_std
+        normalised = ((image - mean) / std).contiguous(memory_format=torch.channels_last)
+        pooled, places = self.pooling(self.backbone(normalised).feature_maps)
+        numbers = self.head(pooled)
+        # The hand model is millimetres of geometry: half precision would be seen.
+        with torch.autocast(image.device.type, enabled=False):
+            places = None if places is None else places.float()
+            return self.decode(numbers.float(), places, image.shape[-1])
+
+    def decode(self, numbers, places, size):
+        """The head's numbers (B, sum of ``sizes``) -> ``Prediction`` for crops of ``size`` px."""
+        scale, shift, rotation, coefficients, betas = numbers.split(self.sizes, 1)
+        # Offsets belong to a crop size: they grow with it. exp keeps the scale positive.
+        scale = TYPICAL_SCALE * size / TYPICAL_SIZE * scale[:, 0].exp()
+        # The root is seen near the crop's centre, or near where its keypoint was found.
+        origin = 0 if places is None else places[:, ROOT]
+        trans = _to_pixels(origin + shift, size)
+        fingers = coefficients @ self.components
+        root = _rotation_matrix(rotation)
+        bent = axis_angle_to_matrix((self.layer.hands_mean + fingers).unflatten(1, (15, 3)))
+        rotations = torch.cat([root[:, None], bent], 1)
+        hand = self.layer(rotations, betas)
+        centre = hand.joints[:, ROOT : ROOT + 1]
+        joints = hand.joints - centre
+        return Prediction(
+            joints=joints,
+            vertices=hand.vertices - centre,
+            joints_2d=trans[:, None] + scale[:, None, None] * joints[..., :2],
+            pose=torch.cat([matrix_to_axis_angle(root), fingers], 1),
+            betas=betas,
+            rotations=rotations,
+            scale=scale,
+            trans=trans,
+            keypoints_2d=None if places is None else _to_pixels(places, size),
+        )
+
+
+def _make_head(n_in, config, n_out):
+    last = nn.Linear(config.hidden or n_in, n_out)
+    # Small: training starts at the mean hand in the middle of the crop.
+    nn.init.normal_(last.weight, std=1e-3)
+    nn.init.zeros_(last.bias)
+    layers = [nn.Dropout(config.dropout)]
+    if config.hidden:
+        layers += [nn.Linear(n_in, config.hidden), nn.ReLU()]
+        layers += [nn.Linear(config.hidden, config.hidden), nn.ReLU()]
+    return nn.Sequential(*layers, last)
+
+
+def _rotation_matrix(numbers):
+    """Head output (B, 3 or 6) -> (B, 3, 3); zeros give the identity."""
+    if numbers.shape[1] == 3:
+        return axis_angle_to_matrix(numbers)
+    identity = numbers.new_tensor([1.0, 0, 0, 0, 1, 0])
+    return rotation_6d_to_matrix(identity + numbers)
+
+
+def _to_pixels(places, size):
+    """Places in [-1, 1] (borders of the image) to px, pixel centres at integers."""
+    return (places + 1) * (size / 2) - 0.5
+
+
+def make_model(preset, hand, init="random", seed=0, **overrides):
+    """A ``HandNet`` by name.
+
+    Args:
+        preset: a key of ``MODEL_PRESETS``.
+        hand: ``HandModel``, a right hand.
+        init: "random" or "pretrained" weights of the encoder.
+        seed: of the random weights; the global random state is left as it was.
+        **overrides: fields of ``ModelConfig`` that differ from the preset's.
+
+    Raises:
+        ValueError: for an unknown preset or field.
+    """
+    if preset not in MODEL_PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(MODEL_PRESETS)}")
+    unknown = set(overrides) - set(ModelConfig.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(ModelConfig.__dataclass_fields__)
+        raise ValueError(f"ModelConfig has no {', '.join(sorted(unknown))}; it has {known}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return HandNet(replace(MODEL_PRESETS[preset], **overrides), hand, init)
