@@ -1,0 +1,150 @@
+"""Distributions over a dataset that show at a glance when its annotations are broken."""
+
+import numpy as np
+
+from handlib.geometry import project
+from handlib.joints import BONES, FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, WRIST
+from handlib.plots.style import SERIES, new_figure, styled, to_numpy
+
+INDEX_MCP, PINKY_MCP = JOINT_NAMES.index("index_mcp"), JOINT_NAMES.index("pinky_mcp")
+
+
+def hand_frames(joints):
+    """Axes of right hands: towards the thumb's side, towards the fingers, out of the palm.
+
+    Args:
+        joints: (N, 21, 3).
+
+    Returns:
+        (N, 3, 3), the three unit vectors as rows. For a left hand (or left joints called right)
+        the third one points out of the back instead, and everything below shows it.
+    """
+    fingers = _unit(joints[:, ROOT] - joints[:, WRIST])
+    palm = np.cross(
+        joints[:, INDEX_MCP] - joints[:, WRIST], joints[:, PINKY_MCP] - joints[:, WRIST]
+    )
+    palm = _unit(palm - (palm * fingers).sum(-1, keepdims=True) * fingers)
+    return np.stack([np.cross(fingers, palm), fingers, palm], 1)
+
+
+def view_directions(joints):
+    """From where the camera sees each hand, in the hand's own frame.
+
+    Args:
+        joints: (N, 21, 3) camera frame.
+
+    Returns:
+        (N, 2) longitude and latitude, radians. (0, 0): onto the palm; longitude +pi/2: onto the
+        thumb's side, +-pi: onto the back; latitude +pi/2: onto the fingertips.
+    """
+    to_camera = _unit(-joints[:, ROOT])
+    side, up, out = np.einsum("nij,nj->in", hand_frames(joints), to_camera)
+    return np.stack([np.arctan2(side, out), np.arcsin(up.clip(-1, 1))], -1)
+
+
+def bend_angles(joints):
+    """Bend (N, 15) radians at the joints base, middle, end of thumb .. pinky.
+
+    The angle between the bone before and the bone after the joint. For the fingers it is signed:
+    positive towards the palm. The thumb bends about another axis and is left unsigned.
+    """
+    across = hand_frames(joints)[:, 0]
+    angles = []
+    for finger, chain in FINGER_JOINTS.items():
+        points = joints[:, [WRIST, *chain]]
+        bones = _unit(np.diff(points, axis=1))
+        for before, after in zip(bones[:, :-1].swapaxes(0, 1), bones[:, 1:].swapaxes(0, 1)):
+            axis = np.cross(before, after)
+            angle = np.arctan2(np.linalg.norm(axis, axis=-1), (before * after).sum(-1))
+            sign = 1 if finger == "thumb" else np.where((axis * across).sum(-1) < 0, -1, 1)
+            angles.append(sign * angle)
+    return np.stack(angles, -1)
+
+
+def _unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@styled
+def show_distributions(joints, K, source=""):
+    """Views, articulation, bone lengths, focal length, distance and size of a dataset's hands.
+
+    Args:
+        joints: (N, 21, 3) metres, camera frame, right hands; K: (N, 3, 3) or (3, 3).
+        source: of the data and the hand model, printed above.
+
+    Returns:
+        matplotlib Figure with six diagrams.
+    """
+    joints = to_numpy(joints).astype(float)
+    K = np.broadcast_to(to_numpy(K).astype(float), (len(joints), 3, 3))
+    figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands")
+    axes[0, 0].remove()
+    _draw_views(figure.add_subplot(2, 3, 1, projection="mollweide"), joints)
+    _draw_bends(axes[0, 1], joints)
+    _draw_bones(axes[0, 2], joints)
+    uv = project(joints, K)
+    size = np.ptp(uv, axis=1).max(-1)
+    distance = np.linalg.norm(joints[:, ROOT], axis=-1)
+    focal = (K[:, 0, 0] + K[:, 1, 1]) / 2
+    _draw_histogram(axes[1, 0], focal, "focal length (px)")
+    _draw_histogram(axes[1, 1], distance, "distance of the hand (m)")
+    _draw_histogram(axes[1, 2], size, "longer side of the joints' box (px)")
+    return figure
+
+
+def _draw_views(ax, joints):
+    ax.scatter(*view_directions(joints).T, s=5, alpha=min(1, 30 / len(joints) ** 0.5 / 2),
+               color=SERIES[0], linewidths=0)  # fmt: skip
+    ax.set_title("where the camera is, around the hand")
+    ax.set_xticks(np.radians([-90, 0, 90]), [])
+    ax.set_yticks(np.radians([-60, -30, 0, 30, 60]), ["−60°", "−30°", "0°", "30°", "60°"])
+    names = {"palm": (0, 0), "thumb side": (90, 0), "pinky side": (-90, 0), "fingertips": (0, 72)}
+    for name, (longitude, latitude) in names.items():
+        ax.text(*np.radians([longitude, latitude]), name, ha="center", va="center", fontsize=9,
+                bbox={"color": "white", "alpha": 0.8, "pad": 1})  # fmt: skip
+    ax.set_xlabel("left and right edge: back of the hand")
+
+
+def _draw_boxes(ax, values, colors, label):
+    """One box for each column of (N, M): quartiles, 1-99 % whiskers."""
+    boxes = ax.boxplot(values, whis=(1, 99), showfliers=False, widths=0.7, patch_artist=True,
+                       medianprops={"color": "black"})  # fmt: skip
+    for box, color in zip(boxes["boxes"], colors, strict=True):
+        box.set(facecolor=color, linewidth=0.6)
+    ax.set_ylabel(label)
+    ax.grid(axis="x", visible=False)
+
+
+def _name_fingers(ax, per_finger):
+    ticks = [per_finger * n + (per_finger + 1) / 2 for n in range(len(FINGER_COLORS))]
+    ax.set_xticks(ticks, list(FINGER_COLORS))
+
+
+def _draw_bends(ax, joints):
+    colors = [color for color in FINGER_COLORS.values() for _ in range(3)]
+    _draw_boxes(ax, np.degrees(bend_angles(joints)), colors, "bend towards the palm (°)")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_title("articulation: base, middle, end joint")
+    _name_fingers(ax, 3)
+
+
+def _draw_bones(ax, joints):
+    parents, children = np.transpose(BONES)
+    lengths = 1000 * np.linalg.norm(joints[:, children] - joints[:, parents], axis=-1)
+    colors = [color for color in FINGER_COLORS.values() for _ in range(4)]
+    _draw_boxes(ax, lengths, colors, "bone length (mm)")
+    ax.set_ylim(bottom=0)
+    ax.set_title("bones from the wrist to the tip")
+    _name_fingers(ax, 4)
+
+
+def _draw_histogram(ax, values, label):
+    # At least a tenth of the median wide: equal values are one bar, not noise of the last digit.
+    middle, n_bins = np.median(values), min(40, max(8, len(values) // 10))
+    low = min(values.min(), 0.95 * middle)
+    high = max(values.max(), 1.05 * middle)
+    ax.hist(values, bins=np.linspace(low, high, n_bins + 1), color=SERIES[0])
+    ax.axvline(middle, color=SERIES[1], label=f"median {middle:.3g}")
+    ax.set(xlabel=label, ylabel="hands")
+    ax.legend()

@@ -1,0 +1,130 @@
+"""Pictures of meshes by the rasteriser: views, cameras that frame a hand, overlays on photos.
+
+One orientation everywhere. Points are in a camera frame (x right, y down, z forward), and what is
+up in the image is up in the view. A view is a (3, 3) rotation from the points' frame to the frame
+of the camera that looks at them; the identity looks as the photo's own camera does.
+"""
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from handlib.data.raster import render_mesh
+from handlib.geometry import project
+from handlib.plots.style import SKIN, to_numpy
+
+
+def look(forward, up):
+    """View rotation (3, 3) of a camera that looks along ``forward`` with ``up`` upwards."""
+    z = np.asarray(forward, float) / np.linalg.norm(forward)
+    x = np.cross(z, up)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z])
+
+
+# Views of a hand in a photo's camera frame: where the camera goes, seen from the photo's camera.
+VIEWS = {
+    "front": np.eye(3),
+    "three_quarter": look((-0.55, 0.35, 1), (0, -1, 0)),
+    "right": look((-1, 0, 0), (0, -1, 0)),
+    "left": look((1, 0, 0), (0, -1, 0)),
+    "top": look((0, 1, 0), (0, 0, 1)),
+}
+# Views of a right hand at rest in MANO's frame: fingers to -x, thumb to +z, palm to -y.
+HAND_VIEWS = {
+    "palm": look((0, 1, 0), (-1, 0, 0)),
+    "back": look((0, -1, 0), (-1, 0, 0)),
+    "thumb side": look((0, 0, -1), (-1, 0, 0)),
+    "pinky side": look((0, 0, 1), (-1, 0, 0)),
+    "fingertips": look((1, 0, 0), (0, 1, 0)),
+    "wrist": look((-1, 0, 0), (0, 1, 0)),
+    "three_quarter": look((0.15, 1, -0.55), (-1, 0, 0)),
+}
+
+
+def frame(points, view, size, margin=0.06):
+    """A camera that looks at all ``points`` from five times their radius.
+
+    Args:
+        points: (N, 3) metres; view: (3, 3); size: (width, height) px; margin: of the picture.
+
+    Returns:
+        (place, K): ``place(points)`` moves points (..., 3) into that camera's frame; K (3, 3)
+        fills the picture with them.
+    """
+    centre = (points.min(0) + points.max(0)) / 2
+    distance = 5 * np.linalg.norm(points - centre, axis=1).max()
+
+    def place(p):
+        return (p - centre) @ view.T + [0, 0, distance]
+
+    uv = project(place(points), np.eye(3))
+    low, high = uv.min(0), uv.max(0)
+    size = np.asarray(size, float)
+    f = ((1 - 2 * margin) * size / np.maximum(high - low, 1e-9)).min()
+    cx, cy = (size - 1) / 2 - f * (low + high) / 2
+    return place, np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
+
+
+def weak_perspective_camera(vertices, scale, trans, distance=100.0):
+    """A pinhole camera so far away that it projects like ``trans + scale * xy``.
+
+    At 100 m a point 0.1 m in front of the hand's root moves by 0.1 % of its offset from ``trans``.
+
+    Args:
+        vertices: (N, 3) metres, root-relative; scale: px per metre; trans: (2,) px.
+        distance: of the camera, metres.
+
+    Returns:
+        (vertices, K): (N, 3) in the frame of that camera, and its (3, 3) intrinsics.
+    """
+    f = float(scale) * distance
+    K = np.array([[f, 0, float(trans[0])], [0, f, float(trans[1])], [0, 0, 1]])
+    return to_numpy(vertices) + [0, 0, distance], K
+
+
+def _render(vertices, faces, K, size, color):
+    """``render_mesh`` with a matplotlib colour or (V, 3) RGB; alpha gets a third axis."""
+    one = isinstance(color, str)
+    paint = {"color": to_rgb(color)} if one else {"vertex_colors": color}
+    rgb, alpha, depth = render_mesh(to_numpy(vertices), to_numpy(faces), K, size, **paint)
+    return rgb, alpha[..., None], depth
+
+
+def overlay_mesh(image, vertices, faces, K, color=SKIN, opacity=0.9):
+    """The image (H, W, 3) uint8 with a shaded mesh rendered on it.
+
+    Args:
+        vertices: (V, 3) metres in the camera frame of K (3, 3); faces: (F, 3).
+        color: any matplotlib colour, or (V, 3) RGB 0..1; opacity: 0..1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rgb, alpha, _ = _render(vertices, faces, K, image.shape[1::-1], color)
+    return (255 * opacity * alpha * rgb + (1 - opacity * alpha) * image + 0.5).astype(np.uint8)
+
+
+def render_view(meshes, view="front", size=(320, 320), bounds=None):
+    """Meshes on white, at each pixel the nearer over the farther.
+
+    Args:
+        meshes: list of (vertices (V, 3), faces (F, 3), color, opacity).
+        view: (3, 3), or a name in ``VIEWS``; size: (width, height) px.
+        bounds: (N, 3) points that shall fill the picture; default all vertices.
+
+    Returns:
+        (picture, to_pixels): (H, W, 3) uint8, and the function from points (..., 3) to its pixels.
+    """
+    view = VIEWS[view] if isinstance(view, str) else view
+    bounds = np.concatenate([to_numpy(v) for v, *_ in meshes]) if bounds is None else bounds
+    place, K = frame(bounds, view, size)
+    drawn = [(*_render(place(to_numpy(v)), f, K, size, c), o) for v, f, c, o in meshes]
+    picture = np.ones((size[1], size[0], 3))
+    if drawn:
+        # Far first; where a mesh is not, its order does not matter, its alpha is zero.
+        order = np.argsort([-depth for _, _, depth, _ in drawn], axis=0)
+        for rank in order:
+            for n, (rgb, alpha, _, opacity) in enumerate(drawn):
+                weight = alpha * opacity * (rank == n)[..., None]
+                picture = weight * rgb + (1 - weight) * picture
+    return (255 * picture + 0.5).astype(np.uint8), lambda p: project(place(to_numpy(p)), K)

@@ -1,0 +1,117 @@
+"""The one look of all figures, and how a figure shows itself in a notebook."""
+
+import base64
+import functools
+import io
+
+import matplotlib
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+# The finger palette's colours in an order for lines of a diagram, then two more of Wong's.
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
+PREDICTION, TRUTH = "#E69F00", "#0072B2"
+SKIN = "#D9A88B"
+
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "figure.titlesize": 11,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.interpolation": "antialiased",
+}
+
+
+def styled(function):
+    """Decorator: run a plotting function under ``STYLE``, and leave the global style alone."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+class StillFigure(Figure):
+    """A matplotlib Figure that a notebook shows once, and small, when a cell ends with it.
+
+    It needs no pyplot, no backend and no screen: nothing global knows it, so nothing shows it a
+    second time. Ticks are made when it is drawn, so the style is applied then too.
+
+    Attributes:
+        has_photos: notebooks store it as JPEG, a quarter of the size; diagrams are stored as PNG.
+    """
+
+    has_photos = False
+
+    @styled
+    def draw(self, renderer):
+        super().draw(renderer)
+
+    def png(self):
+        """Bytes of a PNG of at most 256 colours."""
+        picture = self._picture().quantize(256, method=Image.Quantize.MEDIANCUT)
+        return _encode(picture, format="png", optimize=True)
+
+    def jpeg(self):
+        """Bytes of a JPEG in full colour resolution, so that thin coloured lines stay sharp."""
+        return _encode(self._picture(), format="jpeg", quality=85, subsampling=0, optimize=True)
+
+    def _picture(self):
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return Image.open(buffer).convert("RGB")
+
+    def _ipython_display_(self):
+        # Shown by itself: matplotlib's own hooks, where a notebook has them, would add a PNG.
+        kind, data = ("jpeg", self.jpeg()) if self.has_photos else ("png", self.png())
+        bundle = {f"image/{kind}": base64.b64encode(data).decode(), "text/plain": repr(self)}
+        display(bundle, raw=True)
+
+
+def _encode(picture, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, **options)
+    return buffer.getvalue()
+
+
+def new_figure(rows=1, columns=1, width=9.0, height=3.0, title=None, **kwargs):
+    """A figure of ``width`` x ``height`` inches at 100 px per inch.
+
+    Args:
+        rows, columns: of the grid of axes.
+        title: printed above, small, at the left.
+        kwargs: to ``Figure.subplots``.
+
+    Returns:
+        (figure, axes): axes as a (rows, columns) array.
+    """
+    figure = StillFigure(figsize=(width, height))
+    axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure, axes
+
+
+def to_numpy(value):
+    """A numpy array of an array, list or torch tensor on any device."""
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
