@@ -77,9 +77,14 @@ def share_inside_mask(sample, margin=1):
 
 
 @settings(max_examples=100, deadline=None)
-@given(sample=SAMPLES, transforms=TRANSFORMS, seed=st.integers(0, 10**6))
-def test_camera_hand_and_mask_follow_any_transforms(sample, transforms, seed):
-    moved = Compose(transforms)(sample, np.random.default_rng(seed))
+@given(
+    sample=SAMPLES,
+    transforms=TRANSFORMS,
+    seed=st.integers(0, 10**6),
+    border=st.sampled_from(["constant", "reflect", "replicate"]),
+)
+def test_camera_hand_and_mask_follow_any_transforms(sample, transforms, seed, border):
+    moved = Compose(transforms, border)(sample, np.random.default_rng(seed))
     assert_consistent(moved)
     assert share_inside_mask(moved) == 1
     assert moved.mask.shape == moved.depth.shape == moved.image.shape[:2]

@@ -3,20 +3,17 @@
 Each transform draws its parameters (``draw``), then applies them (``apply``); calling it does both.
 """
 
+from handlib.augment.base import Compose, Geometric, Transform, warp_image
 from handlib.augment.geometric import (
-    Compose,
     CropToBox,
     Flip,
-    Geometric,
     Resize,
     Rotate,
     Scale,
     Shift,
     ToRight,
-    Transform,
     crop_affine,
     tight_box,
-    warp_image,
 )
 from handlib.augment.pixels import (
     AddClutter,

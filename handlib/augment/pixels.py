@@ -8,7 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from handlib.augment.geometric import Transform
+from handlib.augment.base import Transform
 from handlib.joints import REFERENCE_BONE
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
@@ -199,8 +199,8 @@ class ColorJitter(Transform):
     def draw(self, rng, sample):
         on, s = rng.random() < self.p, self.strength
         params = {
-            "brightness": rng.uniform(-s, s) / 2,
-            "contrast": np.exp(rng.uniform(-s, s)),
+            "brightness": rng.uniform(-s, s) / 3,
+            "contrast": np.exp(rng.uniform(-s, s) * 0.75),
             "gamma": np.exp(rng.uniform(-s, s)),
             "balance": np.exp(rng.uniform(-s, s, 3) / 4),
             "saturation": rng.uniform(1 - s, 1 + s) * (rng.random() >= self.grey),
