@@ -1,0 +1,143 @@
+"""What is minimised. Each loss counts only the rows that have the annotation.
+
+Shapes: B batch, 21 joints, V=778 vertices. A batch is what ``data.sample.collate`` makes: NaN and
+``has_<name>`` False where an annotation is missing. A loss without any annotated row is exactly
+zero and still part of the graph, so that a batch of unlabelled images trains nothing and several
+processes agree on which parameters have gradients.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from handlib.geometry import axis_angle_to_matrix
+from handlib.joints import ROOT
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factor of each loss; 0 leaves it out."""
+
+    joints_2d: float = 1.0
+    """Projected joints: L1 in half crops, so that the crop is [-1, 1]."""
+    keypoints_2d: float = 1.0
+    """The same for joints found directly in the image, where the model has them."""
+    joints: float = 10.0
+    """3D joints relative to the root joint: L1 in metres."""
+    vertices: float = 10.0
+    """Vertices relative to the root joint: L1 in metres."""
+    pose: float = 0.001
+    """Joint rotations: squared difference of rotation matrices."""
+    betas: float = 0.0005
+    """Shape: squared difference."""
+    regulariser: float = 0.0001
+    """Pull towards the mean hand: |theta|^2 + ``regulariser_betas`` |beta|^2; needs no label."""
+    regulariser_betas: float = 1.0
+    """Share of the shape in the regulariser (3dhand: 1e4, for its far smaller betas)."""
+
+
+def total_loss(prediction, batch, weights):
+    """Weighted sum of the losses.
+
+    Args:
+        prediction: has ``joints``, ``vertices`` (metres, relative to ``joints.ROOT``),
+            ``joints_2d`` (px of the crop), ``pose``, ``betas``, ``rotations``, ``keypoints_2d``.
+        batch: dict of tensors on the same device.
+        weights: LossWeights.
+
+    Returns:
+        (total, terms): scalar tensor, and dict of its weighted parts, detached.
+    """
+    size = batch["image"].shape[-1]
+    parts = {
+        "joints_2d": lambda: joint_2d_loss(prediction.joints_2d, batch, size),
+        "keypoints_2d": lambda: joint_2d_loss(prediction.keypoints_2d, batch, size),
+        "joints": lambda: joint_3d_loss(prediction.joints, batch),
+        "vertices": lambda: vertex_loss(prediction.vertices, batch),
+        "pose": lambda: pose_loss(prediction.rotations, prediction.pose, batch),
+        "betas": lambda: betas_loss(prediction.betas, batch),
+        "regulariser": lambda: regulariser(
+            prediction.pose, prediction.betas, weights.regulariser_betas
+        ),
+    }
+    if prediction.keypoints_2d is None:
+        del parts["keypoints_2d"]
+    factors = asdict(weights)
+    terms = {name: factors[name] * part() for name, part in parts.items() if factors[name]}
+    if not terms:
+        raise ValueError("all loss weights are 0: there is nothing to train")
+    total = torch.stack(list(terms.values())).sum()
+    return total, {name: term.detach() for name, term in terms.items()}
+
+
+def joint_2d_loss(joints_2d, batch, size):
+    """Mean absolute difference of (B, 21, 2) px, in half crops of ``size`` px."""
+    error = (joints_2d - _target(joints_2d, batch["joints_2d"], batch["has_joints_2d"])).abs()
+    return _mean(error, batch["has_joints_2d"]) / (size / 2)
+
+
+def joint_3d_loss(joints, batch):
+    """Mean absolute difference of root-relative joints (B, 21, 3), metres."""
+    target = batch["joints"] - batch["joints"][:, ROOT : ROOT + 1]
+    return _absolute_3d(joints, target, batch["has_joints"], batch)
+
+
+def vertex_loss(vertices, batch):
+    """Mean absolute difference of vertices (B, V, 3) relative to the root joint, metres."""
+    target = batch["vertices"] - batch["joints"][:, ROOT : ROOT + 1]
+    return _absolute_3d(vertices, target, batch["has_vertices"] & batch["has_joints"], batch)
+
+
+def pose_loss(rotations, pose, batch):
+    """Mean squared difference of rotation matrices: never of axis-angles, where near rotations
+    may be far apart.
+
+    The fingers' rotations are compared as the hand's pose vector has them, relative to the mean
+    pose, so that the hand model is not needed here.
+
+    Args:
+        rotations: (B, 16, 3, 3); its first, the whole hand's, is used.
+        pose: (B, 48); its last 45 are used.
+        batch: has ``pose`` (B, 48).
+    """
+    has = batch["has_pose"]
+    known = torch.where(has[:, None], batch["pose"], 0.0)
+    target = axis_angle_to_matrix(known.unflatten(1, (16, 3)))
+    fingers = axis_angle_to_matrix(pose[:, 3:].unflatten(1, (15, 3)))
+    made = torch.cat([rotations[:, :1], fingers], 1)
+    return _mean((made - _target(made, target, has)).square(), has)
+
+
+def betas_loss(betas, batch):
+    """Mean squared difference of shapes (B, 10)."""
+    error = (betas - _target(betas, batch["betas"], batch["has_betas"])).square()
+    return _mean(error, batch["has_betas"])
+
+
+def regulariser(pose, betas, betas_weight=1.0):
+    """|theta|^2 + w |beta|^2, mean of the batch (3dhand, arXiv 1902.03451, section 3.4).
+
+    Args:
+        pose: (B, 48); theta is its last 45 numbers, the departure from the mean pose (as long as
+            its coefficients in the pose components, which are orthonormal).
+        betas: (B, 10).
+        betas_weight: w.
+    """
+    return (pose[:, 3:].square().sum(1) + betas_weight * betas.square().sum(1)).mean()
+
+
+def _absolute_3d(points, target, has, batch):
+    # Both sides in metres, whatever the unit of the annotations.
+    target = target * batch["unit"][:, None, None]
+    return _mean((points - _target(points, target, has)).abs(), has)
+
+
+def _target(prediction, annotation, has):
+    """The annotation where there is one, else the prediction itself: no error and no gradient."""
+    has = has.reshape(-1, *[1] * (prediction.ndim - 1))
+    return torch.where(has, annotation, prediction.detach())
+
+
+def _mean(error, has):
+    """Mean of (B, ...) errors over the annotated rows; 0 where there is none."""
+    return error.sum() / (has.sum() * error[0].numel()).clamp(min=1)

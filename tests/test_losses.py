@@ -1,0 +1,165 @@
+from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from handlib import losses
+from handlib.geometry import axis_angle_to_matrix
+from handlib.joints import ROOT
+from handlib.losses import LossWeights, total_loss
+
+B, S = 4, 64
+ANNOTATIONS = {
+    "joints": (21, 3),
+    "joints_2d": (21, 2),
+    "vertices": (778, 3),
+    "pose": (48,),
+    "betas": (10,),
+}
+
+
+def make_batch(missing=(), rows=range(B)):
+    """A batch whose samples ``rows`` lack the annotations named in ``missing``."""
+    generator = torch.Generator().manual_seed(0)
+    batch = {"image": torch.zeros(B, 3, S, S, dtype=torch.uint8), "unit": torch.ones(B)}
+    for name, shape in ANNOTATIONS.items():
+        batch[name] = torch.randn(B, *shape, generator=generator) * 0.1
+        batch[f"has_{name}"] = torch.ones(B, dtype=torch.bool)
+        if name in missing:
+            batch[name][list(rows)] = torch.nan
+            batch[f"has_{name}"][list(rows)] = False
+    return batch
+
+
+def perfect(batch):
+    """The prediction that agrees with all annotations; its tensors are leaves."""
+    root = batch["joints"][:, ROOT : ROOT + 1]
+    unit = batch["unit"][:, None, None]
+    parts = {
+        "joints": unit * (batch["joints"] - root),
+        "vertices": unit * (batch["vertices"] - root),
+        "joints_2d": batch["joints_2d"],
+        "keypoints_2d": batch["joints_2d"],
+        "pose": batch["pose"],
+        "betas": batch["betas"],
+        "rotations": axis_angle_to_matrix(batch["pose"].reshape(B, 16, 3)),
+    }
+    return SimpleNamespace(**{k: v.clone().requires_grad_() for k, v in parts.items()})
+
+
+def only(name, **more):
+    """Weights of one loss."""
+    return LossWeights(**dict.fromkeys(asdict(LossWeights()), 0.0) | {name: 1.0} | more)
+
+
+LABELLED = [f.name for f in fields(LossWeights) if not f.name.startswith("regulariser")]
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_perfect_prediction_costs_nothing_and_another_something(name):
+    batch = make_batch()
+    prediction = perfect(batch)
+    assert total_loss(prediction, batch, only(name))[0].item() == pytest.approx(0, abs=1e-6)
+    other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
+    other.joints = other.joints + 0.3
+    assert total_loss(other, batch, only(name))[0].item() > 1e-3
+
+
+def test_closed_forms():
+    batch = make_batch()
+    prediction = perfect(batch)
+    assert losses.joint_2d_loss(prediction.joints_2d + 8, batch, S).item() == pytest.approx(0.25)
+    assert losses.joint_3d_loss(prediction.joints + 0.02, batch).item() == pytest.approx(0.02)
+    assert losses.vertex_loss(prediction.vertices - 0.03, batch).item() == pytest.approx(0.03)
+    assert losses.betas_loss(prediction.betas + 0.5, batch).item() == pytest.approx(0.25)
+    pose, betas = torch.zeros(2, 48), torch.zeros(2, 10)
+    pose[0, :5], betas[1, 0] = 2.0, 3.0  # the root's three do not count
+    assert losses.regulariser(pose, betas, 10.0).item() == pytest.approx((8 + 90) / 2)
+    # half a turn about x changes two entries of nine by 2, in one of 16 rotations
+    pose, rotations = torch.zeros(B, 48), torch.eye(3).repeat(B, 16, 1, 1)
+    batch["pose"] = torch.zeros(B, 48)
+    pose[:, 9] = torch.pi
+    assert losses.pose_loss(rotations, pose, batch).item() == pytest.approx(2 * 4 / (9 * 16))
+
+
+def test_a_full_turn_is_no_error_of_the_pose():
+    batch = make_batch()
+    prediction = perfect(batch)
+    axis_angle = batch["pose"][:, 3:].reshape(B, 15, 3)
+    length = axis_angle.norm(dim=-1, keepdim=True)
+    around = axis_angle * (1 - 2 * torch.pi / length)
+    pose = torch.cat([batch["pose"][:, :3], around.reshape(B, 45)], 1)
+    assert losses.pose_loss(prediction.rotations, pose, batch).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_annotations_in_another_unit_are_brought_to_metres():
+    batch = make_batch()
+    prediction = perfect(batch)
+    batch |= {k: batch[k] / 0.03 for k in ("joints", "vertices")} | {"unit": torch.full((B,), 0.03)}
+    for loss, made in (
+        (losses.joint_3d_loss, prediction.joints),
+        (losses.vertex_loss, prediction.vertices),
+    ):
+        assert loss(made, batch).item() == pytest.approx(0, abs=1e-6)
+        assert loss(made + 0.01, batch).item() == pytest.approx(0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_rows_without_the_annotation_count_for_nothing(name):
+    annotation = "joints_2d" if name == "keypoints_2d" else name
+    whole, partly = make_batch(), make_batch([annotation], rows=[0, 2])
+    prediction = perfect(whole)
+    for key, value in vars(prediction).items():
+        setattr(prediction, key, (value.detach() + 0.1).requires_grad_())
+    loss, _ = total_loss(prediction, partly, only(name))
+    loss.backward()
+    gradient = getattr(prediction, name).grad
+    assert torch.isfinite(gradient).all()
+    assert gradient[[0, 2]].abs().max() == 0
+    assert gradient[[1, 3]].abs().max() > 0
+    rest = {k: v[[1, 3]] for k, v in whole.items()}
+    half = SimpleNamespace(**{k: v[[1, 3]] for k, v in vars(prediction).items()})
+    assert loss.item() == pytest.approx(total_loss(half, rest, only(name))[0].item(), rel=1e-5)
+
+
+def test_without_any_annotation_the_loss_is_zero_with_a_gradient_of_zero():
+    batch = make_batch(missing=ANNOTATIONS)
+    prediction = perfect(make_batch())
+    weights = replace(LossWeights(), regulariser=0.0)
+    total, terms = total_loss(prediction, batch, weights)
+    total.backward()
+    assert total.item() == 0
+    assert set(terms) == set(LABELLED)
+    for value in vars(prediction).values():
+        assert value.grad.abs().max() == 0
+
+
+def test_vertices_need_the_root_joint():
+    batch = make_batch(missing=["joints"], rows=[1])
+    prediction = perfect(make_batch())
+    assert losses.vertex_loss(prediction.vertices, batch).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_terms_add_up_and_a_zero_weight_leaves_a_loss_out():
+    batch = make_batch()
+    prediction = perfect(batch)
+    prediction.joints = prediction.joints + 0.01
+    weights = LossWeights(vertices=0.0)
+    total, terms = total_loss(prediction, batch, weights)
+    assert "vertices" not in terms
+    assert sum(terms.values()).item() == pytest.approx(total.item(), rel=1e-6)
+    assert terms["joints"].item() == pytest.approx(0.1, rel=1e-4)
+    assert not terms["joints"].requires_grad
+    prediction.keypoints_2d = None
+    assert "keypoints_2d" not in total_loss(prediction, batch, weights)[1]
+    with pytest.raises(ValueError, match="nothing to train"):
+        total_loss(prediction, batch, only("joints", joints=0.0))
+
+
+def test_a_prediction_that_is_not_finite_is_not_hidden():
+    batch = make_batch(missing=["joints"], rows=[0])
+    prediction = perfect(make_batch())
+    joints = prediction.joints.detach().clone()
+    joints[0, 0, 0] = torch.nan
+    assert torch.isnan(losses.joint_3d_loss(joints, batch))

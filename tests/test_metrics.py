@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from handlib import metrics
+from handlib.geometry import similarity_align
+from handlib.joints import ROOT
+
+RNG = np.random.default_rng(0)
+
+
+def hands(n=3, points=21, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.04, (n, points, 3)) + [0, 0, 0.6]
+
+
+def moved(points, scale=1.0, shift=(0.1, -0.2, 0.3), seed=1):
+    turn = Rotation.random(len(points), random_state=seed).as_matrix()
+    return scale * points @ turn.transpose(0, 2, 1) + np.array(shift)
+
+
+@pytest.fixture(scope="module")
+def official():
+    """Hands, and what FreiHAND's official program says of them (two are mirrored)."""
+    stored = np.load(Path(__file__).parent / "data" / "freihand_eval.npz")
+    names = ("pred_xyz", "xyz", "pred_verts", "verts")
+    scores = dict(zip(stored["names"].tolist(), stored["values"].tolist(), strict=True))
+    return [stored[f"{name}_um"] / 1e6 for name in names], scores, stored["pck_xyz_al"]
+
+
+def test_aligned_numbers_are_the_official_ones_where_reflections_are_allowed(official):
+    arrays, scores, _ = official
+    made = metrics.evaluate(*arrays, allow_reflection=True)
+    assert made["pa_mpjpe_mm"] == pytest.approx(10 * scores["xyz_al_mean3d"], abs=1e-5)
+    assert made["pa_mpvpe_mm"] == pytest.approx(10 * scores["mesh_al_mean3d"], abs=1e-5)
+    assert made["auc_pa_50mm"] == pytest.approx(scores["xyz_al_auc3d"], abs=1e-6)
+    assert made["pa_f_5mm"] == pytest.approx(scores["f_al_score_5"], abs=1e-6)
+    assert made["pa_f_15mm"] == pytest.approx(scores["f_al_score_15"], abs=1e-6)
+    proper = metrics.evaluate(*arrays)
+    assert proper["pa_mpjpe_mm"] > made["pa_mpjpe_mm"] + 1
+
+
+def test_the_curve_is_the_official_one(official):
+    (pred, gt, pred_vertices, vertices), scores, expected = official
+    curve = metrics.pck(metrics.errors_mm(similarity_align(pred, gt, True)[0], gt))
+    np.testing.assert_allclose(curve, expected, atol=1e-6)
+    assert metrics.area_under(curve) == pytest.approx(scores["xyz_al_auc3d"], abs=1e-6)
+    mesh = metrics.errors_mm(similarity_align(pred_vertices, vertices, True)[0], vertices)
+    assert metrics.area_under(metrics.pck(mesh)) == pytest.approx(scores["mesh_al_auc3d"], abs=1e-6)
+    raw = metrics.pck(metrics.errors_mm(pred, gt))
+    assert metrics.area_under(raw) == pytest.approx(scores["xyz_auc3d"], abs=1e-6)
+
+
+def test_alignments_remove_what_their_names_say():
+    gt, vertices = hands(), hands(points=100, seed=2)
+    turned = metrics.evaluate(moved(gt, 1.3), gt, moved(vertices, 1.3), vertices)
+    for name in ("pa_mpjpe_mm", "pa_mpvpe_mm"):
+        assert turned[name] == pytest.approx(0, abs=1e-9)
+    assert turned["pa_f_5mm"] == 1
+    # Rounding leaves no error at exactly 0 mm, the first threshold: half a step of 99.
+    assert turned["auc_pa_50mm"] == pytest.approx(1, abs=0.0051)
+    assert turned["mpjpe_root_mm"] > 10
+    scaled = metrics.evaluate(1.3 * gt + 0.2, gt)
+    assert scaled["mpjpe_scale_mm"] == pytest.approx(0, abs=1e-9)
+    assert scaled["mpjpe_root_mm"] > 5
+    shifted = metrics.evaluate(gt + 0.2, gt)
+    assert shifted["mpjpe_root_mm"] == pytest.approx(0, abs=1e-9)
+    assert shifted["auc_root_50mm"] == pytest.approx(1, abs=0.0051)
+    mirrored = metrics.evaluate(gt * [-1, 1, 1], gt)
+    assert mirrored["pa_mpjpe_mm"] > 5
+    allowed = metrics.evaluate(gt * [-1, 1, 1], gt, allow_reflection=True)
+    assert allowed["pa_mpjpe_mm"] == pytest.approx(0, abs=1e-9)
+
+
+def test_closed_forms():
+    gt = hands(2)
+    pred = gt.copy()
+    pred[:, 8, 0] += [0.010, 0.050]  # one joint of 21 off by 10 and 50 mm
+    pred_2d, gt_2d = np.zeros((2, 21, 2)), np.zeros((2, 21, 2))
+    pred_2d[1] = [3, 4]
+    scores = metrics.per_sample(pred, gt, pred_2d=pred_2d, gt_2d=gt_2d)
+    np.testing.assert_allclose(scores["mpjpe_root_mm"], [10 / 21, 50 / 21])
+    np.testing.assert_allclose(scores["error_2d_px"], [0, 5])
+    # within t >= 10 mm: thresholds 20..99 of 100, half a step counted at the jump
+    expected = [(20 + (79 + 0.5) / 99) / 21, (20 + 0.5 / 99) / 21]
+    np.testing.assert_allclose(scores["auc_root_50mm"], expected, atol=1e-9)
+    assert "pa_mpvpe_mm" not in scores
+
+
+def test_f_scores_of_known_distances():
+    grid = np.stack(np.meshgrid(*[np.arange(4) * 0.1] * 3), -1).reshape(1, -1, 3)
+    pred = grid.copy()
+    pred[0, ::2] += 0.006  # half of the points 10.4 mm away
+    scores = metrics._f_scores(pred, grid)
+    np.testing.assert_allclose(scores["pa_f_5mm"], [0.5])
+    np.testing.assert_allclose(scores["pa_f_15mm"], [1.0])
+    assert metrics._f_scores(grid + 0.03, grid)["pa_f_15mm"] == 0
+
+
+def test_samples_count_only_for_what_they_have():
+    gt, vertices = hands(4), hands(4, 50, seed=3)
+    gt[1], vertices[2] = np.nan, np.nan
+    gt[3, 5, 0] = np.nan  # one coordinate missing: the joints do not count
+    pred, pred_vertices = hands(4, seed=8), hands(4, 50, seed=9)
+    scores = metrics.per_sample(pred, gt, pred_vertices, vertices)
+    assert np.isnan(scores["pa_mpjpe_mm"]).tolist() == [False, True, False, True]
+    assert np.isnan(scores["pa_f_5mm"]).tolist() == [False, False, True, False]
+    alone = metrics.per_sample(pred[:1], gt[:1])["pa_mpjpe_mm"][0]
+    assert scores["pa_mpjpe_mm"][0] == pytest.approx(alone)
+    summary = metrics.summarise(scores)
+    assert summary["pa_mpjpe_mm"] == pytest.approx(np.nanmean(scores["pa_mpjpe_mm"]))
+    assert metrics.evaluate(pred, gt * np.nan) == {}
+    errors = metrics.errors_mm(pred, gt)
+    assert metrics.pck(errors, np.array([1e6])) == pytest.approx([1.0])
+
+
+def test_a_prediction_that_is_not_finite_is_an_error_not_a_gap():
+    gt, pred = hands(), hands(seed=5)
+    pred[1, 3] = np.inf
+    with pytest.raises(ValueError, match="joints: a prediction is not finite"):
+        metrics.evaluate(pred, gt)
+    gt[1] = np.nan
+    assert np.isfinite(metrics.evaluate(pred, gt)["pa_mpjpe_mm"])
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match="predictions are"):
+        metrics.evaluate(hands(3), hands(2))
+
+
+def test_best_constant_scale_is_the_best():
+    hand = hands(1)[0]
+    factors = np.array([0.8, 1.1, 1.25])
+    truth = moved(factors[:, None, None] * hand + RNG.normal(0, 0.004, (3, 21, 3)))
+    scale = metrics.best_constant_scale(hand, np.concatenate([truth, truth[:1] * np.nan]))
+    assert scale == pytest.approx(factors.mean(), abs=0.05)
+
+    def error(s):
+        hand_s = np.broadcast_to(s * hand, truth.shape)
+        aligned, _ = similarity_align(hand_s, truth, with_scale=False)
+        return np.square(aligned - truth).sum()
+
+    assert error(scale) < min(error(scale * 0.999), error(scale * 1.001))
+    with pytest.raises(ValueError, match="no hand"):
+        metrics.best_constant_scale(hand, truth * np.nan)
+
+
+def test_baselines_score_one_fixed_hand():
+    hand, vertices = hands(1)[0], hands(1, 60, seed=4)[0]
+    gt, gt_vertices = moved(np.stack([hand, hand]), 1.2), moved(np.stack([vertices] * 2), 1.2)
+    rows = metrics.baselines(hand, vertices, gt, gt_vertices)
+    plain, scaled = rows["mean pose"], rows["mean pose, best constant scale"]
+    for row in rows.values():
+        assert row["pa_mpjpe_mm"] == pytest.approx(0, abs=1e-9)
+        assert row["pa_f_5mm"] == 1
+    assert plain["mpjpe_root_mm"] != scaled["mpjpe_root_mm"]
+    unturned = metrics.baselines(hand, vertices, 1.2 * np.stack([hand, hand]))
+    assert unturned["mean pose, best constant scale"]["mpjpe_root_mm"] == pytest.approx(0, abs=1e-9)
+    assert unturned["mean pose"]["mpjpe_root_mm"] > 1
+    elsewhere = metrics.baselines(hand, vertices, gt, fit_joints=gt / 1.2)
+    assert elsewhere["mean pose, best constant scale"] == pytest.approx(elsewhere["mean pose"])
+
+
+def test_root_relative_puts_the_root_at_the_origin():
+    assert np.abs(metrics.root_relative(hands())[:, ROOT]).max() == 0
