@@ -8,6 +8,7 @@ from fake_data import write_mp, write_public
 from handlib import geometry
 from handlib.data import annotations
 from handlib.data.freihand import FreiHANDReader, open_dataset
+from handlib.data.sample import OPTIONAL
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,23 @@ def test_versions_are_inferred_from_the_files(tmp_path):
 def test_synthetic_data_never_calls_itself_freihand(broken):
     (broken / "synthetic.json").write_text(json.dumps({"hand_model": "stand-in hand"}))
     assert FreiHANDReader(broken)[0].source == "synthetic (stand-in hand)"
+
+
+def test_unfinished_synthetic_data_is_refused(broken):
+    (broken / ".parts").mkdir()
+    with pytest.raises(FileNotFoundError, match="run the same handlib synthesize again"):
+        FreiHANDReader(broken)
+
+
+def test_the_generator_writes_what_the_reader_reads(synthetic, hand):
+    for split in ("train", "evaluation"):
+        reader = FreiHANDReader(synthetic, split)
+        assert hand.name in reader.source
+        sample = reader[len(reader) - 1]
+        assert set(OPTIONAL) <= set(sample.annotations())
+        points = geometry.project(sample.vertices, sample.K).round().astype(int)
+        points = points[((points >= 0) & (points < sample.size)).all(1)]
+        assert sample.mask[points[:, 1], points[:, 0]].mean() > 0.9
 
 
 def test_open_dataset_takes_the_folder_of_the_environment(public, monkeypatch):

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from handlib.paths import atomic_write, cache_dir
 
@@ -55,8 +56,12 @@ def require_file(path):
 def _parse(path, shape):
     """All numbers of a JSON list, in order; brackets only have to balance."""
     parts, rest, depth, last = [], b"", 0, b""
-    with path.open("rb") as file:
+    size = path.stat().st_size
+    bar = tqdm(total=size, desc=f"reading {path.name} once", unit="B", unit_scale=True,
+               disable=size < BLOCK)  # fmt: skip
+    with path.open("rb") as file, bar:
         while block := file.read(BLOCK):
+            bar.update(len(block))
             depth += block.count(b"[") - block.count(b"]")
             last = block.rstrip()[-1:] or last
             numbers = rest + block.translate(None, b"[] \t\r\n")

@@ -65,6 +65,8 @@ class ShuffledSampler(Sampler):
 
 def make_loader(dataset, batch_size, *, seed=0, shuffle=False, workers=0, drop_last=False):
     """A DataLoader of batches (see ``collate``); ``loader.sampler.set_epoch`` before each epoch."""
+    if workers:
+        dataset[0]  # large annotation files are parsed once, here, and not by each worker
     return DataLoader(
         dataset,
         batch_size,

@@ -203,6 +203,10 @@ def detect_layout(root):
             f"{root} is not a folder (MP_DATA or the path given): download FreiHAND from "
             f"{HOMEPAGE} and extract it there, {MAKE_ONE}"
         )
+    if (root / ".parts").is_dir():
+        raise FileNotFoundError(
+            f"{root} is an unfinished synthetic dataset: run the same handlib synthesize again"
+        )
     layout = _layout(root)
     if layout:
         return layout
