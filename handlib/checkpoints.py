@@ -1,0 +1,210 @@
+"""Checkpoints: a folder with the weights, what made them, and all that a resumed run needs.
+
+    model.safetensors   weights and normalisation statistics
+    model.json          the model's configuration and the hand model it was made for
+    optimizer.pt        optimizer and gradient scaler
+    random-<rank>.pt    random states of each process
+    trainer.json        step, the best evaluation, configuration of the training
+    files.json          sizes and check sums of the above
+
+A folder appears whole or not at all; nothing in it can run code when it is read.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from handlib.model import HandNet, ModelConfig
+
+PREVIOUS = ".previous"
+
+
+def save(folder, accelerator, model, description, optimizer=None):
+    """Write a checkpoint and put it in the place of ``folder`` once it is whole; all processes.
+
+    Args:
+        folder: where the checkpoint goes.
+        accelerator: its main process writes; each process adds its random state.
+        model: ``HandNet``, not wrapped.
+        description: what ``trainer.json`` says.
+        optimizer: None for a checkpoint to predict with, which no training resumes from.
+    """
+    folder = Path(folder)
+    new = folder.with_name(f".{folder.name}.new")
+    if accelerator.is_main_process:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        write_model(model, new)
+        (new / "trainer.json").write_text(json.dumps(description, indent=1))
+        if optimizer is not None:
+            parts = {"optimizer": optimizer, "scaler": accelerator.scaler}
+            state = {name: part.state_dict() for name, part in parts.items() if part is not None}
+            torch.save(state, new / "optimizer.pt")
+    accelerator.wait_for_everyone()
+    if optimizer is not None:
+        torch.save(random_state(), new / f"random-{accelerator.process_index}.pt")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        _put_in_place(new, folder)
+    accelerator.wait_for_everyone()
+
+
+def restore(folder, accelerator, model, optimizer):
+    """Inverse of ``save``, in place; the folder has been verified."""
+    load_weights(model, folder)
+    state = load_tensors(folder / "optimizer.pt")
+    optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    own = folder / f"random-{accelerator.process_index}.pt"
+    if own.exists():  # not for a process that the run did not have before
+        set_random_state(load_tensors(own))
+
+
+def write_model(model, folder):
+    """Write weights and configuration of a ``HandNet`` into ``folder``."""
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    hand = {"name": model.hand.name, "fingerprint": model.hand.fingerprint}
+    text = json.dumps({"config": asdict(model.config), "hand": hand}, indent=1)
+    (folder / "model.json").write_text(text)
+
+
+def load_checkpoint(path, hand):
+    """The model of a checkpoint, in evaluation mode, on the CPU.
+
+    Args:
+        path: a checkpoint folder, or a run folder (its best checkpoint, else its last).
+        hand: the ``HandModel`` that the checkpoint was trained with.
+
+    Returns:
+        ``HandNet``.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint at ``path``.
+        ValueError: a damaged checkpoint, or one of another hand model.
+    """
+    folder = find_checkpoint(path)
+    verify(folder)
+    description = read_json(folder / "model.json")
+    trained = description["hand"]
+    if trained["fingerprint"] != hand.fingerprint:
+        raise ValueError(
+            f"{folder} was trained with {trained['name']!r} ({trained['fingerprint']}), not with "
+            f"{hand.name!r} ({hand.fingerprint}): load that hand model (set or unset MANO), or "
+            "train again"
+        )
+    model = HandNet(ModelConfig(**description["config"]), hand)
+    load_weights(model, folder)
+    return model.eval()
+
+
+def load_weights(model, folder):
+    """Fill ``model`` with the weights in ``folder``; ValueError when they are not of its shape."""
+    file = Path(folder) / "model.safetensors"
+    try:
+        model.load_state_dict(safetensors.torch.load_file(file))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ValueError(
+            f"{file} is damaged, or holds the weights of another model than {model.config}: {error}"
+        ) from error
+
+
+def find_checkpoint(path):
+    """The checkpoint folder at or below ``path``; FileNotFoundError says where it looked."""
+    path = Path(path)
+    names = ("", "checkpoints/best", "checkpoints/last", "best", "last")
+    for place in (path / name for name in names):
+        # Killed between the two renames of a save, a run leaves only the one before.
+        for folder in (place, place.with_name(place.name + PREVIOUS)):
+            if (folder / "model.json").is_file():
+                return folder
+    raise FileNotFoundError(
+        f"no checkpoint in {path} (looked for model.json there and in {', '.join(names[1:])}): "
+        "train one with the notebook 02_train, or give the folder of a finished run"
+    )
+
+
+def verify(folder):
+    """ValueError, naming the file, when a checkpoint's file is missing, cut short or altered."""
+    listing = read_json(Path(folder) / "files.json")
+    for name, expected in listing.items():
+        file = Path(folder) / name
+        if not file.is_file() or _checksum(file) != expected:
+            raise ValueError(
+                f"{file} is missing or damaged (cut short in a copy?): copy the checkpoint again, "
+                "or use another one"
+            )
+
+
+def read_json(file):
+    """The content of a JSON file; ValueError, naming it, when it is missing or damaged."""
+    try:
+        return json.loads(Path(file).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error}): use another one") from error
+
+
+def _put_in_place(new, folder):
+    """Give ``new`` the name ``folder``, once it is on disk and reads back whole."""
+    files = sorted(new.iterdir())
+    listing = {file.name: _checksum(file) for file in files}
+    (new / "files.json").write_text(json.dumps(listing, indent=1))
+    for path in [*files, new / "files.json", new]:
+        _to_disk(path)
+    verify(new)
+    previous = folder.with_name(folder.name + PREVIOUS)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    new.rename(folder)
+    _to_disk(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def random_state():
+    """States of python's, numpy's and torch's random numbers, loadable without pickle's code."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 (whoever uses the global state)
+    version, python, gauss = random.getstate()
+    return {
+        "python": [version, list(python), gauss],
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state):
+    """Inverse of ``random_state``."""
+    version, python, gauss = state["python"]
+    random.setstate((version, tuple(python), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def load_tensors(file):
+    """Content of a ``.pt`` file: tensors and plain values, no code."""
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _checksum(file):
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _to_disk(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,79 @@
+"""Predictions of a model on a dataset, and their metrics."""
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object, send_to_device
+from torch.utils.data import DataLoader, Subset
+
+from handlib import metrics
+from handlib.data.dataset import _one_thread
+from handlib.data.sample import collate
+
+PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans")
+KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
+LABELS = ("id", "version", "is_right", "mirrored")
+
+
+@torch.no_grad()
+def predict(model, dataset, batch_size=64, workers=0):
+    """What ``model`` says of every sample of ``dataset``, beside what is known of it.
+
+    Normalisation statistics are used, not updated. With several processes each takes a share and
+    all get the whole. Everything is as the network sees it: mirrored where ``mirrored``.
+
+    Args:
+        model: ``HandNet``; its training mode is restored afterwards.
+        dataset: ``HandDataset`` whose transforms end in the model's input size.
+
+    Returns:
+        dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
+        fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
+        ``id``, ``version``, ``is_right``, ``mirrored``.
+    """
+    state, device = PartialState(), next(model.parameters()).device
+    share = range(state.process_index, len(dataset), state.num_processes)
+    loader = DataLoader(
+        Subset(dataset, share),
+        batch_size,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # the global random state stays as it is
+    )
+    was_training = model.training
+    model.eval()
+    rows = [_rows(model(send_to_device(batch["image"], device)), batch) for batch in loader]
+    model.train(was_training)
+    shares = gather_object([_join(rows) | {"place": np.array(share)}])
+    everything = _join([part for part in shares if len(part["place"])])
+    order = np.argsort(everything.pop("place"))
+    return {name: values[order] for name, values in everything.items()}
+
+
+def evaluate(model, dataset, batch_size=64, workers=0):
+    """Metrics (see ``metrics.per_sample``) of ``model`` on ``dataset``: dict of name -> mean."""
+    return score(predict(model, dataset, batch_size, workers))
+
+
+def score(predictions):
+    """Metrics of what ``predict`` returned: dict of name -> mean."""
+    metre = predictions["gt_unit"][:, None, None]
+    return metrics.evaluate(
+        predictions["pred_joints"],
+        predictions["gt_joints"] * metre,
+        predictions["pred_vertices"],
+        predictions["gt_vertices"] * metre,
+        predictions["pred_joints_2d"],
+        predictions["gt_joints_2d"],
+    )
+
+
+def _rows(prediction, batch):
+    values = {f"pred_{name}": getattr(prediction, name) for name in PREDICTED}
+    values |= {f"gt_{name}": batch[name] for name in KNOWN} | {n: batch[n] for n in LABELS}
+    return {name: value.cpu().numpy() for name, value in values.items()}
+
+
+def _join(parts):
+    return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}

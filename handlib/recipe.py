@@ -1,0 +1,125 @@
+"""How a model is trained: the settings, the optimizers by name, their schedules, the batches."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from handlib.data.dataset import ShuffledSampler
+
+# name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
+# WARM_UP of the training, then half a cosine down to zero.
+OPTIMIZERS = {
+    "adam": (torch.optim.Adam, 1e-3, "constant"),
+    "adamw": (torch.optim.AdamW, 1e-3, "cosine"),
+}
+WARM_UP = 0.05
+# Settings that may change when a run goes on: they do not touch the weights it ends with.
+MAY_CHANGE = {"max_minutes", "workers", "log_with", "log_every", "eval_every", "save_every"}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained."""
+
+    steps: int | None = 1000
+    """Optimizer steps in all; None: as many as ``max_minutes`` allow (the schedule then follows
+    the clock, so such a run can be repeated only as closely as its machine keeps its speed)."""
+    max_minutes: float | None = None
+    """Stop after so many minutes. With ``steps`` this ends the session, not the run: the same
+    call goes on where it stopped."""
+    batch_size: int = 64
+    """Samples per step, over all processes together."""
+    optimizer: str = "adamw"
+    """A key of ``OPTIMIZERS``."""
+    lr: float | None = None
+    """Highest learning rate; None: the optimizer's usual one."""
+    weight_decay: float = 0.0
+    """Weight decay; norms and biases are never decayed."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    mixed_precision: str = "no"
+    """"no", "bf16", "fp16", or "auto": bf16 where the hardware is fast at it."""
+    seed: int = 0
+    """Of the order of the samples and of dropout."""
+    workers: int = 0
+    """Processes that make samples, for each training process; changes nothing but the speed."""
+    log_with: str | None = "tensorboard"
+    """A tracker by accelerate's name (tensorboard, mlflow, wandb, ...), or None."""
+    log_every: int = 20
+    """Steps between records of the training."""
+    eval_every: int | None = None
+    """Steps between evaluations on the validation data; None: only at the end."""
+    save_every: int = 200
+    """Steps between checkpoints."""
+
+    def __post_init__(self):
+        if self.steps is None and self.max_minutes is None:
+            raise ValueError("a training needs an end: give steps, max_minutes, or both")
+        if self.optimizer not in OPTIMIZERS:
+            known = ", ".join(OPTIMIZERS)
+            raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
+
+
+class StepBatches:
+    """Batches of (epoch, index), an endless stream over shuffled epochs.
+
+    Step ``s`` takes the stream's samples ``s * batch_size`` and on, so the step is all that a
+    resumed run must know. Each process takes its share of every batch.
+    """
+
+    def __init__(self, n, batch_size, seed, start=0, rank=0, world=1):
+        self.sampler, self.batch_size, self.start = ShuffledSampler(n, seed), batch_size, start
+        self.rank, self.world = rank, world
+
+    def __iter__(self):
+        epoch, position = divmod(self.start * self.batch_size, self.sampler.n)
+        batch = []
+        while True:
+            self.sampler.set_epoch(epoch, position)
+            for key in self.sampler:
+                batch.append(key)
+                if len(batch) == self.batch_size:
+                    yield batch[self.rank :: self.world]
+                    batch = []
+            epoch, position = epoch + 1, 0
+
+
+def parameter_groups(model, weight_decay):
+    """Optimizer groups: weight decay for matrices and kernels, none for norms and biases.
+
+    A norm's parameters may carry axes of size 1 (ConvNeXtV2's response norm): these do not count.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.squeeze().ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.squeeze().ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(model, config):
+    """The torch optimizer that ``config`` names, and a function progress in [0, 1) -> lr."""
+    kind, usual_lr, schedule = OPTIMIZERS[config.optimizer]
+    lr = usual_lr if config.lr is None else config.lr
+    optimizer = kind(parameter_groups(model, config.weight_decay), lr=lr)
+    return optimizer, lambda progress: lr * schedule_factor(schedule, progress)
+
+
+def schedule_factor(schedule, progress):
+    """Share of the highest learning rate at ``progress`` in [0, 1) of the training."""
+    if schedule == "constant":
+        return 1.0
+    if progress < WARM_UP:
+        return 0.01 + 0.99 * progress / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * min((progress - WARM_UP) / (1 - WARM_UP), 1))
+
+
+def precision(name):
+    """``TrainConfig.mixed_precision`` as accelerate takes it: "auto" is decided here."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # Without matrix units for bf16, a CPU is slower in it than in float32.
+    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bf16" if has_units() else "no"

@@ -1,0 +1,313 @@
+"""Training: one loop for a laptop, a notebook's kernel, and several processes.
+
+A run is a function of its configuration and data alone: step ``s`` sees the same samples, with the
+same random numbers, whether or not the run was stopped before it, and for any number of loader
+workers. It stops at a step's boundary, with everything saved: when its steps are done, when its
+time is up, when a file named STOP appears in its folder, or on an interrupt (Ctrl-C).
+"""
+
+import math
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, set_seed
+from torch.utils.data import DataLoader
+
+from handlib import checkpoints
+from handlib.data.dataset import _one_thread
+from handlib.data.sample import collate
+from handlib.evaluation import evaluate
+from handlib.losses import LossWeights, total_loss
+from handlib.recipe import MAY_CHANGE, StepBatches, make_optimizer, precision
+from handlib.runlog import RunLog
+
+BEST_BY = "val_pa_mpjpe_mm"
+REASONS = ("", "finished", "deadline", "STOP file", "interrupt")
+
+
+@dataclass
+class TrainResult:
+    """What a call of ``train`` leaves."""
+
+    history: list
+    """Records of ``metrics.jsonl``: training figures, and ``val_*`` figures of evaluations."""
+    best: dict
+    """The record of the best evaluation; empty without validation data."""
+    step: int
+    """Optimizer steps taken so far, earlier sessions included."""
+    stopped: str
+    """Why it ended: "finished", "deadline", "STOP file" or "interrupt"."""
+    run_dir: Path
+    """Where ``checkpoints/best`` and ``checkpoints/last`` are."""
+
+    @property
+    def finished(self):
+        return self.stopped == "finished"
+
+
+class Trainer:
+    """State of a training run between two steps. ``train`` is the way in."""
+
+    def __init__(self, model, train_set, val_set, config, run_dir, loss_weights=None):
+        self.net, self.train_set, self.val_set = model, train_set, val_set
+        self.config, self.run_dir = config, Path(run_dir)
+        self.loss_weights = loss_weights or LossWeights()
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.accelerator = _make_accelerator(config, self.run_dir)
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        if config.batch_size % self.world:
+            raise ValueError(f"batch_size {config.batch_size} does not divide by {self.world}")
+        set_seed(config.seed, device_specific=True)
+        optimizer, self.learning_rate = make_optimizer(model, config)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.log = RunLog(self.run_dir, self.accelerator, config.batch_size, len(train_set))
+        self.step, self.earlier_s, self.best = 0, 0.0, {}
+        self.interrupted = threading.Event()
+
+    def run(self):
+        """Train until something ends it; see ``train``."""
+        self.started = time.monotonic()
+        self.resume()
+        reason = self.reason_to_stop()
+        if reason != "finished":
+            self.start_tracker()
+            with _interrupts(self.interrupted):
+                reason = self.loop()
+        if reason == "finished" and self.val_set is not None and not self.evaluated():
+            self.evaluate()
+        self.accelerator.end_training()
+        self.net.eval()
+        return TrainResult(self.log.history, self.best, self.step, reason, self.run_dir)
+
+    def loop(self):
+        """Steps until there is a reason to stop; everything is saved on return."""
+        config, batches = self.config, iter(self.loader())
+        self.model.train()
+        with self.log.progress(self.step, config.steps) as show:
+            while not (reason := self.reason_to_stop()):
+                with self.log.clock("data"):
+                    batch = send_to_device(next(batches), self.accelerator.device)
+                loss = self.train_step(batch)
+                show(self.step, self.progress(), loss)
+                if self.step % config.log_every == 0:
+                    lr = self.optimizer.param_groups[0]["lr"]
+                    self.record(self.log.means() | {"lr": lr})
+                if config.eval_every and self.step % config.eval_every == 0:
+                    self.evaluate()
+                if self.step % config.save_every == 0:
+                    self.save("last")
+        self.save("last")
+        if reason == "STOP file" and self.rank == 0:
+            # Obeyed: the next call goes on.
+            (self.run_dir / "STOP").unlink(missing_ok=True)
+        return reason
+
+    def train_step(self, batch):
+        """One optimizer step on this process's share of a batch; returns the loss."""
+        with self.log.clock("forward"):
+            prediction = self.model(batch["image"])
+            loss, terms = total_loss(prediction, batch, self.loss_weights)
+        with self.log.clock("backward"):
+            self.accelerator.backward(loss)
+        with self.log.clock("step"):
+            norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
+            self.check_finite(loss, norm)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.progress())
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.step += 1
+        named = {f"loss_{name}": value for name, value in terms.items()}
+        self.log.add({"loss": loss, "grad_norm": norm} | named)
+        return loss.detach()
+
+    def check_finite(self, loss, norm):
+        """FloatingPointError, in all processes alike, before bad numbers reach the weights."""
+        # The scaler of fp16 meets infinite gradients by design, and skips those steps.
+        watched = norm if self.accelerator.scaler is None else loss.detach()
+        if not math.isfinite(float(self.accelerator.reduce(watched, "mean"))):
+            raise FloatingPointError(
+                f"step {self.step}: the loss ({float(loss)}) or its gradient is not finite. "
+                f"{self.run_dir / 'checkpoints'} keeps the last good weights; look at the data, "
+                "or begin a new run with a smaller lr"
+            )
+
+    # -- when to stop ----------------------------------------------------------------------------
+    def elapsed(self):
+        """Seconds of training so far, earlier sessions included."""
+        return self.earlier_s + time.monotonic() - self.started
+
+    def progress(self):
+        """Share of the budget used, the same in all processes."""
+        if self.config.steps is not None:
+            return self.step / self.config.steps
+        return self.agree(self.elapsed() / (60 * self.config.max_minutes))
+
+    def reason_to_stop(self):
+        """One of ``REASONS``; the first process decides for all."""
+        limit = self.config.max_minutes
+        reasons = {
+            "finished": self.progress() >= 1,
+            "deadline": limit is not None and time.monotonic() - self.started > 60 * limit,
+            "STOP file": (self.run_dir / "STOP").exists(),
+            "interrupt": self.interrupted.is_set(),
+        }
+        reason = next((name for name, holds in reasons.items() if holds), "")
+        return REASONS[int(self.agree(REASONS.index(reason)))]
+
+    def agree(self, number):
+        """The first process's number."""
+        if self.world == 1:
+            return number
+        return float(broadcast(torch.tensor(float(number), device=self.accelerator.device)))
+
+    # -- data, records, evaluation ---------------------------------------------------------------
+    def loader(self):
+        """Endless batches from the current step on."""
+        config = self.config
+        keys = (config.batch_size, config.seed, self.step, self.rank, self.world)
+        return DataLoader(
+            self.train_set,
+            batch_sampler=StepBatches(len(self.train_set), *keys),
+            collate_fn=collate,
+            num_workers=config.workers,
+            worker_init_fn=_start_worker,
+            pin_memory=self.accelerator.device.type == "cuda",
+            # Its own generator: making a loader must not move the global random state.
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+
+    def start_tracker(self):
+        name = self.config.log_with
+        if name == "tensorboard":
+            # A resumed run takes back what was drawn beyond its checkpoint.
+            options = {"tensorboard": {"purge_step": self.step}}
+            self.accelerator.init_trackers("tensorboard", init_kwargs=options)
+        elif name:
+            self.accelerator.init_trackers("handlib", config=asdict(self.config))
+
+    def record(self, values):
+        return self.log.record(self.step, self.elapsed(), values)
+
+    def evaluate(self):
+        """Record the metrics on the validation data; keep the model if it is the best so far."""
+        values = evaluate(self.net, self.val_set, self.config.batch_size, self.config.workers)
+        record = self.record({f"val_{name}": value for name, value in values.items()})
+        self.model.train()
+        if record[BEST_BY] < self.best.get(BEST_BY, math.inf):
+            self.best = record
+            self.save("best")
+        self.save("last")
+
+    def evaluated(self):
+        """Whether the metrics at the current step are known."""
+        return any(r["step"] == self.step and BEST_BY in r for r in self.log.history)
+
+    # -- saving and resuming ---------------------------------------------------------------------
+    def save(self, name):
+        """Write checkpoint ``name``: "best" to predict with, "last" to go on from too."""
+        description = self.settings() | {
+            "step": self.step,
+            "elapsed_s": self.elapsed(),
+            "best": self.best,
+        }
+        optimizer = self.optimizer if name == "last" else None
+        folder = self.run_dir / "checkpoints" / name
+        checkpoints.save(folder, self.accelerator, self.net, description, optimizer)
+
+    def settings(self):
+        """What a run cannot change on the way."""
+        return {
+            "config": asdict(self.config),
+            "loss_weights": asdict(self.loss_weights),
+            "samples": len(self.train_set),
+        }
+
+    def resume(self):
+        """Take up the run's last checkpoint, if there is one; forget what was logged after it."""
+        try:
+            folder = checkpoints.find_checkpoint(self.run_dir / "checkpoints" / "last")
+        except FileNotFoundError:
+            self.log.restore(-1)
+            return
+        checkpoints.verify(folder)
+        saved = checkpoints.read_json(folder / "trainer.json")
+        self.check_same(folder, saved)
+        checkpoints.restore(folder, self.accelerator, self.net, self.optimizer)
+        self.step, self.earlier_s, self.best = saved["step"], saved["elapsed_s"], saved["best"]
+        self.log.restore(self.step)
+
+    def check_same(self, folder, saved):
+        """ValueError when the run was begun with other settings."""
+        for part, now in self.settings().items():
+            before = saved[part] if isinstance(now, dict) else {part: saved[part]}
+            now = now if isinstance(now, dict) else {part: now}
+            for name in now.keys() - MAY_CHANGE:
+                if before.get(name) != now[name]:
+                    raise ValueError(
+                        f"{folder} was trained with {name}={before.get(name)!r}, not "
+                        f"{now[name]!r}: go on with the old value, or give a new run folder"
+                    )
+
+
+def _make_accelerator(config, run_dir):
+    # A notebook trains more than once in a process, and accelerate keeps the first precision.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=precision(config.mixed_precision),
+        log_with=config.log_with,
+        project_config=ProjectConfiguration(project_dir=run_dir, logging_dir=run_dir),
+    )
+
+
+def _start_worker(worker):
+    # An interrupt reaches all processes of a terminal; the main one ends the run in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _one_thread(worker)
+
+
+@contextmanager
+def _interrupts(event):
+    """Let an interrupt (Ctrl-C, a notebook's stop button) set ``event``; a second one raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(signum, frame):
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        print("stopping after this step; interrupt again to stop at once", flush=True)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def train(model, train_set, val_set, config, run_dir, loss_weights=None):
+    """Train ``model`` in place, from where ``run_dir`` stands; what is finished is not done again.
+
+    Args:
+        model: ``HandNet``.
+        train_set, val_set: ``HandDataset``; ``val_set`` may be None.
+        config: ``TrainConfig``.
+        run_dir: folder for ``checkpoints/{best,last}``, ``metrics.jsonl`` and the tracker's files.
+        loss_weights: ``LossWeights``; None for the usual ones.
+
+    Returns:
+        TrainResult. The model has the last step's weights and is in evaluation mode.
+
+    Raises:
+        ValueError: for an unknown setting, or a run folder that was begun with other settings.
+        FloatingPointError: the loss or its gradient is not finite; the last checkpoint is good.
+    """
+    return Trainer(model, train_set, val_set, config, run_dir, loss_weights).run()

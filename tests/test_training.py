@@ -1,0 +1,296 @@
+import json
+import signal
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from posed_hands import PosedHands
+
+from handlib import checkpoints
+from handlib.augment import ColorJitter, Compose, Rotate
+from handlib.checkpoints import find_checkpoint, load_checkpoint
+from handlib.data.dataset import HandDataset
+from handlib.evaluation import evaluate, predict
+from handlib.losses import LossWeights
+from handlib.model import make_model
+from handlib.recipe import (
+    StepBatches,
+    TrainConfig,
+    make_optimizer,
+    parameter_groups,
+    schedule_factor,
+)
+from handlib.training import train
+
+QUICK = TrainConfig(steps=6, batch_size=4, log_every=1, save_every=100, log_with=None)
+
+
+@pytest.fixture(scope="module")
+def data(hand):
+    """Ten hands whose images differ in each epoch: 2.5 batches of four."""
+    return HandDataset(PosedHands(hand, 10), Compose([Rotate(), ColorJitter()]), seed=3)
+
+
+@pytest.fixture
+def model(hand):
+    return make_model("small", hand, hidden=32, dropout=0.2)
+
+
+def fresh(hand):
+    return make_model("small", hand, hidden=32, dropout=0.2)
+
+
+def same(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# -- the training learns ---------------------------------------------------------------------
+def test_one_batch_is_learnt_by_heart(hand, tmp_path):
+    data = HandDataset(PosedHands(hand, 8))
+    config = TrainConfig(steps=350, batch_size=8, lr=2e-3, log_with=None, log_every=50)
+    model = make_model("small", hand)
+    start = evaluate(model, data)["pa_mpjpe_mm"]
+    weights = LossWeights(regulariser=0)
+    result = train(model, data, None, config, tmp_path, weights)
+    model.train()  # the batch's own statistics: what was minimised
+    batch = torch.stack([torch.tensor(data[i].image.transpose(2, 0, 1)) for i in range(8)])
+    with torch.no_grad():
+        joints = model(batch).joints.numpy()
+    from handlib import metrics
+
+    truth = np.stack([data[i].joints for i in range(8)])
+    assert start > 10
+    assert metrics.evaluate(joints, truth)["pa_mpjpe_mm"] < 2
+    assert result.finished
+    assert result.history[-1]["loss"] < result.history[0]["loss"] / 5
+
+
+# -- stopping and going on -------------------------------------------------------------------
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_stopped_and_resumed_run_ends_with_the_same_weights(hand, data, tmp_path, optimizer):
+    config = replace(QUICK, optimizer=optimizer, weight_decay=0.05, eval_every=2)
+    whole, parts = fresh(hand), fresh(hand)
+    val = HandDataset(PosedHands(hand, 3, seed=9))
+    train(whole, data, val, config, tmp_path / "whole")
+
+    stopping = StopAfter(data, tmp_path / "parts", calls=4 * 4 + 2)
+    first = train(parts, stopping, val, config, tmp_path / "parts")
+    assert first.stopped == "STOP file"
+    assert first.step == 5  # in the middle of the second epoch
+    torch.manual_seed(999)  # whatever happens between two sessions
+    resumed = fresh(hand)
+    second = train(resumed, data, val, replace(config, workers=2), tmp_path / "parts")
+    assert second.stopped == "finished"
+    assert same(whole, resumed)
+    losses = [
+        [json.loads(line).get("loss") for line in (tmp_path / p / "metrics.jsonl").open()]
+        for p in ("whole", "parts")
+    ]
+    assert losses[0] == losses[1]
+
+
+class StopAfter(HandDataset):
+    """Data that ask for a stop, by the STOP file, when they are read the n-th time."""
+
+    def __init__(self, data, run_dir, calls):
+        super().__init__(data.reader, data.transforms, data.seed)
+        self.run_dir, self.calls = run_dir, calls
+
+    def __getitem__(self, key):
+        self.calls -= 1
+        if self.calls == 0:
+            (self.run_dir / "STOP").touch()
+        return super().__getitem__(key)
+
+
+def test_a_stop_file_is_obeyed_once(hand, data, model, tmp_path):
+    (tmp_path / "STOP").touch()
+    assert train(model, data, None, QUICK, tmp_path).step == 0
+    assert not (tmp_path / "STOP").exists()
+    assert train(model, data, None, QUICK, tmp_path).finished
+
+
+def test_the_deadline_ends_a_session_and_the_next_goes_on(hand, data, model, tmp_path):
+    result = train(model, data, None, replace(QUICK, max_minutes=1e-9), tmp_path)
+    assert result.stopped == "deadline"
+    assert result.step < QUICK.steps
+    assert train(model, data, None, QUICK, tmp_path).step == QUICK.steps
+
+
+def test_minutes_alone_are_a_budget(hand, data, model, tmp_path):
+    config = replace(QUICK, steps=None, max_minutes=0.02)
+    result = train(model, data, None, config, tmp_path)
+    assert result.finished
+    assert result.step >= 1
+    assert result.history[-1]["lr"] < 1e-3 / 2  # the schedule followed the clock
+    again = train(model, data, None, config, tmp_path)
+    assert (again.step, again.stopped) == (result.step, "finished")
+
+
+def test_an_interrupt_ends_the_session_at_a_step_and_saves(hand, data, model, tmp_path):
+    class Interrupting(StopAfter):
+        def __getitem__(self, key):
+            self.calls -= 1
+            if self.calls == 0:
+                signal.raise_signal(signal.SIGINT)
+            return self.reader[0]
+
+    before = signal.getsignal(signal.SIGINT)
+    result = train(model, Interrupting(data, tmp_path, 6), None, QUICK, tmp_path)
+    assert (result.stopped, result.step) == ("interrupt", 2)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert find_checkpoint(tmp_path).name == "last"
+
+
+def test_training_runs_outside_the_main_thread(hand, data, model, tmp_path):
+    results = []
+    run = lambda: results.append(train(model, data, None, QUICK, tmp_path))  # noqa: E731
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert results[0].finished
+
+
+def test_a_finished_run_is_not_trained_again(hand, data, model, tmp_path):
+    train(model, data, None, QUICK, tmp_path)
+    other = fresh(hand)
+    result = train(other, data, None, QUICK, tmp_path)
+    assert (result.step, result.stopped, len(result.history)) == (6, "finished", 6)
+    assert same(model, other)
+
+
+def test_other_settings_in_the_same_folder_are_refused(hand, data, model, tmp_path):
+    train(model, data, None, replace(QUICK, steps=1), tmp_path)
+    with pytest.raises(ValueError, match=r"trained with batch_size=4, not 2.*new run folder"):
+        train(model, data, None, replace(QUICK, steps=1, batch_size=2), tmp_path)
+    with pytest.raises(ValueError, match=r"joints=10.0, not 5"):
+        train(model, data, None, replace(QUICK, steps=1), tmp_path, LossWeights(joints=5))
+
+
+def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoint(hand, data, tmp_path):
+    model = fresh(hand)
+    train(model, data, None, replace(QUICK, max_minutes=1e-9), tmp_path)
+    good = {name: value.clone() for name, value in model.state_dict().items()}
+    model.head[-1].bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(FloatingPointError, match=r"not finite.*last good weights"):
+        train(model, data, None, QUICK, tmp_path)
+    kept = load_checkpoint(tmp_path, hand).state_dict()
+    assert all(torch.equal(kept[name], good[name]) for name in good)
+
+
+# -- what is written -------------------------------------------------------------------------
+def test_records_say_loss_speed_and_where_the_time_went(hand, data, model, tmp_path):
+    config = replace(QUICK, log_with="tensorboard", eval_every=3)
+    val = HandDataset(PosedHands(hand, 3, seed=9))
+    result = train(model, data, val, config, tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert records == result.history
+    keys = {"step", "epoch", "time", "loss", "loss_joints", "lr", "grad_norm", "images_per_s"}
+    assert keys | {"s_data", "s_forward", "s_backward", "s_step"} <= records[0].keys()
+    evaluations = [r for r in records if "val_pa_mpjpe_mm" in r]
+    assert [r["step"] for r in evaluations] == [3, 6]
+    assert result.best == min(evaluations, key=lambda r: r["val_pa_mpjpe_mm"])
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_the_best_checkpoint_predicts_what_was_measured(hand, data, model, tmp_path):
+    val = HandDataset(PosedHands(hand, 5, seed=9))
+    result = train(model, data, val, replace(QUICK, eval_every=2), tmp_path)
+    best = load_checkpoint(tmp_path, hand)
+    assert not best.training
+    measured = evaluate(best, val, batch_size=2)
+    assert measured["pa_mpjpe_mm"] == pytest.approx(result.best["val_pa_mpjpe_mm"], abs=1e-3)
+
+
+def test_a_checkpoint_of_another_hand_or_damaged_says_so(hand, data, model, tmp_path):
+    with pytest.raises(FileNotFoundError, match="02_train"):
+        load_checkpoint(tmp_path, hand)
+    train(model, data, None, replace(QUICK, steps=1), tmp_path)
+    with pytest.raises(ValueError, match="was trained with 'stand-in hand'"):
+        load_checkpoint(tmp_path, replace(hand, v_template=hand.v_template * 2))
+    weights = tmp_path / "checkpoints/last/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"model.safetensors is missing or damaged"):
+        load_checkpoint(tmp_path, hand)
+
+
+def test_weights_of_another_model_are_refused(hand, model, tmp_path):
+    checkpoints.write_model(model, tmp_path)
+    with pytest.raises(ValueError, match="weights of another model"):
+        checkpoints.load_weights(make_model("small", hand, hidden=16), tmp_path)
+
+
+@pytest.mark.parametrize("moment", ["before the renames", "between the renames"])
+def test_a_save_that_is_killed_leaves_the_one_before(hand, data, model, tmp_path, moment):
+    train(model, data, None, replace(QUICK, steps=1), tmp_path)
+    last = tmp_path / "checkpoints/last"
+    (tmp_path / "checkpoints/.last.new").mkdir()  # half of the next one
+    if moment == "between the renames":
+        last.rename(last.with_name("last.previous"))
+    assert train(fresh(hand), data, None, replace(QUICK, steps=1), tmp_path).step == 1
+    assert same(load_checkpoint(tmp_path, hand), model)
+
+
+# -- prediction ------------------------------------------------------------------------------
+def test_predict_leaves_the_model_as_it_was_and_keeps_the_order(hand, data, model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    torch.manual_seed(1)
+    out = predict(model, data, batch_size=4)
+    assert model.training
+    assert torch.initial_seed() == 1
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert out["id"].tolist() == list(range(10))
+    assert out["pred_vertices"].shape == out["gt_vertices"].shape == (10, 778, 3)
+    one = predict(model, data, batch_size=1)
+    assert np.allclose(out["pred_joints"], one["pred_joints"], atol=1e-6)
+
+
+# -- the recipe ------------------------------------------------------------------------------
+def test_steps_see_every_sample_once_an_epoch_from_any_start_and_on_any_number_of_processes():
+    def stream(count, **kwargs):
+        batches = iter(StepBatches(10, 4, seed=5, **kwargs))
+        return [next(batches) for _ in range(count)]
+
+    steps = stream(5)
+    flat = [key for batch in steps for key in batch]
+    assert {epoch for epoch, _ in flat} == {0, 1}
+    assert sorted(index for _, index in flat[:10]) == list(range(10))
+    assert flat[10:] != [(1, index) for _, index in flat[:10]]  # a new order
+    assert stream(2, start=3) == steps[3:]
+    shares = [stream(5, rank=rank, world=2) for rank in (0, 1)]
+    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(b) for b in steps]
+
+
+@pytest.mark.parametrize("backbone", ["resnet-tiny", "convnextv2-atto"])
+def test_norms_and_biases_are_not_decayed(hand, backbone):
+    model = make_model("small", hand, backbone=backbone, hidden=16)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed, others = parameter_groups(model, 0.1)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
+    decayed, others = ({names[id(p)] for p in g["params"]} for g in (decayed, others))
+    assert decayed | others == set(names.values())
+    norms = {n for n in names.values() if "norm" in n or "grn" in n or n.endswith("bias")}
+    assert norms <= others
+    assert {n for n in decayed if not n.endswith("weight")} == set()
+
+
+def test_schedules(model):
+    assert schedule_factor("constant", 0.3) == 1
+    assert schedule_factor("cosine", 0) == pytest.approx(0.01)
+    assert schedule_factor("cosine", 0.05) == pytest.approx(1)
+    assert schedule_factor("cosine", 0.525) == pytest.approx(0.5)
+    assert schedule_factor("cosine", 1) == pytest.approx(0)
+    optimizer, rate = make_optimizer(model, TrainConfig(optimizer="adam"))
+    assert type(optimizer) is torch.optim.Adam
+    assert rate(0.9) == 1e-3
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="needs an end"):
+        TrainConfig(steps=None)
+    with pytest.raises(ValueError, match="unknown optimizer 'sgd'; known: adam, adamw"):
+        TrainConfig(optimizer="sgd")
