@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Subset
 from handlib import metrics
 from handlib.data.dataset import _one_thread
 from handlib.data.sample import collate
+from handlib.mano import pose_hand
 
 PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans")
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
@@ -58,14 +59,45 @@ def evaluate(model, dataset, batch_size=64, workers=0):
 
 def score(predictions):
     """Metrics of what ``predict`` returned: dict of name -> mean."""
+    return metrics.summarise(score_each(predictions))
+
+
+def score_each(predictions):
+    """Metrics of each sample of what ``predict`` returned: dict of name -> (N,) array."""
     metre = predictions["gt_unit"][:, None, None]
-    return metrics.evaluate(
+    return metrics.per_sample(
         predictions["pred_joints"],
         predictions["gt_joints"] * metre,
         predictions["pred_vertices"],
         predictions["gt_vertices"] * metre,
         predictions["pred_joints_2d"],
         predictions["gt_joints_2d"],
+    )
+
+
+def mean_pose_scores(hand, reader, fit_reader):
+    """What the hand model's mean pose scores on the poses of a dataset split.
+
+    Args:
+        hand: ``HandModel``.
+        reader: the split that is scored; fit_reader: the split whose hands give the best scale.
+
+    Returns:
+        dict of baseline -> metrics, see ``metrics.baselines``.
+
+    Raises:
+        ValueError: a split without 3D joints.
+    """
+    for each in (reader, fit_reader):
+        if each.annotation("xyz") is None:
+            raise ValueError(f"{each!r} has no 3D joints to measure against: take another split")
+    mean = pose_hand(hand)
+    return metrics.baselines(
+        mean.joints,
+        mean.vertices,
+        reader.annotation("xyz"),
+        reader.annotation("verts"),
+        fit_reader.annotation("xyz"),
     )
 
 

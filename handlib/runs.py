@@ -26,6 +26,7 @@ from handlib.paths import atomic_write
 PACKAGE = Path(__file__).resolve().parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"
 WORKFLOW = ("01_explore_data", "02_train", "03_visualize_meshes", "04_evaluate")
+CHECKPOINT = "checkpoints/best/model.safetensors"
 # Environment variables that change what a run computes.
 ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
 
@@ -107,8 +108,59 @@ def runs_root():
     return Path(set_to).expanduser() if set_to else PACKAGE.parent / "outputs"
 
 
-def new_run_dir(prefix):
-    """A fresh folder of ``runs_root()`` for a notebook that runs by itself."""
+class Run:
+    """A run folder as a notebook sees it: where figures and results are kept.
+
+    Args:
+        path: the folder; made where it is missing.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path).expanduser().resolve()
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, figure, name):
+        """Save a figure as ``figures/<name>.png`` (3D scenes as .html too) and return it."""
+        folder = self.path / "figures"
+        folder.mkdir(exist_ok=True)
+        if hasattr(figure, "save_html"):
+            figure.save_html(folder / f"{name}.html")
+            figure.save_png(folder / f"{name}.png")
+        else:
+            figure.savefig(folder / f"{name}.png")
+        return figure
+
+    def report(self, name, value):
+        """Keep a JSON-able value as ``results/<name>.json``; ``metrics.json`` collects them."""
+        write_json(self.path / "results" / f"{name}.json", value)
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r})"
+
+
+def open_run(run_dir, notebook):
+    """The run that a notebook works in: ``run_dir``, or a fresh folder named after the notebook."""
+    return Run(run_dir or _new_run_dir(notebook))
+
+
+def trained_run(run_dir=""):
+    """A run with a trained model: ``run_dir``, or the newest, or one trained now by 02_train.
+
+    Raises:
+        RunError: ``run_dir`` is given and holds no trained model.
+    """
+    if run_dir:
+        if not (Path(run_dir).expanduser() / CHECKPOINT).exists():
+            raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
+        return Run(run_dir)
+    found = sorted(runs_root().glob(f"*/{CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
+    if found:
+        return Run(found[-1].parents[CHECKPOINT.count("/")])
+    print("no trained run yet: running 02_train with its defaults first")
+    return Run(run_notebooks(["02_train"]))
+
+
+def _new_run_dir(prefix):
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     root = runs_root()
     root.mkdir(parents=True, exist_ok=True)
@@ -118,12 +170,6 @@ def new_run_dir(prefix):
             path.mkdir()
             return path
     raise RunError(f"no free name for a run under {root}")
-
-
-def latest_run(filename="checkpoints/best/model.safetensors"):
-    """The newest run folder that has ``filename``, or None."""
-    found = sorted(runs_root().glob(f"*/{filename}"), key=lambda p: p.stat().st_mtime)
-    return found[-1].parents[filename.count("/")] if found else None
 
 
 def _fingerprint(paths, parameters):
@@ -219,11 +265,6 @@ def collect_metrics(run_dir):
     """Merge what the notebooks reported (``results/*.json``) into one dict."""
     files = sorted((Path(run_dir) / "results").glob("*.json"))
     return {file.stem: json.loads(file.read_text()) for file in files}
-
-
-def report_results(run_dir, name, value):
-    """Called by a notebook: keep ``value`` as ``results/<name>.json`` of the run."""
-    write_json(Path(run_dir) / "results" / f"{name}.json", value)
 
 
 def _is_complete(output):

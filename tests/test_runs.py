@@ -116,4 +116,4 @@ def test_handlibs_own_notebooks_have_parameters():
 
 def test_new_run_folders_never_collide(monkeypatch, tmp_path):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
-    assert len({runs.new_run_dir("02_train") for _ in range(5)}) == 5
+    assert len({runs.open_run("", "02_train").path for _ in range(5)}) == 5

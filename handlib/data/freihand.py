@@ -108,6 +108,23 @@ class FreiHANDReader:
             scale=float(known["scale"]) if "scale" in known else None,
         )
 
+    def annotation(self, name):
+        """One annotation of every pose of the split, without reading images.
+
+        Args:
+            name: "K", "xyz", "verts", "mano" or "scale".
+
+        Returns:
+            (poses, ...) float64 as in the file (see ``ENTRIES``), or None where it is absent.
+        """
+        if name != "K" and name not in self._names:
+            return None
+        return np.array(self._annotation(name)[slice(*self._block())], np.float64)
+
+    def looks(self, unique):
+        """Samples of all versions of the pose with this unique id."""
+        return [self[int(i)] for i in np.flatnonzero(self.ids == unique)]
+
     def _locate(self):
         """Prefix of the annotation files and folder of the images."""
         if self.layout == "MP":

@@ -103,6 +103,26 @@ class HandLayer(nn.Module):
             return hand_forward(self, rotations.to(dtype), betas.to(dtype))
 
 
+def pose_hand(hand, fingers=None, betas=None):
+    """One hand of given articulation, as numpy arrays, in the hand model's own frame.
+
+    Args:
+        hand: HandModel.
+        fingers: (45,) axis-angle about the flat hand; None for the model's mean pose.
+        betas: (10,) shape; None for zeros.
+
+    Returns:
+        HandOutput of float64 arrays: vertices (778, 3), joints (21, 3), metres.
+    """
+    layer = HandLayer(hand, dtype=torch.float64)
+    pose = np.zeros(48)
+    if fingers is not None:
+        pose[3:] = fingers - hand.hands_mean
+    rotations = layer.rotations(torch.tensor(pose)[None])
+    shape = torch.tensor(np.zeros(10) if betas is None else betas, dtype=torch.float64)[None]
+    return HandOutput(*(value[0].numpy() for value in layer(rotations, shape)))
+
+
 def hand_forward(arrays, rotations, betas):
     """Blend shapes, kinematic chain and skinning (Romero et al. 2017; Loper et al. 2015, eq. 2-10).
 

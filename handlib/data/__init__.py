@@ -1,0 +1,20 @@
+"""Samples, the readers and the generator that they come from, and batches of them."""
+
+from handlib.data.backgrounds import Backgrounds, load_backgrounds
+from handlib.data.dataset import HandDataset
+from handlib.data.freihand import FreiHANDReader, open_dataset
+from handlib.data.photos import read_coco_hands
+from handlib.data.sample import Sample, collate
+from handlib.data.source import dataset_root
+
+__all__ = [
+    "Backgrounds",
+    "FreiHANDReader",
+    "HandDataset",
+    "Sample",
+    "collate",
+    "dataset_root",
+    "load_backgrounds",
+    "open_dataset",
+    "read_coco_hands",
+]

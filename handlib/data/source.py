@@ -1,0 +1,25 @@
+"""The dataset that a notebook works on when it is told nothing else."""
+
+import os
+from pathlib import Path
+
+from handlib.mano import load_hand_model
+from handlib.paths import cache_dir
+
+
+def dataset_root(path="", samples=2000, seed=0):
+    """Folder of the dataset: ``path``, or ``MP_DATA``, or synthetic data made now and kept.
+
+    Args:
+        path: a folder in FreiHAND's layout, or "".
+        samples: unique hands of the synthetic data, each in four versions.
+        seed: of the synthetic data.
+    """
+    name = str(path or os.environ.get("MP_DATA", "")).strip()
+    if name:
+        return Path(name).expanduser()
+    from handlib.data.synthesize import settings_name, synthesize  # numba: only where needed
+
+    hand = load_hand_model()
+    out = cache_dir() / "synthetic" / settings_name(samples, seed=seed, hand=hand)
+    return synthesize(out, samples, seed=seed, hand=hand)
