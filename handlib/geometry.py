@@ -74,9 +74,10 @@ def axis_angle_to_matrix(axis_angle):
     # (1 - cos t) / t^2 written with the half angle: no cancellation in float32.
     half = torch.sin(angle / 2) / angle
     b = torch.where(small, 0.5 - squared / 24 * (1 - squared / 30), 2 * half * half)
-    skew = skew_matrix(axis_angle)
     eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return eye + a * skew + b * (skew @ skew)
+    # skew @ skew, elementwise: a matrix product would run in half precision under autocast.
+    skew_squared = axis_angle[..., :, None] * axis_angle[..., None, :] - squared * eye
+    return eye + a * skew_matrix(axis_angle) + b * skew_squared
 
 
 def skew_matrix(vector):
@@ -133,6 +134,23 @@ def matrix_to_axis_angle(matrix):
     small = squared < 1e-12
     sine = torch.where(small, torch.ones_like(squared), squared).sqrt()
     return xyz * torch.where(small, 2 / w, 2 * torch.atan2(sine, w) / sine)
+
+
+def nearest_rotation(matrix):
+    """The rotations nearest to matrices (..., 3, 3), with their exact first derivative.
+
+    torch's derivative of an SVD is infinite where singular values are equal, as a rotation's are.
+    The polar factor's is not: with M = Q S, dQ = Q W where W S + S W = Q^T dM - dM^T Q.
+    """
+    u, s, vt = torch.linalg.svd(matrix.detach())
+    sign = torch.linalg.det(u @ vt).sign()
+    s = torch.cat([s[..., :2], s[..., 2:] * sign[..., None]], -1)
+    u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None, None]], -1)
+    nearest = u @ vt
+    sums = (s[..., :, None] + s[..., None, :]).clamp(min=1e-6)
+    change = nearest.transpose(-1, -2) @ matrix
+    change = vt @ (change - change.transpose(-1, -2)) @ vt.transpose(-1, -2)
+    return nearest + nearest @ vt.transpose(-1, -2) @ (change / sums) @ vt
 
 
 # -- mirroring -------------------------------------------------------------------------------

@@ -107,3 +107,21 @@ def test_a_mirrored_hand_aligns_only_where_reflections_are_allowed():
 def test_alignment_of_a_single_point_is_finite():
     aligned, _ = geometry.similarity_align(np.zeros((21, 3)), RNG.normal(size=(21, 3)))
     assert np.isfinite(aligned).all()
+
+
+def test_nearest_rotation_and_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    axis_angle = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    rotations = geometry.axis_angle_to_matrix(axis_angle)
+    torch.testing.assert_close(geometry.nearest_rotation(rotations), rotations)
+    torch.testing.assert_close(geometry.nearest_rotation(3 * rotations), rotations)
+    noisy = rotations + 0.2 * torch.randn(5, 3, 3, generator=generator, dtype=torch.float64)
+    mirrored = noisy * torch.tensor([1.0, 1, -1])
+    for matrices in (rotations, noisy, mirrored):
+        made = geometry.nearest_rotation(matrices)
+        torch.testing.assert_close(torch.linalg.det(made), torch.ones(5).double())
+        torch.testing.assert_close(made @ made.mT, torch.eye(3).double().expand(5, 3, 3))
+    for matrices in (rotations, noisy):
+        assert torch.autograd.gradcheck(
+            geometry.nearest_rotation, matrices.clone().requires_grad_()
+        )

@@ -7,7 +7,6 @@ from mano_files import manopth_case, write_plain
 from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d
 from handlib.joints import JOINT_NAMES, TIP_VERTICES, TIPS
 from handlib.mano import HandLayer, ManoLayer, load_hand_model
-from handlib.mano.layer import nearest_rotation
 
 MEAN = {"flat_hand_mean": False}
 CASES = {  # constructor and forward arguments that the stored outputs of manopth were made with
@@ -189,22 +188,6 @@ def test_finite_gradients_at_zero_in_single_precision(model):
     (output.vertices.square().sum() + output.joints.square().sum()).backward()
     assert torch.isfinite(pose.grad).all()
     assert pose.grad.abs().amax((0, 2)).min() > 0
-
-
-def test_nearest_rotation_and_its_gradient():
-    generator = torch.Generator().manual_seed(0)
-    axis_angle = torch.randn(5, 3, generator=generator, dtype=torch.float64)
-    rotations = axis_angle_to_matrix(axis_angle)
-    torch.testing.assert_close(nearest_rotation(rotations), rotations)
-    torch.testing.assert_close(nearest_rotation(3 * rotations), rotations)
-    noisy = rotations + 0.2 * torch.randn(5, 3, 3, generator=generator, dtype=torch.float64)
-    mirrored = noisy * torch.tensor([1.0, 1, -1])
-    for matrices in (rotations, noisy, mirrored):
-        made = nearest_rotation(matrices)
-        torch.testing.assert_close(torch.linalg.det(made), torch.ones(5).double())
-        torch.testing.assert_close(made @ made.mT, torch.eye(3).double().expand(5, 3, 3))
-    for matrices in (rotations, noisy):
-        assert torch.autograd.gradcheck(nearest_rotation, matrices.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(

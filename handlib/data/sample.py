@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib import geometry
+from handlib.joints import ROOT
 
 SHAPES = {
     "K": (3, 3),
@@ -73,6 +74,10 @@ class Sample:
     def replace(self, **changes):
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+    def rooted(self, name):
+        """``joints`` or ``vertices`` in metres, relative to joint ``joints.ROOT``."""
+        return self.unit * (getattr(self, name) - self.joints[ROOT])
 
     def annotations(self):
         """Names of what is known about this hand."""

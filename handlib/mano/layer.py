@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from handlib.geometry import axis_angle_to_matrix, rotation_6d_to_matrix
+from handlib.geometry import axis_angle_to_matrix, nearest_rotation, rotation_6d_to_matrix
 from handlib.joints import TIP_VERTICES, order_indices
 from handlib.mano.files import load_hand_model
 
@@ -176,23 +176,6 @@ def kinematic_chain(rotations, rest):
         joints.append(joint)
     turns = torch.cat([rotations[:, :1], torch.stack(turns, 2).reshape(B, 15, 3, 3)], 1)
     return turns, torch.cat([rest[:, :1], torch.stack(joints, 2).reshape(B, 15, 3)], 1)
-
-
-def nearest_rotation(matrix):
-    """The rotations nearest to matrices (..., 3, 3), with their exact first derivative.
-
-    torch's derivative of an SVD is infinite where singular values are equal, as a rotation's are.
-    The polar factor's is not: with M = Q S, dQ = Q W where W S + S W = Q^T dM - dM^T Q.
-    """
-    u, s, vt = torch.linalg.svd(matrix.detach())
-    sign = torch.linalg.det(u @ vt).sign()
-    s = torch.cat([s[..., :2], s[..., 2:] * sign[..., None]], -1)
-    u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None, None]], -1)
-    nearest = u @ vt
-    sums = (s[..., :, None] + s[..., None, :]).clamp(min=1e-6)
-    change = nearest.transpose(-1, -2) @ matrix
-    change = vt @ (change - change.transpose(-1, -2)) @ vt.transpose(-1, -2)
-    return nearest + nearest @ vt.transpose(-1, -2) @ (change / sums) @ vt
 
 
 class ManoLayer(nn.Module):
