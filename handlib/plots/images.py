@@ -7,6 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
+from handlib.data.raster import rasterize
 from handlib.joints import BONES, JOINT_COLORS, ROOT
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
@@ -33,21 +34,20 @@ def draw_skeleton(ax, joints_2d, color=None, linewidth=1.4):
                linewidths=0)  # fmt: skip
 
 
-def draw_hand(ax, image, joints_2d=None, mask=None, color=None, linewidth=1.4):
+def draw_hand(ax, image, joints_2d=None, mask=None, color=None, linewidth=1.4, fade=True):
     """One picture with what is known about its hand; what is None is left out.
 
     Args:
         ax: matplotlib axes.
         image: (H, W, 3) uint8.
         joints_2d: (21, 2) px; color: one for all bones instead of the fingers' own.
-        mask: (H, W) bool; drawn as a contour, and what is outside fades.
+        mask: (H, W) bool, drawn as a contour; fade: also fade what is outside.
         linewidth: of the bones, points.
     """
-    if mask is not None:
-        faded = (0.4 * image + 0.6 * 160).astype(np.uint8)
-        image = np.where(mask[..., None], image, faded)
-        if mask.any() and not mask.all():
-            ax.contour(mask, [0.5], colors=MASK_COLOR, linewidths=1.3)
+    if mask is not None and fade:
+        image = np.where(mask[..., None], image, _fade(image))
+    if mask is not None and mask.any() and not mask.all():
+        ax.contour(mask, [0.5], colors=MASK_COLOR, linewidths=1.3)
     ax.imshow(image)
     ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     ax.axis("off")
@@ -59,36 +59,41 @@ def draw_sample(ax, sample, overlay="joints", faces=None):
     """A sample with one of ``OVERLAYS``; an annotation that it does not have is left out.
 
     Args:
-        faces: (F, 3) of the hand model, for the mesh.
+        faces: (F, 3) of the hand model, for mesh and depth.
 
     Raises:
-        ValueError: for an overlay that is not known, or a mesh without faces.
+        ValueError: for an overlay that is not known, or one that needs faces.
     """
     if overlay not in OVERLAYS:
         raise ValueError(f"unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}")
-    if overlay == "mesh" and faces is None:
-        raise ValueError("the mesh overlay needs faces=hand.faces of the hand model")
     image, joints, mask = sample.image, None, None
     if overlay == "joints":
         joints = sample.joints_2d
     elif overlay == "mask":
         mask = sample.mask
-    elif overlay == "mesh" and sample.vertices is not None and sample.K is not None:
-        image = overlay_mesh(image, sample.unit * sample.vertices, faces, sample.K)
-    elif overlay == "depth" and sample.depth is not None:
-        image = depth_picture(sample.unit * sample.depth)
+    elif overlay != "none" and sample.has("vertices") and sample.has("K"):
+        if faces is None:
+            raise ValueError(f"the {overlay} overlay needs faces=hand.faces of the hand model")
+        mesh = sample.unit * sample.vertices, faces, sample.K
+        draw = overlay_mesh if overlay == "mesh" else overlay_depth
+        image = draw(image, *mesh)
     draw_hand(ax, image, joints, mask)
 
 
-def depth_picture(depth):
-    """Depth (H, W) metres, 0 where nothing is, as colours (H, W, 3) uint8: near is bright.
+def overlay_depth(image, vertices, faces, K):
+    """Depth of a mesh as colours on a faded image (H, W, 3): near is bright.
 
-    Colours span ``DEPTH_RANGE_MM`` from the nearest point on.
+    Colours span ``DEPTH_RANGE_MM`` from the nearest point on. Arguments as ``overlay_mesh``.
     """
+    depth = rasterize(vertices, faces, K, image.shape[1::-1]).depth
     seen = depth > 0
     nearest = depth[seen].min() if seen.any() else 0
     colors = 255 * DEPTH_MAP(1000 * (depth - nearest) / DEPTH_RANGE_MM)[..., :3]
-    return np.where(seen[..., None], colors, 255).astype(np.uint8)
+    return np.where(seen[..., None], colors, _fade(image)).astype(np.uint8)
+
+
+def _fade(image):
+    return (0.4 * image + 0.6 * 160).astype(np.uint8)
 
 
 # -- grids -----------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, title=None):
     Args:
         samples: list of ``Sample``.
         overlay: one of ``OVERLAYS``, or a list of them.
-        faces: (F, 3) of the hand model, for the mesh.
+        faces: (F, 3) of the hand model, for mesh and depth.
         columns: of the grid.
         title: default says where the samples come from.
     """
@@ -150,7 +155,7 @@ def show_augmentations(sample, transformed, faces=None, columns=5, title=None):
             if kind == "mesh":
                 draw_sample(ax, entry, "mesh", faces)
                 continue
-            draw_hand(ax, entry.image, entry.joints_2d, entry.mask)
+            draw_hand(ax, entry.image, entry.joints_2d, entry.mask, fade=False)
             if entry.K is not None:
                 ax.plot(*entry.K[:2, 2], "+", color="white", markersize=11, markeredgewidth=3)
                 ax.plot(*entry.K[:2, 2], "+", color="black", markersize=9, markeredgewidth=1.2)

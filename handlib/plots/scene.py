@@ -23,8 +23,9 @@ from handlib.plots.images import draw_skeleton
 from handlib.plots.render import HAND_VIEWS, VIEWS, render_view
 from handlib.plots.style import PREDICTION, SKIN, TRUTH, new_figure, styled, to_numpy
 
+GLASS = 0.4  # opacity of a mesh that one looks through
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
-AXES = ("x, right (mm)", "z, away from the camera (mm)", "−y, up (mm)")
+AXES = ("x, right (mm)", "z, depth (mm)", "−y, up (mm)")
 
 
 @dataclass
@@ -132,7 +133,7 @@ def plotly_points(points):
 
 
 def _layout(title, view, legend):
-    eye, up = 1.7e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
+    eye, up = 2.1e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
     # Turning about the vertical is easiest to handle, but only upright views can be turned so.
     upright = abs(view[0, 1]) < 1e-6 and abs(view[2, 1]) < 0.99
     camera = {"eye": _xyz(eye.tolist()), "up": _xyz([0, 0, 1] if upright else up.tolist())}
@@ -174,7 +175,9 @@ def _mesh_traces(layer):
             "hovertemplate": "%{intensity:.1f} mm<extra></extra>",
         }
     light = {"ambient": 0.5, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6}
-    common = {"name": layer.name, "opacity": layer.opacity, "lighting": light, "showlegend": True}
+    # From the photo's camera and above it.
+    common = {"lighting": light, "lightposition": _xyz([2e4, -1e5, 5e4]), "showlegend": True}
+    common |= {"name": layer.name, "opacity": layer.opacity}
     return [go.Mesh3d(**xyz, **ijk, **paint, **common)]
 
 
@@ -222,7 +225,7 @@ def show_mesh(
 
     Args:
         vertices: (V, 3) metres, camera frame; faces: (F, 3); joints: (21, 3) or None.
-        other, other_joints: a second mesh (V, 3) in the same place and its joints, seen through.
+        other, other_joints: a second mesh (V, 3) and its joints, in the same frame; drawn as glass.
         vertex_error: (V,) metres, colours the mesh; error_range_mm: of the darkest colour.
         names: of the two; title: say which hand model and which data.
         view: name in ``render.VIEWS`` or a (3, 3) rotation.
@@ -238,9 +241,10 @@ def show_mesh(
         )
     if not two:
         # Bones lie inside the hand: glass shows them.
-        return Scene([replace(first, opacity=1.0 if joints is None else 0.6)], title, view)
-    first = replace(first, color=PREDICTION, bone_color=PREDICTION, opacity=0.7)
-    truth = {"color": TRUTH, "bone_color": TRUTH, "opacity": 0.45}
+        return Scene([replace(first, opacity=1.0 if joints is None else GLASS)], title, view)
+    # One of two stays solid: plotly does not sort the triangles of see-through meshes.
+    first = replace(first, color=PREDICTION, bone_color=PREDICTION)
+    truth = {"color": TRUTH, "bone_color": TRUTH, "opacity": GLASS}
     faces = None if other is None else faces
     second = Layer(names[1], other, faces, other_joints, **truth)
     return Scene([first, second], title, view)
