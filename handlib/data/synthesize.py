@@ -65,15 +65,10 @@ def synthesize(
     """
     out = Path(out).expanduser()
     hand = hand or handlib.mano.load_hand_model()
-    evaluation = max(1, samples // 10) if evaluation is None else evaluation
+    evaluation = default_evaluation(samples) if evaluation is None else evaluation
     if samples < 1 or evaluation < 1:
         raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
-    source = load_backgrounds(backgrounds).source
-    settings = {
-        "generator": _generator_version(), "seed": seed, "samples": samples,
-        "evaluation": evaluation, "size": size, "hand_model": hand.name,
-        "hand_fingerprint": hand.fingerprint, "backgrounds": source,
-    }  # fmt: skip
+    settings = _settings(samples, evaluation, seed, size, hand, backgrounds)
     if _is_finished(out, settings):
         return out
     job = {**settings, "out": str(out)}
@@ -90,6 +85,33 @@ def synthesize(
         temporary.write_text(json.dumps(settings, indent=1) + "\n")
     shutil.rmtree(out / _PARTS)
     return out
+
+
+def default_evaluation(samples):
+    """Evaluation ids that come with so many training ids."""
+    return max(1, samples // 10)
+
+
+def settings_name(samples, seed=0, size=224, hand=None, backgrounds=None):
+    """Name of a folder for a dataset of these settings: other settings, other name."""
+    hand = hand or handlib.mano.load_hand_model()
+    made_of = _settings(samples, default_evaluation(samples), seed, size, hand, backgrounds)
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    return f"{samples}x{VERSIONS}-{digest[:8]}"
+
+
+def _settings(samples, evaluation, seed, size, hand, backgrounds):
+    """What decides a dataset's bytes; JSON-able."""
+    return {
+        "generator": _generator_version(),
+        "seed": seed,
+        "samples": samples,
+        "evaluation": evaluation,
+        "size": size,
+        "hand_model": hand.name,
+        "hand_fingerprint": hand.fingerprint,
+        "backgrounds": load_backgrounds(backgrounds).source,
+    }
 
 
 def _generator_version():
