@@ -1,0 +1,399 @@
+"""Figures show what they say they show: where, in which orientation, with which units."""
+
+import base64
+import io
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from handlib import plots
+from handlib.data.sample import Sample
+from handlib.geometry import project, similarity_align
+from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
+from handlib.mano import HandLayer
+from handlib.plots import distributions, render, scene, style
+
+SIZE = 96
+K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def rest(hand):
+    """Vertices and joints of the hand at rest, MANO's frame."""
+    rotations = torch.eye(3).expand(1, 16, 3, 3)
+    vertices, joints = HandLayer(hand)(rotations, torch.zeros(1, 10))
+    return vertices[0].double().numpy(), joints[0].double().numpy()
+
+
+def to_camera(points, view="palm", origin=0.0):
+    """The hand in front of a camera that sees it from ``view``."""
+    return (points - origin) @ render.HAND_VIEWS[view].T + [0, 0, 0.4]
+
+
+@pytest.fixture
+def sample(rest):
+    vertices, joints = (to_camera(p, origin=rest[1][ROOT]) for p in rest)
+    image = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    mask = np.zeros((SIZE, SIZE), bool)
+    u, v = project(vertices, K).round().astype(int).T
+    mask[v, u] = True
+    return Sample(image, id=7, version=1, source="synthetic (test)", K=K, joints=joints,
+                  vertices=vertices, mask=mask)  # fmt: skip
+
+
+def pixels(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+
+
+def full_axes():
+    figure = style.StillFigure(figsize=(4, 4))
+    return figure, figure.add_axes((0, 0, 1, 1))
+
+
+# -- pictures --------------------------------------------------------------------------------
+def test_skeleton_is_drawn_on_the_joints_and_nowhere_else(sample):
+    pictures = []
+    for joints in (None, sample.joints_2d):
+        figure, ax = full_axes()
+        plots.draw_hand(ax, sample.image, joints)
+        pictures.append(pixels(figure))
+    changed = (pictures[0] != pictures[1]).any(-1)
+    scale = 400 / SIZE
+    u, v = ((sample.joints_2d + 0.5) * scale).astype(int).T
+    assert changed[v, u].all()
+    rows, columns = np.nonzero(changed)
+    assert rows.min() > v.min() - 8 and rows.max() < v.max() + 8
+    assert columns.min() > u.min() - 8 and columns.max() < u.max() + 8
+
+
+def test_each_finger_has_its_colour(sample):
+    figure, ax = full_axes()
+    plots.draw_hand(ax, sample.image, sample.joints_2d)
+    picture = pixels(figure)
+    for finger, chain in FINGER_JOINTS.items():
+        u, v = ((sample.joints_2d[chain[-1]] + 0.5) * 400 / SIZE).astype(int)
+        expected = 255 * np.array(matplotlib.colors.to_rgb(FINGER_COLORS[finger]))
+        assert np.abs(picture[v, u] - expected).max() < 12, finger
+
+
+def test_mesh_overlay_covers_the_mesh_and_nothing_else(sample, hand):
+    picture = plots.overlay_mesh(sample.image, sample.vertices, hand.faces, K)
+    changed = (picture != sample.image).any(-1)
+    u, v = project(sample.vertices, K).round().astype(int).T
+    assert changed[v, u].mean() > 0.95
+    rows, columns = np.nonzero(changed)
+    assert rows.min() >= v.min() - 1 and rows.max() <= v.max() + 1
+    assert columns.min() >= u.min() - 1 and columns.max() <= u.max() + 1
+
+
+def test_weak_perspective_camera_projects_as_scale_and_translation(rest):
+    vertices = rest[0] - rest[1][ROOT]
+    placed, camera = plots.weak_perspective_camera(torch.tensor(vertices), 600.0, (40, 50))
+    expected = np.array([40, 50]) + 600 * vertices[:, :2]
+    assert np.abs(project(placed, camera) - expected).max() < 0.1
+
+
+def test_grid_has_a_row_for_each_overlay_and_names_its_source(sample, hand):
+    figure = plots.show_samples([sample, sample], plots.images.OVERLAYS, hand.faces)
+    pictures = [ax for ax in figure.axes if ax.images]
+    assert len(pictures) >= 2 * len(plots.images.OVERLAYS)
+    assert figure.get_suptitle() == "synthetic (test)"
+    assert pictures[0].get_title("left") == "7 v1"
+    shown = [ax.images[0].get_array() for ax in pictures[:10:2]]
+    assert (shown[0] == sample.image).all() and (shown[1] == sample.image).all()
+    for overlay, picture in zip(("mask", "mesh", "depth"), shown[2:], strict=True):
+        assert (picture != sample.image).any(), overlay
+    assert any("mm" in ax.get_ylabel() for ax in figure.axes)
+
+
+def test_near_is_bright_in_the_depth_picture(sample):
+    sheet = np.array([[-0.1, -0.1, 0.4], [-0.1, 0.1, 0.4], [0.1, 0, 0.5]])
+    picture = plots.images.overlay_depth(sample.image, sheet, np.array([[0, 1, 2]]), K)
+    row = picture[48].astype(int).sum(-1)
+    assert row[12] > row[40] > row[70]
+    assert (picture[0, 95] == picture[95, 95]).all()  # the image, where there is no hand
+
+
+def test_what_is_missing_is_left_out(sample, hand):
+    bare = Sample(sample.image, id=1)
+    for overlay in plots.images.OVERLAYS:
+        _, ax = full_axes()
+        plots.draw_sample(ax, bare, overlay, hand.faces)
+        assert (ax.images[0].get_array() == bare.image).all() and not ax.lines
+
+
+def test_errors_of_overlays_say_what_to_do(sample):
+    with pytest.raises(ValueError, match="known: none, joints"):
+        plots.show_samples([sample], "skeleton")
+    with pytest.raises(ValueError, match=r"needs faces=hand\.faces"):
+        plots.show_samples([sample], "mesh")
+    with pytest.raises(ValueError, match="share their id"):
+        plots.show_versions([sample, sample.replace(id=8)])
+
+
+def test_versions_and_augmentations_have_all_pictures(sample, hand):
+    versions = plots.show_versions([sample, sample.replace(version=2)])
+    assert [ax.get_title("left") for ax in versions.axes[:2]] == ["7 v1", "7 v2"]
+    left = sample.replace(is_right=False)
+    figure = plots.show_augmentations(sample, {"Flip": left, "Shift": sample}, hand.faces)
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles[:3] == ["original", "Flip, left", "Shift"]
+    assert sum(bool(ax.images) for ax in figure.axes) == 6
+
+
+@pytest.mark.parametrize("prefix", ["", "pred_"])
+def test_predictions_show_their_aligned_error(sample, hand, prefix):
+    truth = sample.joints - sample.joints[ROOT]
+    bent = truth.copy()
+    bent[4] += [0.05, 0, 0]
+    for joints in (1.3 * truth, bent):
+        prediction = {
+            "joints": joints,
+            "vertices": sample.vertices - sample.joints[ROOT],
+            "joints_2d": sample.joints_2d,
+            "scale": np.array(300.0),
+            "trans": np.array([48.0, 48]),
+        }
+        batch = {f"{prefix}{k}": torch.tensor(v)[None] for k, v in prediction.items()}
+        figure = plots.show_predictions([sample], batch, hand.faces)
+        aligned, _ = similarity_align(joints, truth)
+        error = 1000 * np.linalg.norm(aligned - truth, axis=-1).mean()
+        assert figure.axes[3].get_title("left") == f"PA-MPJPE {error:.1f} mm"
+    assert error > 1 and len(figure.axes) == 5
+
+
+# -- orientation -----------------------------------------------------------------------------
+def blob(center):
+    """A small tetrahedron."""
+    return np.array(center) + 0.01 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+
+
+FACES = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
+
+
+def test_up_in_the_image_is_up_in_every_upright_view():
+    up, down = blob((0, -0.1, 1)), blob((0, 0.1, 1))
+    for view in ("front", "three_quarter", "left", "right"):
+        meshes = [(up, FACES, "#ff0000", 1), (down, FACES, "#0000ff", 1)]
+        picture, _ = plots.render_view(meshes, view, (60, 60))
+        red = np.nonzero(picture[..., 0] > picture[..., 2].astype(int) + 30)[0].mean()
+        blue = np.nonzero(picture[..., 2] > picture[..., 0].astype(int) + 30)[0].mean()
+        assert red < 25 and blue > 35, view
+
+
+def test_the_nearer_mesh_hides_the_farther():
+    meshes = [(blob((0, 0, 1)), FACES, "#ff0000", 1), (blob((0, 0, 1.2)), FACES, "#0000ff", 1)]
+    for order in (meshes, meshes[::-1]):
+        picture, to_pixels = plots.render_view(order, "front", (80, 80))
+        u, v = to_pixels(np.array([0, 0, 1.0])).round().astype(int)
+        assert picture[v, u, 0] > picture[v, u, 2]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_palm_view_shows_the_fingers_up_and_the_thumb_where_it_is(rest, hand, side):
+    vertices = rest[0] * ([1, 1, 1] if side == "right" else [-1, 1, 1])
+    tips = vertices[list(TIP_VERTICES["freihand"])]
+    for name, thumb_right in (("palm", side == "right"), ("back", side == "left")):
+        meshes = [(vertices, hand.faces, style.SKIN, 1)]
+        _, to_pixels = plots.render_view(meshes, scene._hand_view(name, side), (100, 100))
+        thumb, *fingers = to_pixels(tips)
+        assert (thumb[0] > 50) == thumb_right, name
+        assert all(finger[1] < 50 for finger in fingers), name
+
+
+def test_interactive_and_still_view_agree(rest, hand):
+    shown = plots.show_mesh(to_camera(rest[0]), hand.faces, to_camera(rest[1]))
+    camera = shown.figure.layout.scene.camera
+    eye = np.array([camera.eye.x, camera.eye.y, camera.eye.z])
+    up = np.array([camera.up.x, camera.up.y, camera.up.z])
+    right = np.cross(-eye, up)
+    down = np.cross(-eye, right)
+    points = scene.plotly_points(shown.layers[0].joints)
+    interactive = points @ np.stack([right, down], 1)
+    _, to_pixels = plots.render_view([], shown.view, (340, 340), shown.layers[0].points)
+    still = to_pixels(shown.layers[0].joints)
+    for axis in (0, 1):
+        assert np.corrcoef(interactive[:, axis], still[:, axis])[0, 1] > 0.99
+
+
+def test_plotly_axes_are_a_rotation_of_the_camera_frame():
+    mapped = scene.plotly_points(np.eye(3)) / 1000
+    assert np.linalg.det(mapped) == pytest.approx(1)
+    assert scene.plotly_points(np.array([0, -0.1, 0]))[2] == pytest.approx(100)  # up, mm
+
+
+# -- scenes ----------------------------------------------------------------------------------
+def decode(spec):
+    return np.frombuffer(base64.b64decode(spec["bdata"]), np.dtype(spec["dtype"]))
+
+
+def test_bundle_is_small_and_has_both_forms(rest, hand):
+    bundle = plots.show_mesh(to_camera(rest[0]), hand.faces)._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png"}
+    assert len(json.dumps(bundle)) < 60_000
+    (mesh,) = bundle["application/vnd.plotly.v1+json"]["data"]
+    xyz = np.stack([decode(mesh[axis]) for axis in "xyz"], 1)
+    x, y, z = 1000 * to_camera(rest[0]).T
+    assert mesh["x"]["dtype"] == "f4" and mesh["i"]["dtype"] == "i2"
+    np.testing.assert_allclose(xyz, np.stack([x, z, -y], 1), atol=1e-3)
+    assert bundle["application/vnd.plotly.v1+json"]["layout"]["scene"]["aspectmode"] == "data"
+    picture = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB")
+    )
+    assert (picture < 250).any(-1).mean() > 0.05
+
+
+def test_two_hands_are_told_apart_and_skeletons_need_no_mesh(rest, hand):
+    vertices, joints = to_camera(rest[0]), to_camera(rest[1])
+    shown = plots.show_mesh(vertices, hand.faces, joints, vertices + 0.01, joints + 0.01)
+    meshes = [t for t in shown.figure.data if t.type == "mesh3d"]
+    assert [t.name for t in meshes] == ["prediction", "truth"]
+    assert meshes[0].color != meshes[1].color and meshes[1].opacity < 1
+    skeleton = plots.show_skeleton(joints, joints + 0.01)
+    assert all(t.type == "scatter3d" for t in skeleton.figure.data)
+    assert {text for t in skeleton.figure.data for text in t.text} == set(JOINT_NAMES)
+    assert len(skeleton.still.legends[0].get_texts()) == 2
+
+
+def test_larger_errors_are_darker_and_their_scale_is_in_mm(rest, hand):
+    error = np.linspace(0, 0.02, len(rest[0]))
+    shown = plots.show_mesh(rest[0], hand.faces, vertex_error=error)
+    luminance = shown.layers[0].paint @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) <= 1e-9).all() and luminance[0] - luminance[-1] > 0.5
+    (mesh,) = shown.figure.data
+    assert mesh.cmax == pytest.approx(20) and "mm" in mesh.colorbar.title.text
+    np.testing.assert_allclose(mesh.intensity, 1000 * error, rtol=1e-5)
+    fixed = plots.show_mesh(rest[0], hand.faces, vertex_error=error, error_range_mm=40)
+    assert fixed.figure.data[0].cmax == 40
+
+
+def test_scene_files(rest, hand, tmp_path):
+    shown = plots.show_mesh(rest[0], hand.faces, title="stand-in")
+    page = shown.save_html(tmp_path / "a.html").read_text()
+    assert "mesh3d" in page and len(page) < 100_000
+    assert Image.open(shown.save_png(tmp_path / "a.png")).size == (440, 380)
+
+
+def test_poses_share_one_scale_and_six_sides_are_named(rest, hand):
+    figure = plots.show_poses({"small": 0.5 * rest[0], "large": rest[0]}, hand.faces)
+    small, large = ((ax.images[0].get_array() < 240).any(-1).sum() for ax in figure.axes)
+    assert small / large == pytest.approx(0.25, abs=0.05)
+    sides = plots.show_views(rest[0], hand.faces)
+    assert len({ax.get_title("left") for ax in sides.axes}) == 6
+    with pytest.raises(ValueError, match="unknown view 'front'"):
+        plots.show_poses({"a": rest[0]}, hand.faces, view="front")
+
+
+# -- distributions ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("view", "longitude"), [("palm", 0), ("thumb side", 90), ("back", 180), ("pinky side", -90)]
+)
+def test_view_directions_name_the_side_that_the_camera_sees(rest, view, longitude):
+    joints = to_camera(rest[1], view, origin=rest[1][ROOT])
+    found = np.degrees(distributions.view_directions(joints[None])[0])
+    assert abs((found[0] - longitude + 180) % 360 - 180) < 25 and abs(found[1]) < 25
+
+
+def test_bends_are_signed_and_reveal_a_left_hand(rest):
+    joints = to_camera(rest[1])
+    start = JOINT_NAMES.index("index_mcp")
+    fingers = joints[ROOT] - joints[0]
+    straight, down = fingers / np.linalg.norm(fingers), np.array([0, 0, -1.0])
+    joints[start + 1] = joints[start] + 0.04 * straight
+    angle = np.radians(30)
+    joints[start + 2] = joints[start + 1] + 0.02 * (np.cos(angle) * straight + np.sin(angle) * down)
+    right, left = distributions.bend_angles(np.stack([joints, joints * [-1, 1, 1]]))
+    middle_of_index = 4
+    assert np.degrees(right[middle_of_index]) == pytest.approx(30, abs=2)
+    assert left[middle_of_index] == pytest.approx(-right[middle_of_index])
+
+
+def test_distributions_have_units_on_every_axis(rest):
+    joints = np.stack([to_camera(rest[1])] * 12)
+    figure = plots.show_distributions(joints, K, "synthetic (test)")
+    assert figure.get_suptitle() == "synthetic (test): 12 hands"
+    labels = [f"{ax.get_xlabel()} {ax.get_ylabel()}" for ax in figure.axes]
+    for unit in ("(°)", "(mm)", "focal length (px)", "(m)", "box (px)"):
+        assert any(unit in label for label in labels), unit
+    focal = next(ax for ax in figure.axes if "focal" in ax.get_xlabel())
+    assert sum(patch.get_height() for patch in focal.patches) == 12
+
+
+# -- curves and tables -----------------------------------------------------------------------
+RECORDS = [
+    {"step": 20, "loss": 2.0, "loss_joints": 1.5, "lr": 1e-3, "s_data": 0.05, "s_forward": 0.1},
+    {"step": 40, "loss": 1.0, "loss_joints": 0.5, "lr": 5e-4, "s_data": 0.05, "s_forward": 0.2},
+    {"step": 40, "val_pa_mpjpe_mm": 14.5},
+]
+
+
+def test_training_curves_come_from_a_log_file(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in RECORDS))
+    losses, metric, rate, times = plots.show_training(path, baselines={"mean pose": 19.3}).axes
+    assert [line.get_label() for line in losses.lines] == ["loss", "joints"]
+    np.testing.assert_array_equal(losses.lines[1].get_xydata(), [[20, 1.5], [40, 0.5]])
+    assert metric.get_ylabel() == "PA-MPJPE (mm)"
+    assert metric.lines[0].get_xydata().tolist() == [[40, 14.5]]
+    assert metric.lines[1].get_label() == "mean pose"
+    assert rate.lines[0].get_ydata().tolist() == [1e-3, 5e-4]
+    top = times.collections[-1].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(250) and "ms" in times.get_ylabel()
+    with pytest.raises(FileNotFoundError, match=r"none\.jsonl.*train first"):
+        plots.show_training(tmp_path / "none.jsonl")
+
+
+def test_error_figures_show_the_given_numbers():
+    thresholds = np.linspace(0, 50, 11)
+    ax = plots.show_pck({"network": (thresholds, thresholds / 50)}).axes[0]
+    assert ax.get_legend_handles_labels()[1] == ["network (AUC 0.500)"]
+    assert ax.lines[0].get_ydata()[-1] == 100
+    errors = np.arange(42.0).reshape(2, 21)
+    ax = plots.show_errors_per_joint({"network": errors, "mean pose": errors[1]}).axes[0]
+    assert [bar.get_height() for bar in ax.patches] == errors.mean(0).tolist()
+    assert [t.get_text().replace(" ", "_") for t in ax.get_xticklabels()] == list(JOINT_NAMES)
+    ax = plots.show_error_histogram({"a": np.array([1.0, 2, 3, 90]), "b": np.ones(3)}).axes[0]
+    assert ax.get_legend_handles_labels()[1] == ["a (median 2.5)", "b (median 1.0)"]
+
+
+def test_table_is_safe_and_aligned():
+    table = plots.results_table(
+        {"net": {"pa_mpjpe_mm": 9.126, "n": 8}, "<b>|x": {"pa_mpjpe_mm": 19.3, "auc": None}},
+        caption="stand-in & test",
+    )
+    lines = str(table).splitlines()
+    assert lines[0] == "stand-in & test" and "9.13" in lines[3] and "19.30" in lines[4]
+    assert lines[3].index(".13") == lines[4].index(".30")
+    assert "<b>" not in table._repr_html_() and "&lt;b&gt;|x" in table._repr_html_()
+    assert "stand-in &amp; test" in table._repr_html_()
+    assert "&lt;b&gt;\\|x" in table.markdown() and "–" in table.markdown()
+    narrow = plots.results_table({"net": {"a": 1.5, "b": 2}}, ["b"])
+    assert narrow.cells() == [["net", "2"]]
+
+
+# -- notebooks -------------------------------------------------------------------------------
+def test_a_figure_shows_itself_once_photos_as_jpeg(sample, monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda bundle, raw: shown.append(bundle))
+    plots.show_samples([sample])._ipython_display_()
+    plots.show_pck({"a": (np.arange(3.0), np.arange(3) / 2)})._ipython_display_()
+    assert [set(b) for b in shown] == [{"image/jpeg", "text/plain"}, {"image/png", "text/plain"}]
+    for bundle, kind in zip(shown, ("jpeg", "png"), strict=True):
+        assert Image.open(io.BytesIO(base64.b64decode(bundle[f"image/{kind}"]))).width > 100
+
+
+def test_the_global_style_stays_and_pyplot_knows_no_figure(sample):
+    import matplotlib.pyplot as plt
+
+    before = dict(matplotlib.rcParams)
+    figure = plots.show_samples([sample])
+    pixels(figure)
+    assert dict(matplotlib.rcParams) == before
+    assert isinstance(figure, Figure) and not plt.get_fignums()
