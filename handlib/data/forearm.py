@@ -7,10 +7,11 @@ import numpy as np
 # Distances of the rings from the hand's border: up to the cuff as parts of its distance, then
 # metres beyond it. The last is far enough to be outside every picture.
 _TO_CUFF = np.array([0.08, 0.2, 0.35, 0.55, 0.78, 1.0])
-_BEYOND = np.array([0.0005, 0.01, 0.025, 0.05, 0.08, 0.12, 0.17, 0.25, 0.7])
+_BEYOND = np.array([0.0005, 0.01, 0.025, 0.05, 0.08, 0.12, 0.16, 0.20, 0.24, 0.28, 0.32, 0.9])
 _CUFF = len(_TO_CUFF) - 1
 _N_RINGS = len(_TO_CUFF) + len(_BEYOND)
 _BEND_LENGTH = 0.06
+_ELBOW = (0.20, 0.12)  # where it begins to bend, and over what length
 
 
 class ArmShape(NamedTuple):
@@ -69,13 +70,14 @@ class Forearm:
         out = np.sign(ring[:, 0].mean() - hand.v_template[:, 0].mean())
         self.frame = np.array([[out, 0, 0], [0, 1.0, 0], [0, 0, out]])
 
-    def vertices(self, ring, rotation, shape):
+    def vertices(self, ring, rotation, shape, leave=None):
         """Where the arm's vertices are.
 
         Args:
             ring: (N, 3) the hand's border, metres.
             rotation: (3, 3) of the hand's root.
             shape: ``ArmShape``.
+            leave: (3,) direction that the arm takes beyond the elbow; None for straight on.
 
         Returns:
             (rings * N, 3) metres.
@@ -85,9 +87,9 @@ class Forearm:
         local = (ring - center) @ frame.T
         s = np.concatenate([_TO_CUFF * shape.cuff, shape.cuff + _BEYOND])
         axis = shape.flexion * frame[2] + shape.deviation * frame[1]
-        frames = _turned(frame, axis, _smooth(s / _BEND_LENGTH))
         middle = np.concatenate([[s[0] / 2], (s[1:] + s[:-1]) / 2])
-        steps = _turned(frame, axis, _smooth(middle / _BEND_LENGTH))[:, 0]
+        frames, steps = (_bent(frame, axis, leave, where) for where in (s, middle))
+        steps = steps[:, 0]
         centers = center + np.cumsum(steps * np.diff(s, prepend=0)[:, None], 0)
         return (centers[:, None] + self._sections(local, s, shape) @ frames).reshape(-1, 3)
 
@@ -139,10 +141,22 @@ def _smooth(x):
     return x * x * (3 - 2 * x)
 
 
+def _bent(frame, wrist, leave, s):
+    """The frame (N, 3, 3) at distances s (N,) from the wrist, past wrist and elbow."""
+    frames = _turned(frame, wrist, _smooth(s / _BEND_LENGTH))
+    if leave is None:
+        return frames
+    along = _turned(frame, wrist, np.ones(1))[0, 0]
+    elbow = np.cross(along, leave)
+    sine = np.linalg.norm(elbow)
+    elbow *= np.arctan2(sine, along @ leave) / max(sine, 1e-9)
+    return _turned(frames, elbow, _smooth((s - _ELBOW[0]) / _ELBOW[1]))
+
+
 def _turned(frame, axis, amounts):
-    """Rows of ``frame`` turned about ``axis`` by its length times each amount: (N, 3, 3)."""
+    """Rows of frames (3, 3) or (N, 3, 3) turned about ``axis`` by its length times amounts (N,)."""
     length = np.linalg.norm(axis)
     unit = axis / max(length, 1e-9)
     cos, sin = np.cos(length * amounts)[:, None, None], np.sin(length * amounts)[:, None, None]
-    along = (frame @ unit)[:, None] * unit
+    along = (frame @ unit)[..., None] * unit
     return frame * cos + np.cross(unit, frame) * sin + along * (1 - cos)

@@ -117,7 +117,11 @@ class Generator:
         vertices, joints = vertices + translation, joints + translation
         arm_shape = random_arm(rng, len(self.skin.forearm.border))
         rotation = Rotation.from_rotvec(pose.pose[:3]).as_matrix()
-        arm = self.skin.forearm.vertices(vertices[self.skin.forearm.border], rotation, arm_shape)
+        # Beyond the elbow the arm goes sideways, so that it ends outside the picture.
+        leave = rotation @ self.skin.forearm.frame[0] * [1, 1, 0]
+        leave /= np.linalg.norm(leave) + 1e-9
+        ring = vertices[self.skin.forearm.border]
+        arm = self.skin.forearm.vertices(ring, rotation, arm_shape, leave)
         whole = np.vstack([vertices, arm])
         fragments = rasterize(whole, self.skin.faces, *supersampled(K, size), cull=True)
         rgb, alpha = shade(
@@ -178,12 +182,14 @@ def random_look(rng):
     """A random ``Look``: skin from light to dark, cloth, one to three lights and a sky."""
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     steps, channels = np.arange(len(SKIN_TONES)), range(3)
-    hue = np.exp(rng.normal(0, 0.06, 3))
+    # Redder or yellower, never greener: skin does not come in green.
+    hue = np.exp(rng.normal(0, 0.07) * np.array([1, -0.3, -1]))
     back = _linear([np.interp(tone, steps, SKIN_TONES[:, k]) for k in channels]) * hue
     pale = _linear([np.interp(tone * 0.5, steps, SKIN_TONES[:, k]) for k in channels]) * hue
     palm = pale + (_linear((222, 150, 132)) - pale) * rng.uniform(0.05, 0.35)
     palm = back + (palm - back) * rng.uniform(0.4, 1)
-    nail = (0.45 * palm + 0.55 * _linear((235, 185, 172))) * rng.uniform(0.8, 1.1)
+    nail = (palm + back) / 2
+    nail = nail + (_linear((226, 172, 158)) - nail) * rng.uniform(0.2, 0.5)
     if rng.random() < 0.08:  # varnish
         nail = rng.uniform(0.02, 0.8, 3)
     cloth = rng.uniform(0.02, 0.7) * np.exp(rng.normal(0, rng.choice([0.05, 0.5]), 3))
@@ -194,18 +200,18 @@ def random_look(rng):
     warmth = rng.normal(0, 0.12, len(lights))[:, None] * np.array([1, 0.2, -1])
     sky = rng.uniform(0.25, 0.75) * np.exp(rng.normal(0, 0.10) * np.array([-1, 0, 1]))
     ground = sky * rng.uniform(0.3, 0.9) * np.exp(rng.normal(0, 0.12, 3))
-    exposure = np.exp(rng.normal(0.05, 0.28)) * 1.35 / (power.sum() * 0.5 + sky.mean())
+    exposure = np.exp(rng.normal(0, 0.25)) * 1.25 / (power.sum() * 0.5 + sky.mean())
     # Cameras brighten dark things, but not all the way.
     exposure *= (0.35 / back.mean()) ** rng.uniform(0, 0.45)
     up = rng.normal(0, 0.35, 3) + [0, -1, -0.2]
     return Look(
         back=back, palm=palm, nail=nail, cloth=cloth, cloth_accent=accent,
         cloth_cell=np.exp(rng.uniform(*np.log([0.0006, 0.015]))),
-        blood=rng.uniform(0.3, 1.6), mottle=rng.uniform(0.08, 0.3), veins=rng.uniform(0, 0.9),
+        blood=rng.uniform(0.3, 1.6), mottle=rng.uniform(0.08, 0.3), veins=rng.uniform(0, 0.6),
         creases=rng.uniform(0.3, 1.0), wrinkles=rng.uniform(0.15, 0.6),
         nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.05, 0.3),
         gloss=rng.uniform(0.0, 0.12), nail_gloss=rng.uniform(0.1, 0.4),
-        shine=rng.uniform(8, 40), offset=rng.uniform(0, 32, 3),
+        shine=rng.uniform(8, 40), offset=rng.uniform(0, 16, 3),
         wrap=np.array([0.35, 0.2, 0.15]) * rng.uniform(0.4, 1.4), lights=lights,
         light_colors=power[:, None] * np.exp(warmth) * exposure,
         up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
@@ -247,9 +253,9 @@ def composite(rng, render, version, backgrounds):
     else:
         behind = backgrounds.draw(rng, (size, size))
         # The hand takes on some of the colours around it.
-        around = behind.mean((0, 1)) + 20
-        cast = (around / around.mean()) ** rng.uniform(0, 0.35)
-        gain = cast * np.exp(rng.normal(0, 0.06, 3) + rng.normal(0, 0.12))
+        around = np.array(cv2.mean(behind)[:3]) + 20
+        cast = (around / around.mean()) ** rng.uniform(0, 0.25)
+        gain = cast * np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.12))
     y, x = rng.integers(0, 512 - size + 1, 2) if size <= 512 else (0, 0)
     strength = rng.uniform(0.5, 6) if version else rng.uniform(0.5, 3)
     out = np.empty((size, size, 3), np.uint8)

@@ -16,6 +16,11 @@ from handlib.data.raster import NEAR, _fill, vertex_normals
 _jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp"})
 # Half thickness (metres) of what casts occlusion around each bone, in the order of joints.BONES.
 _BONE_RADIUS = np.array([0.013, 0.011, 0.010, 0.009] + [0.012, 0.009, 0.0085, 0.0075] * 4)
+# How blood, creases, veins and the ends of the nails change red, green and blue.
+_BLOOD_TINT = np.array([0.12, -0.16, -0.14])
+_CREASE_TINT = np.array([-0.30, -0.5, -0.5])
+_VEIN_TINT = np.array([-0.22, -0.06, 0.0])
+_NAIL_END = np.array([0.15, 0.22, 0.22])
 _SHADOW_SIZE = 192
 _SHADOW_BIAS = 0.003
 
@@ -50,8 +55,8 @@ class Look(NamedTuple):
 
 
 def noise_table(seed=0):
-    """(32, 32, 32, 4) float32 in [-1, 1]: values of a periodic noise at the lattice points."""
-    return np.random.default_rng(seed).uniform(-1, 1, (32, 32, 32, 4)).astype(np.float32)
+    """(16, 16, 16, 4) float32 in [-1, 1]: values of a periodic noise at the lattice points."""
+    return np.random.default_rng(seed).uniform(-1, 1, (16, 16, 16, 4)).astype(np.float32)
 
 
 @_jit
@@ -60,8 +65,8 @@ def _noise(table, x, y, z):
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
     tx, ty, tz = x - fx, y - fy, z - fz
     tx, ty, tz = tx * tx * (3 - 2 * tx), ty * ty * (3 - 2 * ty), tz * tz * (3 - 2 * tz)
-    x0, y0, z0 = int(fx) & 31, int(fy) & 31, int(fz) & 31
-    x1, y1, z1 = (x0 + 1) & 31, (y0 + 1) & 31, (z0 + 1) & 31
+    x0, y0, z0 = int(fx) & 15, int(fy) & 15, int(fz) & 15
+    x1, y1, z1 = (x0 + 1) & 15, (y0 + 1) & 15, (z0 + 1) & 15
     a = b = c = d = np.float32(0)
     for i, wx in ((x0, 1 - tx), (x1, tx)):
         for j, wy in ((y0, 1 - ty), (y1, ty)):
@@ -72,6 +77,17 @@ def _noise(table, x, y, z):
                 c += w * table[i, j, k, 2]
                 d += w * table[i, j, k, 3]
     return a, b, c, d
+
+
+@_jit
+def _noises(table, points):
+    """``_noise`` at points (N, 3): (N, 4)."""
+    out = np.empty((len(points), 4))
+    for i in range(len(points)):
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = _noise(
+            table, points[i, 0], points[i, 1], points[i, 2]
+        )
+    return out
 
 
 def ambient_occlusion(vertices, normals, joints, bones):
@@ -161,29 +177,28 @@ def _albedo(look, table, t, p, out):
 
     Writes RGB, gloss and three bumps into ``out`` (7,).
     """
-    ox, oy, oz = look.offset
-    low = _noise(table, p[0] * 55 + ox, p[1] * 55 + oy, p[2] * 55 + oz)
+    ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
+    low = p[7], p[8], p[9], p[10]
     mid = _noise(table, p[0] * 210 + oy, p[1] * 210 + oz, p[2] * 210 + ox)
     fine = _noise(table, p[0] * 900 + oz, p[1] * 900 + ox, p[2] * 900 + oy)
     palm, nail_distance = t[channels.PALM], t[channels.NAIL] * channels.NAIL_RANGE
     shade = 1 + look.mottle * (0.5 * low[0] + 0.35 * mid[0] + 0.3 * fine[0])
     blood = look.blood * (t[channels.BLOOD] + 0.35 * low[1] + 0.25 * mid[1])
     ridge = low[2] + 0.25 * mid[2]
-    vein = look.veins * t[channels.DORSUM] * np.exp(-((ridge / 0.10) ** 2))
-    wrinkle = t[channels.WRINKLE] - 0.5
+    vein = look.veins * t[channels.DORSUM] * np.exp(-((ridge / 0.16) ** 2)) * max(low[3] + 0.4, 0.0)
+    wrinkle = (t[channels.WRINKLE] - 0.5) * (0.7 + mid[2] + 0.6 * low[0])
     crease = t[channels.CREASE] * look.creases
     shade *= 1 + look.wrinkles * wrinkle - 0.25 * vein
     for k in range(3):
         base = look.back[k] + (look.palm[k] - look.back[k]) * palm
-        tint = (0.12, -0.16, -0.14)[k] * blood - (0.30, 0.5, 0.5)[k] * crease
-        tint -= (0.22, 0.06, 0.0)[k] * vein
+        tint = _BLOOD_TINT[k] * blood + _CREASE_TINT[k] * crease + _VEIN_TINT[k] * vein
         out[k] = base * max(shade * (1 + tint), 0.05)
     nail = _smooth(1.06, 0.94, nail_distance)
     rim = look.nail_edge * np.exp(-(((nail_distance - 1.05) / 0.13) ** 2))
     length = t[channels.NAIL_LENGTH]
     free = _smooth(0.86, 0.92, length) + 0.5 * _smooth(0.26, 0.12, length)
     for k in range(3):
-        plate = look.nail[k] * (1 + (0.25, 0.4, 0.4)[k] * free)
+        plate = look.nail[k] * (1 + _NAIL_END[k] * free)
         out[k] = (out[k] + (plate - out[k]) * nail) * (1 - 0.4 * rim)
     out[3] = look.gloss * (1 + 0.6 * mid[3]) + (look.nail_gloss - look.gloss) * nail
     rough = look.bump * (1 - nail)
@@ -194,7 +209,7 @@ def _albedo(look, table, t, p, out):
 
 @_jit
 def _cloth(look, table, p, out):
-    ox, oy, oz = look.offset
+    ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
     fold = _noise(table, p[0] * 90 + ox, p[1] * 90 + oy, p[2] * 90 + oz)
     s = 1 / look.cloth_cell
     weave = _noise(table, p[0] * s + oz, p[1] * s + ox, p[2] * s + oy)
@@ -208,37 +223,55 @@ def _cloth(look, table, p, out):
 
 
 @_jit
-def _light(look, material, n, view, occlusion, key, rgb):
-    """Outgoing sRGB colour: wrapped diffuse light, sky and ground, a highlight."""
-    sky = 0.5 + 0.5 * (n[0] * look.up[0] + n[1] * look.up[1] + n[2] * look.up[2])
-    r = np.empty(3)
+def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
+    """Outgoing sRGB colour: wrapped diffuse light, sky and ground, a highlight.
+
+    ``n`` is the unit normal, ``v`` the unit direction towards the eye.
+    """
+    sky = 0.5 + 0.5 * (nx * look.up[0] + ny * look.up[1] + nz * look.up[2])
     for k in range(3):
-        r[k] = material[k] * occlusion * (look.ground[k] + (look.sky[k] - look.ground[k]) * sky)
+        rgb[k] = material[k] * occlusion * (look.ground[k] + (look.sky[k] - look.ground[k]) * sky)
     for s in range(len(look.lights)):
-        lx, ly, lz = look.lights[s]
+        lx, ly, lz = look.lights[s, 0], look.lights[s, 1], look.lights[s, 2]
         reach = key if s == 0 else 0.4 + 0.6 * occlusion
-        cosine = n[0] * lx + n[1] * ly + n[2] * lz
-        hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
-        half = (n[0] * hx + n[1] * hy + n[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
-        shine = material[3] * max(half, 0.0) ** look.shine * reach if cosine > 0 else 0.0
+        cosine = nx * lx + ny * ly + nz * lz
+        shine = 0.0
+        if cosine > 0 and material[3] > 0:
+            hx, hy, hz = lx + vx, ly + vy, lz + vz
+            half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+            # exp(-a (1 - cos)) is cos ** a near 1, where it matters.
+            shine = material[3] * np.exp(look.shine * (half - 1)) * reach
         for k in range(3):
             wrap = look.wrap[k]
             diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
-            r[k] += look.light_colors[s, k] * (material[k] * diffuse * reach + shine)
+            rgb[k] += look.light_colors[s, k] * (material[k] * diffuse * reach + shine)
     for k in range(3):
-        x = r[k]
+        x = rgb[k]
         if x > 0.7:  # bright parts saturate softly, as in a camera
             x = 0.7 + 0.3 * (1 - np.exp((0.7 - x) / 0.3))
         rgb[k] = x ** (1 / 2.2)
 
 
 @_jit
+def _gather(faces, surface, texels, f, wa, wb, count, mean, texel):
+    """Add what triangle ``f`` has at a point, ``count`` times, to ``mean`` and ``texel``."""
+    wc = 1 - wa - wb
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    for k in range(surface.shape[1]):
+        mean[k] += count * (wa * surface[a, k] + wb * surface[b, k] + wc * surface[c, k])
+    u = min(max(int(wa * channels.GRID), 0), channels.GRID - 1)
+    v = min(max(int(wb * channels.GRID), 0), channels.GRID - 1 - u)
+    for k in range(channels.CHANNELS):
+        texel[k] += count * texels[f, u * channels.GRID + v, k]
+
+
+@_jit
 def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, inverse_K, look, table,
            shadow, matrix, rgb, alpha):  # fmt: skip
-    """``surface`` (V, 7): rest position, normal, occlusion. Fragments are at 2x of ``rgb``."""
+    """``surface`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
     used = np.zeros(4, np.bool_)
-    mean, texel = np.empty(8), np.empty(channels.CHANNELS)
-    material, color, view = np.empty(7), np.empty(3), np.empty(3)
+    mean, texel = np.empty(12), np.empty(channels.CHANNELS)
+    material, color = np.empty(7), np.empty(3)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
             count = 0
@@ -263,20 +296,19 @@ def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, invers
                         continue
                     if (f >= cloth_start) != is_cloth:
                         continue
-                    used[s] = True
-                    n += 1
-                    wa, wb = barycentric[i, j]
-                    wc = 1 - wa - wb
-                    a, b, c = faces[f]
-                    for k in range(7):
-                        mean[k] += wa * surface[a, k] + wb * surface[b, k] + wc * surface[c, k]
-                    mean[7] += depth[i, j]
-                    size = channels.GRID
-                    u, v = max(int(wa * size), 0), max(int(wb * size), 0)
-                    if u + v >= size:
-                        u, v = min(u, size - 1), min(v, size - 1 - min(u, size - 1))
-                    for k in range(channels.CHANNELS):
-                        texel[k] += texels[f, u * size + v, k]
+                    # Most samples of a pixel lie in one triangle: look it up once.
+                    wa = wb = 0.0
+                    same = 0
+                    for t in range(s, 4):
+                        i, j = 2 * y + t // 2, 2 * x + t % 2
+                        if face[i, j] == f:
+                            used[t] = True
+                            same += 1
+                            wa += barycentric[i, j, 0]
+                            wb += barycentric[i, j, 1]
+                            mean[11] += depth[i, j]
+                    n += same
+                    _gather(faces, surface, texels, f, wa / same, wb / same, same, mean, texel)
                 mean /= n
                 texel /= 255 * n
                 left -= n
@@ -284,19 +316,17 @@ def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, invers
                     _cloth(look, table, mean, material)
                 else:
                     _albedo(look, table, texel, mean, material)
-                normal = mean[3:6]
-                for k in range(3):
-                    normal[k] += material[4 + k]
-                normal /= np.sqrt((normal**2).sum()) + 1e-9
-                for k in range(3):
-                    view[k] = inverse_K[k, 0] * x + inverse_K[k, 1] * y + inverse_K[k, 2]
-                z = mean[7]
-                key = 1 - look.shadow * (
-                    1 - _lit(shadow, matrix, view[0] * z + normal[0] * 0.002,
-                             view[1] * z + normal[1] * 0.002, z + normal[2] * 0.002)
-                )  # fmt: skip
-                view /= -np.sqrt((view**2).sum())
-                _light(look, material, normal, view, mean[6], key, color)
+                nx, ny, nz = mean[3] + material[4], mean[4] + material[5], mean[5] + material[6]
+                length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+                nx, ny, nz = nx / length, ny / length, nz / length
+                vx = inverse_K[0, 0] * x + inverse_K[0, 1] * y + inverse_K[0, 2]
+                vy = inverse_K[1, 0] * x + inverse_K[1, 1] * y + inverse_K[1, 2]
+                z = mean[11]
+                # A point just off the surface, so that it does not shade itself.
+                lit = _lit(shadow, matrix, vx * z + nx * 0.002, vy * z + ny * 0.002, z + nz * 0.002)
+                eye = -1 / np.sqrt(vx * vx + vy * vy + 1)
+                _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[6],
+                       1 - look.shadow * (1 - lit), color)  # fmt: skip
                 for k in range(3):
                     rgb[y, x, k] += color[k] * n / 4
 
@@ -325,7 +355,8 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
     height, width = fragments.face.shape
     rgb = np.zeros((height // 2, width // 2, 3), np.float32)
     alpha = np.zeros(rgb.shape[:2], np.float32)
-    surface = np.hstack([skin.rest, normals, occlusion[:, None]])
+    slow = _noises(table, skin.rest * 55 + look.offset)
+    surface = np.hstack([skin.rest, normals, occlusion[:, None], slow])
     start = skin.cloth_start if cloth else len(skin.faces)
     _shade(*fragments, skin.faces, surface, skin.texels, start, np.linalg.inv(K), look, table,
            shadow, matrix, rgb, alpha)  # fmt: skip

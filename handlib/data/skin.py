@@ -18,7 +18,7 @@ from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 PALM, NAIL, NAIL_LENGTH, CREASE, WRINKLE, BLOOD, DORSUM = range(7)
 CHANNELS = 7
 # Texels along a triangle's edge: about 0.4 mm each on a hand.
-GRID = 14
+GRID = 12
 NAIL_RANGE = 2.0  # the nail channel holds distance / half size, up to this
 _MM = 1e-3
 
@@ -164,7 +164,7 @@ def _add_digit(fields, digit, points, facing, palm, thumb):
             wave = np.cos(2 * np.pi * bent / period) * _bump(x, reach) * _step(0.5, 0.9, 1 - palm)
             strength = 0.5 if k == 3 else 1.0
             out[WRINKLE] = out[WRINKLE] + 0.5 * strength * wave
-            out[BLOOD] = out[BLOOD] + 0.7 * strength * _bump(x, 7.0) * (1 - palm)
+            out[BLOOD] = out[BLOOD] + 0.5 * strength * _bump(x, 8.0) * (1 - palm)
     for k, value in out.items():
         fields[near, k] = value
 
