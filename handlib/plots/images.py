@@ -11,7 +11,7 @@ from handlib.data.raster import rasterize
 from handlib.joints import BONES, JOINT_COLORS, ROOT
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
-from handlib.plots.style import PREDICTION, TRUTH, new_figure, styled, to_numpy
+from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled, to_numpy
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "depth")
 DEPTH_MAP, DEPTH_RANGE_MM = matplotlib.colormaps["viridis_r"], 200
@@ -199,10 +199,10 @@ def _draw_prediction(axes, sample, prediction, faces):
     draw_hand(axes[1], sample.image, sample.joints_2d)
     draw_hand(axes[2], sample.image, prediction["joints_2d"])
     draw_hand(axes[3], overlay_mesh(sample.image, placed, faces, K, PREDICTION))
-    meshes = [(prediction["vertices"], faces, PREDICTION, 0.75)]
+    meshes = [(prediction["vertices"], faces, PREDICTION, 1)]
     if sample.has("vertices") and sample.has("joints"):
         truth = sample.unit * (sample.vertices - sample.joints[ROOT])
-        meshes.append((truth, faces, TRUTH, 0.5))
+        meshes.append((truth, faces, TRUTH, GLASS))
     axes[4].imshow(render_view(meshes, "right", (200, 200))[0])
 
 

@@ -21,9 +21,8 @@ from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
 from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
 from handlib.plots.render import HAND_VIEWS, VIEWS, render_view
-from handlib.plots.style import PREDICTION, SKIN, TRUTH, new_figure, styled, to_numpy
+from handlib.plots.style import GLASS, PREDICTION, SKIN, TRUTH, new_figure, styled, to_numpy
 
-GLASS = 0.4  # opacity of a mesh that one looks through
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
 AXES = ("x, right (mm)", "z, depth (mm)", "−y, up (mm)")
 

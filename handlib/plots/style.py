@@ -14,6 +14,7 @@ from PIL import Image
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
 PREDICTION, TRUTH = "#E69F00", "#0072B2"
 SKIN = "#D9A88B"
+GLASS = 0.4  # opacity of a mesh that one looks through
 
 STYLE = {
     "figure.dpi": 100,
