@@ -1,0 +1,59 @@
+import cv2
+import numpy as np
+import pytest
+
+from handlib.data.backgrounds import Backgrounds, load_backgrounds, procedural
+
+
+def picture(path, size, color):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), color[::-1], np.uint8))
+
+
+def test_made_up_pictures_are_reproducible_and_differ():
+    first = [Backgrounds(seed=1).draw(np.random.default_rng(5), (64, 48)) for _ in range(2)]
+    assert first[0].shape == (48, 64, 3) and first[0].dtype == np.uint8
+    assert np.array_equal(*first)
+    other = Backgrounds(seed=2).draw(np.random.default_rng(5), (64, 48))
+    assert not np.array_equal(first[0], other)
+
+
+def test_made_up_pictures_are_not_flat():
+    spread = [procedural(np.random.default_rng(i), 64).std() for i in range(12)]
+    assert np.median(spread) > 15
+
+
+def test_pictures_of_a_folder_are_used_whatever_their_size(tmp_path):
+    picture(tmp_path / "tiny.png", (3, 2), (200, 30, 30))
+    picture(tmp_path / "sub" / "wide.jpg", (300, 40), (200, 30, 30))
+    backgrounds = Backgrounds(tmp_path)
+    assert backgrounds.source == str(tmp_path)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([backgrounds.draw(rng, (32, 24)) for _ in range(20)])
+    assert drawn.shape == (20, 24, 32, 3)
+    red, green = drawn[..., 0].mean(), drawn[..., 1].mean()
+    assert red > 2 * green
+
+
+def test_broken_pictures_are_skipped_with_a_warning(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"not a picture")
+    picture(tmp_path / "b.jpg", (50, 50), (10, 20, 200))
+    with pytest.warns(UserWarning, match=r"a\.jpg"):
+        backgrounds = Backgrounds(tmp_path)
+    rng = np.random.default_rng(0)
+    assert all(backgrounds.draw(rng, (16, 16))[..., 2].mean() > 60 for _ in range(5))
+
+
+def test_folders_without_pictures_name_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match="MP_BACKGROUNDS"):
+        Backgrounds(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("none here")
+    with pytest.raises(ValueError, match="unset it"):
+        Backgrounds(tmp_path)
+
+
+def test_the_environment_variable_names_the_folder(tmp_path, monkeypatch):
+    assert load_backgrounds().source == "procedural"
+    picture(tmp_path / "a.png", (8, 8), (1, 2, 3))
+    monkeypatch.setenv("MP_BACKGROUNDS", str(tmp_path))
+    assert load_backgrounds().source == str(tmp_path)

@@ -1,0 +1,244 @@
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from handlib import geometry
+from handlib.data import synthesize as module
+from handlib.data.backgrounds import Backgrounds
+from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
+from handlib.data.scene import Generator, composite, place
+from handlib.data.skin import NAIL, PALM, make_skin
+from handlib.data.synthesize import synthesize
+from handlib.joints import ROOT, TIP_VERTICES
+from handlib.mano import HandLayer
+
+SAMPLES, EVALUATION, SIZE = 8, 3, 64
+
+
+@pytest.fixture(scope="module")
+def settings(hand):
+    return {
+        "samples": SAMPLES, "evaluation": EVALUATION, "size": SIZE, "hand": hand, "seed": 4,
+        "workers": 1, "progress": False,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, settings):
+    # Small chunks, so that a few samples make several.
+    patch = pytest.MonkeyPatch()
+    patch.setattr(module, "_CHUNK", 3)
+    yield synthesize(tmp_path_factory.mktemp("synthesize") / "whole", **settings)
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def generator(hand):
+    return Generator(hand, 96)
+
+
+def annotation(dataset, split, name):
+    return np.array(json.loads((dataset / f"{split}_{name}.json").read_text()))
+
+
+def digest(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_the_folder_is_laid_out_as_freihand(dataset):
+    names = sorted(p.name for p in (dataset / "training" / "rgb").iterdir())
+    assert names == [f"{i:08d}.jpg" for i in range(4 * SAMPLES)]
+    assert len(list((dataset / "training" / "mask").iterdir())) == SAMPLES
+    assert len(list((dataset / "evaluation" / "rgb").iterdir())) == EVALUATION
+    assert len(list((dataset / "evaluation" / "mask").iterdir())) == EVALUATION
+    shapes = {"K": (3, 3), "xyz": (21, 3), "verts": (778, 3), "mano": (1, 61), "scale": ()}
+    for split, count in (("training", SAMPLES), ("evaluation", EVALUATION)):
+        for name, shape in shapes.items():
+            assert annotation(dataset, split, name).shape == (count, *shape)
+    about = json.loads((dataset / "synthetic.json").read_text())
+    assert about["hand_model"] == "stand-in hand" and about["backgrounds"] == "procedural"
+    assert not (dataset / ".parts").exists()
+
+
+def test_masks_cover_the_projected_hand(dataset):
+    for split in ("training", "evaluation"):
+        K = annotation(dataset, split, "K")
+        joints = geometry.project(annotation(dataset, split, "xyz"), K)
+        vertices = geometry.project(annotation(dataset, split, "verts"), K)
+        for n in range(len(K)):
+            path = dataset / split / "mask" / f"{n:08d}.jpg"
+            mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
+            assert mask.shape == (SIZE, SIZE)
+            assert (joints[n] > 0).all() and (joints[n] < SIZE - 1).all()
+            wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3)))
+            u, v = vertices[n].round().astype(int).clip(0, SIZE - 1).T
+            assert wide[v, u].mean() > 0.99
+            ju, jv = joints[n].round().astype(int).T
+            assert wide[jv, ju].all()
+
+
+def test_versions_show_one_hand_before_different_backgrounds(dataset):
+    read = [
+        cv2.imread(str(dataset / "training" / "rgb" / f"{2 + SAMPLES * k:08d}.jpg"))
+        for k in range(4)
+    ]
+    mask = cv2.imread(str(dataset / "training" / "mask" / "00000002.jpg"), 0) > 127
+    behind = [picture[~mask].astype(float) for picture in read]
+    blue, green, red = behind[0].mean(0)
+    assert green > 1.3 * max(blue, red)
+    for a in range(4):
+        for b in range(a):
+            assert np.abs(behind[a] - behind[b]).mean() > 10
+    # The hand has the same pattern of light and dark in all of them.
+    grey = [
+        picture.mean(2)[cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0] for picture in read
+    ]
+    assert min(np.corrcoef(grey)[0]) > 0.5
+
+
+def test_hand_vectors_decode_to_the_annotations(dataset, hand):
+    """FreiHAND's own decoding: f = (fx + fy) / 2, root = joint 9."""
+    vector = annotation(dataset, "training", "mano")[:, 0]
+    K, xyz = annotation(dataset, "training", "K"), annotation(dataset, "training", "xyz")
+    layer = HandLayer(hand, dtype=torch.float64)
+    decoded = layer(layer.rotations(torch.tensor(vector[:, :48])), torch.tensor(vector[:, 48:58]))
+    joints, vertices = (x.numpy() for x in (decoded.joints, decoded.vertices))
+    f, (u, v, s) = (K[:, 0, 0] + K[:, 1, 1]) / 2, vector[:, 58:].T
+    root = np.stack([(u - K[:, 0, 2]) / s, (v - K[:, 1, 2]) / s, f / s], -1)
+    shift = (root - joints[:, ROOT])[:, None]
+    np.testing.assert_allclose(joints + shift, xyz, atol=2e-6)
+    np.testing.assert_allclose(
+        vertices + shift, annotation(dataset, "training", "verts"), atol=2e-6
+    )
+    scale = np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1)
+    np.testing.assert_allclose(annotation(dataset, "training", "scale"), scale, atol=3e-6)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(dataset, settings, tmp_path, monkeypatch):
+    render, done = module._render_chunk, []
+
+    def fails_at_the_third(*args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(args[2:])
+        return render(*args)
+
+    monkeypatch.setattr(module, "_render_chunk", fails_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "set", **settings)
+    assert not (tmp_path / "set" / "synthetic.json").exists()
+    done.clear()
+    monkeypatch.setattr(
+        module, "_render_chunk", lambda *args: done.append(args[2:]) or render(*args)
+    )
+    synthesize(tmp_path / "set", **settings)
+    assert done == [("training", 6, 8), ("evaluation", 0, 3)]
+    assert digest(tmp_path / "set") == digest(dataset)
+
+
+def test_the_number_of_workers_changes_nothing(dataset, settings, tmp_path):
+    synthesize(tmp_path / "set", **settings | {"workers": 2})
+    assert digest(tmp_path / "set") == digest(dataset)
+
+
+def test_a_finished_dataset_is_left_alone_and_another_is_refused(dataset, settings, tmp_path):
+    before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
+    assert synthesize(dataset, **settings) == dataset
+    assert before == {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
+    with pytest.raises(ValueError, match=r"seed 4 \(asked: 5\).*another folder"):
+        synthesize(dataset, **settings | {"seed": 5})
+    (tmp_path / "thesis.txt").write_text("do not touch")
+    with pytest.raises(ValueError, match="new folder"):
+        synthesize(tmp_path, **settings)
+    with pytest.raises(FileNotFoundError, match="MP_BACKGROUNDS"):
+        synthesize(tmp_path / "new", **settings, backgrounds=tmp_path / "nowhere")
+    assert not (tmp_path / "new").exists()
+
+
+def test_forearm_continues_the_wrist_without_gap_or_fold(hand):
+    forearm = Forearm(hand)
+    assert len(forearm.border) == 16
+    ring = hand.v_template[forearm.border]
+    bent = ArmShape(flexion=0.8, deviation=0.35)
+    for shape in (ArmShape(), bent, random_arm(np.random.default_rng(0))):
+        arm = forearm.vertices(ring, np.eye(3), shape, np.array([0, 1.0, 0]))
+        rings = np.concatenate([ring, arm]).reshape(-1, 16, 3)
+        gaps = np.linalg.norm(np.diff(rings, axis=0), axis=-1)
+        assert gaps[0].max() < 0.02
+        # The hand's and the arm's triangles use each border edge in opposite directions.
+        edges = {
+            (a, b)
+            for f in np.vstack([hand.faces, forearm.faces])
+            for a, b in zip(f, np.roll(f, -1))
+        }
+        open_ends = {e for e in edges if e[::-1] not in edges}
+        assert len(open_ends) == 16 and not open_ends & {
+            (a, b) for a in forearm.border for b in forearm.border
+        }
+    with pytest.raises(ValueError, match="closed"):
+        border_loop(np.array([[0, 1, 2], [2, 1, 0]]))
+
+
+def test_nails_are_on_the_back_of_the_last_segments(hand):
+    skin = make_skin(hand)
+    faces = skin.faces[: len(hand.faces)]
+    covered = (skin.texels[: len(faces), :, NAIL] > 0) & (skin.texels[: len(faces), :, NAIL] < 110)
+    nails = hand.v_template[faces[covered.sum(1) > 20]].mean(1)
+    tips = hand.v_template[list(TIP_VERTICES["freihand"])]
+    distance = np.linalg.norm(nails[:, None] - tips, axis=-1)
+    assert (distance.min(1) < 0.025).all()
+    assert set(distance.argmin(1)) == set(range(5))
+    # The four fingers' nails lie above their tips' height in MANO's axes: the back is +y.
+    fingers = nails[distance.argmin(1) > 0]
+    palm_side = hand.v_template[faces][:, :, 1].mean(1) < np.median(hand.v_template[:, 1]) - 0.008
+    assert skin.texels[: len(faces)][palm_side][..., PALM].max(1).mean() > 150
+    assert fingers[:, 1].min() > tips[1:, 1].min() - 0.004
+
+
+def test_views_articulations_and_cameras_vary_within_their_limits(generator):
+    rng = np.random.default_rng(0)
+    focal, fill, arms = [], [], []
+    for _ in range(60):
+        pose = generator.draw_pose(rng)
+        vertices, joints = (x[0] for x in generator.posed([pose]))
+        K, shift = place(rng, vertices, joints, 96)
+        box = geometry.project(vertices + shift, K)
+        fill.append(np.ptp(box, axis=0).max() / 96)
+        focal.append(K[0, 0] * 224 / 96)
+        joints_2d = geometry.project(joints + shift, K)
+        assert (joints_2d > 0).all() and (joints_2d < 95).all()
+        assert (vertices + shift)[:, 2].min() > 0.08
+        root = geometry.axis_angle_to_matrix(torch.tensor(pose.pose[:3])).numpy()
+        arms.append(root @ generator.skin.forearm.frame[0])
+        assert np.abs(pose.betas).max() <= 2.5
+    assert min(fill) > 0.3 and max(fill) < 0.95 and np.ptp(fill) > 0.25
+    assert min(focal) < 400 and max(focal) > 700
+    arms = np.array(arms)
+    assert arms[:, 2].min() > -0.71 and arms[:, 2].max() > 0.8
+    assert (arms[:, :2].min(0) < -0.7).all() and (arms[:, :2].max(0) > 0.7).all()
+
+
+def test_streamed_samples_are_reproducible_and_complete(generator):
+    draw = [generator.sample(np.random.default_rng(3), Backgrounds(), number=7) for _ in range(2)]
+    assert np.array_equal(draw[0].image, draw[1].image)
+    sample = draw[0]
+    assert sample.id == 7 and "stand-in" in sample.source
+    np.testing.assert_allclose(geometry.project(sample.joints, sample.K), sample.joints_2d)
+    assert 0.02 < sample.mask.mean() < 0.95
+
+
+def test_green_screen_and_pictures_leave_the_hand_where_it_is(generator):
+    rng = np.random.default_rng(1)
+    pose = generator.draw_pose(rng)
+    render = generator.render(rng, pose, *(x[0] for x in generator.posed([pose])))
+    assert render.rgb.max() <= 1 and np.isfinite(render.rgb).all()
+    assert (render.rgb[render.alpha == 0] == 0).all()
+    images = [composite(np.random.default_rng(k), render, k, Backgrounds()) for k in range(4)]
+    inside = render.alpha == 1
+    grey = [image.mean(2)[inside] for image in images]
+    assert np.corrcoef(grey).min() > 0.5
