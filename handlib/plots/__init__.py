@@ -17,7 +17,13 @@ from handlib.plots.images import (
     show_samples,
     show_versions,
 )
-from handlib.plots.render import HAND_VIEWS, VIEWS, overlay_mesh, render_view, weak_perspective_camera
+from handlib.plots.render import (
+    HAND_VIEWS,
+    VIEWS,
+    overlay_mesh,
+    render_view,
+    weak_perspective_camera,
+)
 from handlib.plots.scene import Scene, show_mesh, show_poses, show_skeleton, show_views
 
 __all__ = [
