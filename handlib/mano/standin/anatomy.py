@@ -10,7 +10,8 @@ breadth 58 mm, index breadth at its joints 20 and 17 mm). Wrist to knuckle 95 mm
 third metacarpal.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -38,17 +39,15 @@ WEBS = (  # neighbours, and how far along their proximal phalanges the web reach
     ("middle", "ring", (0.36, 0.36)),
     ("ring", "pinky", (0.12, 0.42)),
 )
-RADIUS = {"index": 9.0, "middle": 9.3, "ring": 8.8, "pinky": 7.8, "thumb": 10.6}
+RADIUS = {"index": 9.2, "middle": 9.5, "ring": 9.0, "pinky": 8.0, "thumb": 10.8}
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What the ten shape directions change; each is a deviation from the mean, 0 by default."""
+    """Relative deviations from the mean hand that change its proportions."""
 
-    size: float = 0.0  # relative
     finger_length: float = 0.0  # relative
     palm_width: float = 0.0  # relative
-    thickness: float = 0.0  # relative, of the whole hand, palm to back
     thumb_length: float = 0.0  # relative
     palm_length: float = 0.0  # relative
     finger_thickness: float = 0.0  # relative
@@ -56,19 +55,23 @@ class Traits:
     ulnar_length: float = 0.0  # relative, of ring and little finger
     fleshiness: float = 0.0  # relative, of the eminences against the knuckles
 
-    def scaled(self, name, amount):
-        """A copy with one trait changed."""
-        return replace(self, **{name: amount})
 
-
-# One standard deviation of each trait among adults (coefficients of variation of hand lengths are
-# near 5 %, of breadths and depths near 6-7 % in Greiner 1991, sexes taken together).
-DEVIATIONS = dict(
-    zip(
-        (f.name for f in fields(Traits)),
-        (0.05, 0.04, 0.05, 0.07, 0.06, 0.04, 0.06, 0.06, 0.05, 0.12),
-    )
-)
+# The ten shape directions: a trait, or a stretch of the whole hand, and one standard deviation of
+# it among adults (coefficients of variation of hand lengths are near 5 %, of breadths and depths
+# near 6-7 % in Greiner 1991, sexes taken together).
+STRETCHES = {"size": np.array([1.0, 1.0, 1.0]), "thickness": np.array([0.0, 1.0, 0.0])}
+SHAPES = {
+    "size": 0.05,
+    "finger_length": 0.04,
+    "palm_width": 0.05,
+    "thickness": 0.07,
+    "thumb_length": 0.06,
+    "palm_length": 0.04,
+    "finger_thickness": 0.06,
+    "taper": 0.06,
+    "ulnar_length": 0.05,
+    "fleshiness": 0.12,
+}
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,25 @@ class Ray:
     joints: tuple  # s of the joints and of the tip
     digit: str = ""
 
+    @cached_property
+    def frame(self):
+        """Rows: axis, side (towards the thumb), back."""
+        return np.stack([self.axis, np.cross(self.back, self.axis), self.back])
+
     @property
     def side(self):
-        return np.cross(self.back, self.axis)
+        return self.frame[1]
 
     def point(self, s, side=0.0, back=0.0):
         """World position(s) (..., 3) of ray coordinates; offsets from the tube's own centre."""
         centre = self.profile(np.clip(s, self.start, self.end))
         u, w = centre[..., 3] + side, centre[..., 4] + back
         s, u, w = np.broadcast_arrays(s, u, w)
-        frame = np.stack([self.axis, self.side, self.back])
-        return self.origin + np.stack([s, u, w], -1) @ frame
+        return self.origin + np.stack([s, u, w], -1) @ self.frame
 
     def distance(self, points):
         """Approximate signed distance (N,) to the tube, and ``s`` (N,) of each point."""
-        local = (points - self.origin) @ np.stack([self.axis, self.side, self.back]).T
+        local = (points - self.origin) @ self.frame.T
         s = local[:, 0]
         low, high = self.start + self.caps[0], self.end - self.caps[1]
         width, dorsal, palmar, u0, w0 = self.profile(np.clip(s, low, high)).T
@@ -125,11 +132,6 @@ class Hand:
     carpus: Ray
     blobs: tuple  # (centre, axes (3, 3) rows, radii (3,)) ellipsoids of flesh
     webs: tuple  # (start, end, radius at start, radius at end)
-    scale: np.ndarray  # (3,) of the whole hand about the wrist
-
-    def whole(self, points):
-        """Points (..., 3) after the whole hand's scale."""
-        return WRIST + (points - WRIST) * self.scale
 
 
 def _unit(v):
@@ -159,15 +161,15 @@ def finger_ray(digit, traits):
     keys = np.array([
         # s, half width, dorsal, palmar, side offset, back offset
         [s_base, 1.00, 1.00, 1.15, u_base, w_base],
-        [s_base * 0.5, 1.15, 1.00, 1.20, u_base * 0.5, w_base * 0.5],
-        [0.0, 1.22, 1.13 * k, 1.42, 0.0, 0.0],
-        [0.42 * pip, 1.07, 0.93, 1.22, 0.0, 0.0],
-        [0.70 * pip, 0.99, 0.86, 0.99, 0.0, 0.0],
-        [pip, 1.02, 0.92 * k, 0.87, 0.0, 0.0],
-        [0.52 * pip + 0.48 * dip, 0.93, 0.80, 0.90, 0.0, 0.0],
-        [dip, 0.90 * t, 0.76 * k, 0.78, 0.0, 0.0],
-        [0.55 * dip + 0.45 * tip, 0.87 * t, 0.66 * t, 0.84 * t, 0.0, -0.2],
-        [tip, 0.82 * t, 0.56 * t, 0.76 * t, 0.0, -0.4],
+        [s_base * 0.45, 1.15, 0.95, 1.15, u_base * 0.45, w_base * 0.45],
+        [0.0, 1.22, 1.30 * k, 1.40, 0.0, 0.0],
+        [0.42 * pip, 1.07, 0.93, 1.24, 0.0, 0.0],
+        [0.72 * pip, 0.97, 0.84, 1.03, 0.0, 0.0],
+        [pip, 1.04, 0.95 * k, 0.86, 0.0, 0.0],
+        [0.5 * pip + 0.5 * dip, 0.92, 0.78, 0.93, 0.0, 0.0],
+        [dip, 0.92 * t, 0.78 * k, 0.76, 0.0, 0.0],
+        [0.5 * dip + 0.5 * tip, 0.88 * t, 0.64 * t, 0.90 * t, 0.0, -0.2],
+        [tip, 0.82 * t, 0.52 * t, 0.80 * t, 0.0, -0.6],
     ])  # fmt: skip
     keys[:, 1:4] *= r
     return Ray(
@@ -184,18 +186,18 @@ def thumb_ray(traits):
     origin = WRIST + (THUMB_CMC - WRIST) * stretch
     axis = _unit([-0.74, -0.20, 0.64])
     up = _unit(np.array([0, 1.0, 0]) - axis[1] * axis)
-    roll = np.deg2rad(-55.0)
+    roll = np.deg2rad(55.0)
     back = np.cos(roll) * up + np.sin(roll) * np.cross(up, axis)
     r = RADIUS["thumb"] * (1 + 0.7 * traits.finger_thickness)
     flesh, k = 1 + traits.fleshiness, 1 - 0.3 * traits.fleshiness
     keys = np.array([
-        [-8.0, 1.10, 0.90, 1.15, 0.0, 0.0],
-        [0.50 * mcp, 1.22 * flesh, 0.98, 1.30 * flesh, 0.0, 1.5],
-        [mcp, 1.06, 0.98 * k, 1.02, 0.0, 3.0],
-        [0.5 * (mcp + ip), 0.93, 0.84, 0.95, 0.0, 1.5],
-        [ip, 1.01, 0.86 * k, 0.84, 0.0, 0.0],
-        [0.5 * (ip + tip), 1.00, 0.72, 0.92, 0.0, -0.2],
-        [tip, 0.86, 0.55, 0.76, 0.0, 0.0],
+        [-8.0, 1.10, 0.95, 1.15, 0.0, 0.0],
+        [0.50 * mcp, 1.15 * flesh, 0.92, 1.40 * flesh, 0.0, 1.0],
+        [mcp, 1.08, 1.05 * k, 1.08, 0.0, 2.5],
+        [0.5 * (mcp + ip), 0.92, 0.82, 0.98, 0.0, 1.2],
+        [ip, 1.05, 0.90 * k, 0.84, 0.0, 0.0],
+        [0.5 * (ip + tip), 1.04, 0.72, 1.00, 0.0, -0.3],
+        [tip, 0.86, 0.50, 0.80, 0.0, -0.8],
     ])  # fmt: skip
     keys[:, 1:4] *= r
     return Ray(
@@ -223,9 +225,26 @@ def carpus_tube(traits):
 
 def _web(a, b, at_a, at_b):
     """Flesh between two fingers: from between the knuckles to the web's edge."""
-    near = 0.5 * (a.point(0.0) + b.point(0.0)) - np.array([0, 2.0, 0])
+    near = 0.5 * (a.point(0.0) + b.point(0.0)) - np.array([0, 3.0, 0])
     far = 0.5 * (a.point(at_a * a.joints[1]) + b.point(at_b * b.joints[1]))
-    return near, far - np.array([0, 3.0, 0]), 10.5, 5.0
+    return near, far - np.array([0, 3.0, 0]), 10.0, 5.0
+
+
+def _blobs(rays, traits):
+    """Ellipsoids of flesh: the thumb's and the little finger's eminence, the palm's middle."""
+    flesh = 1 + traits.fleshiness
+    thumb, middle, pinky = rays["thumb"], rays["middle"], rays["pinky"]
+    thenar = thumb.point(0.42 * thumb.joints[1], -3.0, -7.0)
+    along = _unit(pinky.point(pinky.start) - pinky.origin)
+    across = np.stack([along, np.cross(along, [0, 1.0, 0]), [0, 1.0, 0]])
+    hypothenar = pinky.point(0.62 * pinky.start) + np.array([6.0, -7.0, -2.0])
+    centre = 0.5 * (middle.origin + WRIST) + np.array([-6.0, -4.0, -5.0])
+    wide = 34.0 * (1 + traits.palm_width)
+    return (
+        (thenar, thumb.frame, np.array([27.0, 15.0 * flesh, 13.0 * flesh])),
+        (hypothenar, across, np.array([33.0, 13.0 * flesh, 13.0 * flesh])),
+        (centre, np.eye(3), np.array([44.0, 11.0, wide])),
+    )
 
 
 def hand(traits=None):
@@ -233,24 +252,8 @@ def hand(traits=None):
     traits = traits or Traits()
     rays = {d: thumb_ray(traits) if d == "thumb" else finger_ray(d, traits) for d in RAYS}
     joints = np.vstack([WRIST, *(r.point(np.array(r.joints[:3])) for r in rays.values())])
-    flesh = 1 + traits.fleshiness
-    thumb = rays["thumb"]
-    pinky = rays["pinky"]
-    along_pinky = _unit(pinky.point(pinky.start) - pinky.origin)
-    mid5 = pinky.point(0.62 * pinky.start)
-    eye = np.eye(3)
-    middle = rays["middle"]
-    blobs = (
-        (thumb.point(0.42 * thumb.joints[1], -3.0, -7.0),
-         np.stack([thumb.axis, thumb.side, thumb.back]), np.array([27.0, 15.0 * flesh, 13.0 * flesh])),
-        (mid5 + np.array([6.0, -7.0, -2.0]),
-         np.stack([along_pinky, np.cross(along_pinky, [0, 1.0, 0]), [0, 1.0, 0]]),
-         np.array([33.0, 13.0 * flesh, 13.0 * flesh])),
-        (0.5 * (middle.origin + WRIST) + np.array([-6.0, -4.0, -5.0]), eye,
-         np.array([44.0, 11.0, 34.0 * (1 + traits.palm_width)])),
-    )  # fmt: skip
+    blobs = _blobs(rays, traits)
     webs = [_web(rays[a], rays[b], *at) for a, b, at in WEBS]
-    index = rays["index"]
-    webs.append((thumb.point(0.68 * thumb.joints[1]), index.point(0.42 * index.start), 7.0, 8.0))
-    scale = (1 + traits.size) * np.array([1.0, 1 + traits.thickness, 1.0])
-    return Hand(joints, rays, carpus_tube(traits), blobs, tuple(webs), scale)
+    thumb, index = rays["thumb"], rays["index"]
+    webs.append((thumb.point(0.58 * thumb.joints[1]), index.point(0.42 * index.start), 7.0, 8.0))
+    return Hand(joints, rays, carpus_tube(traits), blobs, tuple(webs))

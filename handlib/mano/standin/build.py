@@ -43,7 +43,7 @@ def build_standin(side="right"):
         raise ValueError(f"side must be 'right' or 'left', got {side!r}")
     hand = anatomy.hand()
     body = mesh.build(hand)
-    shapes = [_shape_direction(*d, body, hand.joints) for d in anatomy.DEVIATIONS.items()]
+    shapes = [_shape_direction(*d, body, hand.joints) for d in anatomy.SHAPES.items()]
     shapedirs, joint_dirs = (np.stack(parts, -1) * 1e-3 for parts in zip(*shapes))
     weights = skin.weights(hand, body)
     posedirs = skin.pose_correctives(hand, body.vertices, weights) * 1e-3
@@ -74,11 +74,12 @@ def build_standin(side="right"):
 
 
 def _shape_direction(name, step, body, joints):
-    """Displacement of vertices and joints (mm) by one standard deviation of a trait."""
+    """Displacement of vertices and joints (mm) by one standard deviation of a shape."""
+    if name in anatomy.STRETCHES:
+        stretch = step * anatomy.STRETCHES[name]
+        return (body.vertices - anatomy.WRIST) * stretch, (joints - anatomy.WRIST) * stretch
     hand = anatomy.hand(anatomy.Traits(**{name: step}))
-    return mesh.build(hand, body.vertices).vertices - body.vertices, hand.whole(
-        hand.joints
-    ) - joints
+    return mesh.build(hand, body.vertices).vertices - body.vertices, hand.joints - joints
 
 
 def _numbering(hand, body):

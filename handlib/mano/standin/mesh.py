@@ -8,13 +8,14 @@ in the palm's thumb side is where the thumb's tube begins.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from .surface import cast, project
 
 FINGERS = ("index", "middle", "ring", "pinky")  # from the thumb's side
 PALM_ROWS = (28, 28, 28, 28, 28, 26, 20, 17)  # from the knuckles to the wrist
 HOLE_ROWS, HOLE_COLUMNS = (1, 4), (27, 0, 1)
-HOLE_ROLL = 5  # brings the hole's first vertex to the thumb's side
+HOLE_ROLL = 7  # brings the hole's first vertex to the thumb's side
 N_WRIST = 16
 # Around a ring from the thumb's side over the back: side, 4 dorsal, other side, 4 palmar.
 ANGLES = np.deg2rad([90, 54, 18, -18, -54, -90, -126, -162, 162, 126])
@@ -62,13 +63,14 @@ class _Builder:
         ray, n = self.hand.rays[digit], len(s)
         centres = np.repeat(ray.point(np.array(s)), 10, 0)
         outward = np.cos(ANGLES)[:, None] * ray.back + np.sin(ANGLES)[:, None] * ray.side
-        on_skin = cast(self.hand, centres, np.tile(outward, (n, 1)), np.full(10 * n, 8.0))
+        radius = ray.profile(np.array(s))[:, :3].mean(1).repeat(10)
+        on_skin = cast(self.hand, centres, np.tile(outward, (n, 1)), radius)
         return on_skin.reshape(n, 10, 3)
 
 
 def ring_positions(ray):
     """``s`` of a digit's rings between its base and its tip: three at every joint."""
-    j1, j2, j3, tip = ray.joints
+    _, j2, j3, tip = ray.joints
     r = 0.62 * ray.profile(j3)[0]
     if ray.digit == "thumb":
         return [0.68 * j2, j2 - r - 1, j2, j2 + r, 0.5 * (j2 + j3), j3 - r, j3, j3 + r,
@@ -120,7 +122,7 @@ def _wrist_ring(b):
     outward = np.stack([0 * angle, dorsal * np.cos(angle), width * np.sin(angle)], 1)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     origin = np.repeat(tube.point(np.array([s])), N_WRIST, 0)
-    return b.add(cast(b.hand, origin, outward, np.full(N_WRIST, 20.0)), fixed=True)
+    return b.add(cast(b.hand, origin, outward, np.full(N_WRIST, 24.0)), fixed=True)
 
 
 def _resample(points, n):
@@ -183,7 +185,7 @@ def _tube(b, digit, base):
     rings = [(None, base)]
     positions = ring_positions(ray)
     for k, (s, points) in enumerate(zip(positions, b.rings(digit, positions))):
-        ids = b.add(points, fixed=not (k == 0 and digit == "thumb"))
+        ids = b.add(points, fixed=k > 1 or digit != "thumb")
         b.zip(ids, rings[-1][1])
         rings.append((s, ids))
     tip = ray.joints[3]
@@ -205,7 +207,8 @@ def _thumb_base(b, hole):
     ray = b.hand.rays["thumb"]
     shape = ray.profile(0.4 * ray.joints[1])
     height = np.where(np.cos(ANGLES) > 0, shape[1], shape[2])
-    s = ray.joints[1] * (0.40 - 0.15 * np.sin(ANGLES))
+    outward = np.cos(ANGLES) * ray.back[0] + np.sin(ANGLES) * ray.side[0]  # 1 towards the wrist
+    s = ray.joints[1] * (0.40 - 0.18 * outward)
     target = ray.point(s, shape[0] * np.sin(ANGLES), height * np.cos(ANGLES))
     target = project(b.hand, target, 12)
     ids = np.roll(hole, HOLE_ROLL)
@@ -215,34 +218,29 @@ def _thumb_base(b, hole):
     return ids
 
 
-def neighbours(faces):
-    """Directed edges i, j (E,) of a mesh, each neighbour pair both ways, once."""
+def neighbour_mean(faces):
+    """Sparse (V, V) matrix that takes values to the mean of each vertex's neighbours."""
     edges = np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    return np.unique(np.vstack([edges, edges[:, ::-1]]), axis=0).T
+    i, j = np.unique(np.vstack([edges, edges[:, ::-1]]), axis=0).T
+    return csr_matrix((1 / np.bincount(i)[i], (i, j)))
 
 
-def _neighbour_mean(values, faces):
-    i, j = neighbours(faces)
-    columns = [np.bincount(i, column[j], len(values)) for column in values.T]
-    return np.stack(columns, 1) / np.bincount(i, minlength=len(values))[:, None]
-
-
-def _relax(hand, points, faces, free, rounds=60):
+def _relax(hand, points, mean, free, rounds):
     """Even out the free vertices along the skin: steps to the neighbours' mean, then back on it."""
     points = points.copy()
     points[free] = project(hand, points[free], 6)
     for _ in range(rounds):
-        points[free] += 0.5 * (_neighbour_mean(points, faces) - points)[free]
+        points[free] += 0.5 * (mean @ points - points)[free]
         points[free] = project(hand, points[free], 1)
     points[free] = project(hand, points[free], 3)
     return points
 
 
-def _follow(points, template, faces, free, rounds=60):
+def _follow(points, template, mean, free, rounds=60):
     """First guess for another shape: the template's free vertices moved as the rings around."""
     moved = np.where(free[:, None], 0, points - template)
     for _ in range(rounds):
-        moved[free] = _neighbour_mean(moved, faces)[free]
+        moved[free] = (mean @ moved)[free]
     return template + moved
 
 
@@ -259,8 +257,10 @@ def build(hand, template=None):
     for digit in (*FINGERS, "thumb"):
         rings[digit], poles[digit] = _tube(b, digit, bases[digit])
     faces, free = np.array(b.faces)[:, ::-1], ~np.array(b.fixed)
+    mean = neighbour_mean(faces)
     points = np.vstack(b.points)
     if template is not None:
-        points = _follow(points, template, faces, free)
-    points = hand.whole(_relax(hand, points, faces, free))
+        points = _follow(points, template, mean, free)
+    rounds = 40 if template is None else 8
+    points = _relax(hand, points, mean, free, rounds)
     return Mesh(points, faces, rings, poles, rows)

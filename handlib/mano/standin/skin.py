@@ -6,7 +6,7 @@ from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
 from .anatomy import RAYS
-from .mesh import neighbours
+from .mesh import neighbour_mean
 from .surface import _smoothstep
 
 
@@ -16,17 +16,17 @@ def _ramps(ray, s, dorsal):
     dorsal (N,): 1 on the back, -1 on the palm side. The palm's crease of a knuckle lies nearer to
     the fingertip than its joint.
     """
-    j1, j2, j3, _ = ray.joints
+    _, j2, j3, _ = ray.joints
     h = 0.62 * ray.profile(j3)[0] * 1.25
     if ray.digit == "thumb":
-        centres, halves = (10.0, j2, j3), (20.0, 1.5 * h, h)
+        centres, halves = (12.0, j2, j3), (24.0, 1.5 * h, h)
     else:
         centres, halves = (3.0 - 4.0 * dorsal, j2, j3), (10.0, 1.1 * h, h)
     moved = [_smoothstep(s, c - r, c + r) for c, r in zip(centres, halves)]
     return moved[0] - moved[1], moved[1] - moved[2], moved[2]
 
 
-def weights(hand, mesh, rounds=3):
+def weights(hand, mesh):
     """Skinning weights (778, 16): rows sum to 1, at most four joints each."""
     v = mesh.vertices
     owner = np.full(len(v), -1)
@@ -38,7 +38,8 @@ def weights(hand, mesh, rounds=3):
     share = np.exp(-np.maximum(gaps, 0) / 2.0)
     share[:, 4] = 0
     share /= share.sum(1, keepdims=True)
-    thumb = 1 - _smoothstep(gaps[:, 4], 0, 20)
+    thumb = np.exp(-((np.maximum(gaps[:, 4], 0) / 21.0) ** 2))
+    thumb *= 1 - _smoothstep(v[:, 0], 72.0, 96.0)  # the wrist's end stays put
     share = np.column_stack([share[:, :4] * (1 - thumb[:, None]), thumb])
     share[owner >= 0] = np.eye(5)[owner[owner >= 0]]
     w = np.zeros((len(v), 16))
@@ -49,20 +50,18 @@ def weights(hand, mesh, rounds=3):
         dorsal = (local @ ray.back) / np.linalg.norm(local, axis=1)
         for k, ramp in enumerate(_ramps(ray, s, dorsal)):
             w[:, 1 + 3 * i + k] = share[:, i] * ramp
-    w[:, 0] = 1 - w.sum(1)
-    w = _smooth(w, mesh.faces, owner < 0, rounds)
+    w[:, :13] = _smooth(w[:, :13], mesh.faces, owner < 0, 2)
+    w[:, 13:] = _smooth(w[:, 13:], mesh.faces, owner < 0, 10)
+    w[:, 0] = np.maximum(1 - w.sum(1), 0)
     w[w < np.sort(w, 1)[:, -4:-3]] = 0
     w[w < 1e-3] = 0
     return w / w.sum(1, keepdims=True)
 
 
 def _smooth(values, faces, where, rounds):
-    i, j = neighbours(faces)
-    degree = np.bincount(i)[:, None]
+    mean = neighbour_mean(faces)
     for _ in range(rounds):
-        mean = np.zeros_like(values)
-        np.add.at(mean, i, values[j])
-        values = np.where(where[:, None], 0.5 * values + 0.5 * mean / degree, values)
+        values = np.where(where[:, None], 0.5 * (values + mean @ values), values)
     return values
 
 

@@ -66,9 +66,15 @@ def project(hand, points, steps=4):
     return points
 
 
-def cast(hand, origins, directions, start, steps=14):
-    """Points on the skin along rays from inside: origins, unit directions (N, 3), start (N,) mm."""
-    t = start.copy()
+def cast(hand, origins, directions, expected, steps=14):
+    """Points on the skin along rays from inside, near the expected distance.
+
+    Args:
+        origins, directions: (N, 3), unit directions.
+        expected: (N,) mm; a point stays within 0.5 to 1.4 times that, on the skin or not.
+    """
+    t = expected.copy()
     for _ in range(steps):
-        t = np.clip(t - 0.9 * level(hand, origins + t[:, None] * directions), 1.0, 60.0)
+        step = 0.9 * level(hand, origins + t[:, None] * directions)
+        t = np.clip(t - step, 0.5 * expected, 1.4 * expected)
     return origins + t[:, None] * directions
