@@ -15,7 +15,7 @@ import numpy as np
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Made-up pictures come from a bank of this many, larger than needed and cropped, turned and
 # recoloured at random: a new one each time would take longer than the hand.
-_BANK, _BANK_SIZE = 96, 320
+_BANK, _BANK_SIZE = 96, 288
 # sRGB of skin from light to dark: the generator's hands and the distractors behind them.
 SKIN_TONES = np.array(
     [(246, 212, 188), (233, 186, 154), (212, 160, 122), (182, 124, 88), (132, 84, 58), (78, 52, 42)]
@@ -129,8 +129,9 @@ def procedural(rng, size):
         picture = things[rng.choice(len(things), p=(0.3, 0.15, 0.2, 0.2, 0.15))](rng, picture)
         if rng.random() < 0.25:
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(1, 6))
-    light = 1 + 0.5 * rng.random() * _noise(rng, size, 2)
-    picture = picture * light[..., None] + rng.uniform(2, 10) * _noise(rng, size, 64)[..., None]
+    light = 1 + np.float32(0.5 * rng.random()) * _noise(rng, size, 2)
+    grain = np.float32(rng.uniform(2, 10)) * _noise(rng, size, 64)
+    picture = picture * light[..., None] + grain[..., None]
     if rng.random() < 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 4))
     return picture.clip(0, 255).astype(np.uint8)
@@ -158,7 +159,9 @@ def _noise(rng, size, cells, octaves=1, gain=0.55):
 
 
 def _mix(weight, a, b):
-    return a + (b - a) * weight[..., None]
+    """From ``a`` to ``b``, pictures or colours, by weights (H, W); in float32 for speed."""
+    a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    return a + (b - a) * weight[..., None].astype(np.float32)
 
 
 def _ground(rng, size):
@@ -170,7 +173,7 @@ def _ground(rng, size):
     else:
         weight = 0.5 + 0.6 * _noise(rng, size, int(rng.integers(1, 8)), octaves=5)
     weight = weight.clip(0, 1) if kind < 0.8 else (weight > 0.5).astype(float)
-    return _mix(weight, _color(rng), _color(rng)).astype(np.float32)
+    return _mix(weight, _color(rng), _color(rng))
 
 
 def _texture(rng, picture):
@@ -198,7 +201,7 @@ def _stripes(rng, picture):
     bend = _noise(rng, size, 2) * rng.uniform(0, 15)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle) + bend) * 2 * np.pi / period)
     where = (0.5 + 3 * _noise(rng, size, 1)).clip(0, 1)
-    return _mix((where * (0.5 + 2 * wave).clip(0, 1)).astype(np.float32), picture, _color(rng))
+    return _mix(where * (0.5 + 2 * wave).clip(0, 1), picture, _color(rng))
 
 
 def _blobs(rng, picture):

@@ -56,13 +56,17 @@ def rasterize(vertices, faces, K, size, cull=False):
     face = np.full((height, width), -1, np.int32)
     barycentric = np.empty((height, width, 2), np.float32)
     depth = np.zeros((height, width), np.float32)
-    _fill(points, np.ascontiguousarray(faces, np.int64), NEAR, cull, face, barycentric, depth)
+    fill(points, np.ascontiguousarray(faces, np.int64), NEAR, cull, face, barycentric, depth)
     return Fragments(face, barycentric, depth)
 
 
 @_jit
-def _fill(points, faces, near, cull, face, barycentric, depth):
-    """Depth holds 1/z while filling: it is what varies linearly over the image."""
+def fill(points, faces, near, cull, face, barycentric, depth):
+    """Draw triangles whose corners are ``points`` (V, 3): pixels u, v and depth z.
+
+    ``face`` (-1), ``barycentric`` and ``depth`` (0) are those of ``Fragments``, filled in place.
+    """
+    # Depth holds 1/z while filling: it is what varies linearly over the image.
     height, width = face.shape
     for f in range(len(faces)):
         a, b, c = faces[f]

@@ -10,19 +10,24 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from handlib.data import skin as channels
-from handlib.data.raster import NEAR, _fill, vertex_normals
+from handlib.data.raster import vertex_normals
+from handlib.data.shadows import ambient_occlusion, shadow_map
+
+# Channels of a skin's texels (``handlib.data.skin`` makes them), all stored as 0-255 for 0-1. They
+# stand here because compiled code keeps the constants it was compiled with: numba's cache notices
+# a change of this file, not one of another.
+PALM, NAIL, NAIL_LENGTH, CREASE, WRINKLE, BLOOD, DORSUM = range(7)
+CHANNELS = 7
+GRID = 12  # texels along a triangle's edge: about 0.4 mm each on a hand
+NAIL_RANGE = 2.0  # the nail channel holds distance / half size, up to this
 
 _jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp"})
-# Half thickness (metres) of what casts occlusion around each bone, in the order of joints.BONES.
-_BONE_RADIUS = np.array([0.013, 0.011, 0.010, 0.009] + [0.012, 0.009, 0.0085, 0.0075] * 4)
 # How blood, creases, veins and the ends of the nails change red, green and blue.
 _BLOOD_TINT = np.array([0.12, -0.16, -0.14])
 _CREASE_TINT = np.array([-0.30, -0.5, -0.5])
 _VEIN_TINT = np.array([-0.22, -0.06, 0.0])
 _NAIL_END = np.array([0.15, 0.22, 0.22])
-_SHADOW_SIZE = 192
-_SHADOW_BIAS = 0.003
+_BIAS = 0.003  # metres that a surface may lie behind itself before it is in its own shadow
 
 
 class Look(NamedTuple):
@@ -90,67 +95,12 @@ def _noises(table, points):
     return out
 
 
-def ambient_occlusion(vertices, normals, joints, bones):
-    """Share of the surroundings that each vertex sees, (V,) in [0.15, 1].
-
-    The hand is taken as two balls per bone; each hides its solid angle times the cosine.
-
-    Args:
-        vertices, normals: (V, 3) camera frame.
-        joints: (21, 3).
-        bones: (20, 2) int.
-    """
-    a, b = joints[bones[:, 0]], joints[bones[:, 1]]
-    balls = np.concatenate([(a + b) / 2, b])
-    return _occlusion(vertices, normals, balls, np.concatenate([_BONE_RADIUS, _BONE_RADIUS]))
-
-
 @_jit
-def _occlusion(vertices, normals, balls, radius):
-    out = np.ones(len(vertices))
-    for v in range(len(vertices)):
-        hidden = 0.0
-        for s in range(len(balls)):
-            dx, dy, dz = (
-                balls[s, 0] - vertices[v, 0],
-                balls[s, 1] - vertices[v, 1],
-                balls[s, 2] - vertices[v, 2],
-            )
-            cosine = dx * normals[v, 0] + dy * normals[v, 1] + dz * normals[v, 2]
-            if cosine > 0:
-                square = max(dx * dx + dy * dy + dz * dz, radius[s] ** 2)
-                hidden += cosine / np.sqrt(square) * radius[s] ** 2 / square
-        out[v] = max(0.15, 1 - 0.85 * hidden)
-    return out
-
-
-def shadow_map(vertices, faces, light, center, radius):
-    """Depth of what the light sees, and the affine map that leads into it.
-
-    Returns:
-        (depth, matrix): (S, S) float32, 0 where empty; (3, 4) camera frame to (u, v, z).
-    """
-    side = np.cross(light, [0.31, 0.83, 0.46])
-    side /= np.linalg.norm(side)
-    rows = np.stack([side, np.cross(light, side), -light])
-    # A far-off eye: 1/z is linear enough there for a parallel projection.
-    scale = np.array([_SHADOW_SIZE / 2 / radius, _SHADOW_SIZE / 2 / radius, 1.0])
-    matrix = np.empty((3, 4))
-    matrix[:, :3] = rows * scale[:, None]
-    matrix[:, 3] = np.array([_SHADOW_SIZE / 2, _SHADOW_SIZE / 2, 10]) - matrix[:, :3] @ center
-    points = vertices @ matrix[:, :3].T + matrix[:, 3]
-    face = np.full((_SHADOW_SIZE, _SHADOW_SIZE), -1, np.int32)
-    depth = np.zeros(face.shape, np.float32)
-    _fill(points, faces, NEAR, False, face, np.empty((*face.shape, 2), np.float32), depth)
-    return depth, matrix
-
-
-@_jit
-def _lit(shadow, matrix, x, y, z):
+def _lit_share(shadow, matrix, x, y, z):
     """Share of the key light that reaches a point: four comparisons, blended."""
     u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
     v = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
-    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3] - _SHADOW_BIAS
+    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3] - _BIAS
     size = len(shadow)
     if not (1 <= u < size - 2 and 1 <= v < size - 2):
         return 1.0
@@ -181,13 +131,13 @@ def _albedo(look, table, t, p, out):
     low = p[7], p[8], p[9], p[10]
     mid = _noise(table, p[0] * 210 + oy, p[1] * 210 + oz, p[2] * 210 + ox)
     fine = _noise(table, p[0] * 900 + oz, p[1] * 900 + ox, p[2] * 900 + oy)
-    palm, nail_distance = t[channels.PALM], t[channels.NAIL] * channels.NAIL_RANGE
+    palm, nail_distance = t[PALM], t[NAIL] * NAIL_RANGE
     shade = 1 + look.mottle * (0.5 * low[0] + 0.35 * mid[0] + 0.3 * fine[0])
-    blood = look.blood * (t[channels.BLOOD] + 0.35 * low[1] + 0.25 * mid[1])
+    blood = look.blood * (t[BLOOD] + 0.35 * low[1] + 0.25 * mid[1])
     ridge = low[2] + 0.25 * mid[2]
-    vein = look.veins * t[channels.DORSUM] * np.exp(-((ridge / 0.16) ** 2)) * max(low[3] + 0.4, 0.0)
-    wrinkle = (t[channels.WRINKLE] - 0.5) * (0.7 + mid[2] + 0.6 * low[0])
-    crease = t[channels.CREASE] * look.creases
+    vein = look.veins * t[DORSUM] * np.exp(-((ridge / 0.16) ** 2)) * max(low[3] + 0.4, 0.0)
+    wrinkle = (t[WRINKLE] - 0.5) * (0.7 + mid[2] + 0.6 * low[0])
+    crease = t[CREASE] * look.creases
     shade *= 1 + look.wrinkles * wrinkle - 0.25 * vein
     for k in range(3):
         base = look.back[k] + (look.palm[k] - look.back[k]) * palm
@@ -195,7 +145,7 @@ def _albedo(look, table, t, p, out):
         out[k] = base * max(shade * (1 + tint), 0.05)
     nail = _smooth(1.06, 0.94, nail_distance)
     rim = look.nail_edge * np.exp(-(((nail_distance - 1.05) / 0.13) ** 2))
-    length = t[channels.NAIL_LENGTH]
+    length = t[NAIL_LENGTH]
     free = _smooth(0.86, 0.92, length) + 0.5 * _smooth(0.26, 0.12, length)
     for k in range(3):
         plate = look.nail[k] * (1 + _NAIL_END[k] * free)
@@ -259,10 +209,51 @@ def _gather(faces, surface, texels, f, wa, wb, count, mean, texel):
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
     for k in range(surface.shape[1]):
         mean[k] += count * (wa * surface[a, k] + wb * surface[b, k] + wc * surface[c, k])
-    u = min(max(int(wa * channels.GRID), 0), channels.GRID - 1)
-    v = min(max(int(wb * channels.GRID), 0), channels.GRID - 1 - u)
-    for k in range(channels.CHANNELS):
-        texel[k] += count * texels[f, u * channels.GRID + v, k]
+    u = min(max(int(wa * GRID), 0), GRID - 1)
+    v = min(max(int(wb * GRID), 0), GRID - 1 - u)
+    for k in range(CHANNELS):
+        texel[k] += count * texels[f, u * GRID + v, k]
+
+
+@_jit
+def _next_surface(y, x, face, barycentric, depth, faces, surface, texels, cloth_start,
+                  used, mean, texel):  # fmt: skip
+    """Mean over the samples of a pixel that lie on one surface; marks them as used.
+
+    Returns:
+        (number of samples, whether it is cloth); ``mean`` holds the columns of ``surface`` and
+        the depth, ``texel`` the
+    """
+    first = 0
+    while used[first]:
+        first += 1
+    reference = depth[2 * y + first // 2, 2 * x + first % 2]
+    is_cloth = face[2 * y + first // 2, 2 * x + first % 2] >= cloth_start
+    mean[:] = 0
+    texel[:] = 0
+    n = 0
+    for s in range(first, 4):
+        i, j = 2 * y + s // 2, 2 * x + s % 2
+        f = face[i, j]
+        far = abs(depth[i, j] - reference) > 0.012 * reference
+        if used[s] or far or (f >= cloth_start) != is_cloth:
+            continue
+        # Most samples of a pixel lie in one triangle: look it up once.
+        wa = wb = 0.0
+        same = 0
+        for t in range(s, 4):
+            i, j = 2 * y + t // 2, 2 * x + t % 2
+            if face[i, j] == f and not used[t]:
+                used[t] = True
+                same += 1
+                wa += barycentric[i, j, 0]
+                wb += barycentric[i, j, 1]
+                mean[11] += depth[i, j]
+        n += same
+        _gather(faces, surface, texels, f, wa / same, wb / same, same, mean, texel)
+    mean /= n
+    texel /= 255 * n
+    return n, is_cloth
 
 
 @_jit
@@ -270,7 +261,7 @@ def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, invers
            shadow, matrix, rgb, alpha):  # fmt: skip
     """``surface`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
     used = np.zeros(4, np.bool_)
-    mean, texel = np.empty(12), np.empty(channels.CHANNELS)
+    mean, texel = np.empty(12), np.empty(CHANNELS)
     material, color = np.empty(7), np.empty(3)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
@@ -281,36 +272,10 @@ def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, invers
             alpha[y, x] = count / 4
             left = count
             while left > 0:
-                first = 0
-                while used[first]:
-                    first += 1
-                reference = depth[2 * y + first // 2, 2 * x + first % 2]
-                is_cloth = face[2 * y + first // 2, 2 * x + first % 2] >= cloth_start
-                mean[:] = 0
-                texel[:] = 0
-                n = 0
-                for s in range(first, 4):
-                    i, j = 2 * y + s // 2, 2 * x + s % 2
-                    f = face[i, j]
-                    if used[s] or abs(depth[i, j] - reference) > 0.012 * reference:
-                        continue
-                    if (f >= cloth_start) != is_cloth:
-                        continue
-                    # Most samples of a pixel lie in one triangle: look it up once.
-                    wa = wb = 0.0
-                    same = 0
-                    for t in range(s, 4):
-                        i, j = 2 * y + t // 2, 2 * x + t % 2
-                        if face[i, j] == f:
-                            used[t] = True
-                            same += 1
-                            wa += barycentric[i, j, 0]
-                            wb += barycentric[i, j, 1]
-                            mean[11] += depth[i, j]
-                    n += same
-                    _gather(faces, surface, texels, f, wa / same, wb / same, same, mean, texel)
-                mean /= n
-                texel /= 255 * n
+                n, is_cloth = _next_surface(
+                    y, x, face, barycentric, depth, faces, surface, texels, cloth_start,
+                    used, mean, texel,
+                )  # fmt: skip
                 left -= n
                 if is_cloth:
                     _cloth(look, table, mean, material)
@@ -323,7 +288,9 @@ def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, invers
                 vy = inverse_K[1, 0] * x + inverse_K[1, 1] * y + inverse_K[1, 2]
                 z = mean[11]
                 # A point just off the surface, so that it does not shade itself.
-                lit = _lit(shadow, matrix, vx * z + nx * 0.002, vy * z + ny * 0.002, z + nz * 0.002)
+                lit = _lit_share(
+                    shadow, matrix, vx * z + nx * 0.002, vy * z + ny * 0.002, z + nz * 0.002
+                )
                 eye = -1 / np.sqrt(vx * vx + vy * vy + 1)
                 _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[6],
                        1 - look.shadow * (1 - lit), color)  # fmt: skip

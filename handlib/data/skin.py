@@ -12,14 +12,20 @@ from scipy.spatial import cKDTree
 
 from handlib.data.forearm import ArmShape, Forearm
 from handlib.data.raster import vertex_normals
+from handlib.data.shading import (
+    BLOOD,
+    CHANNELS,
+    CREASE,
+    DORSUM,
+    GRID,
+    NAIL,
+    NAIL_LENGTH,
+    NAIL_RANGE,
+    PALM,
+    WRINKLE,
+)  # fmt: skip
 from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 
-# Channels of the texels, all stored as 0-255 for 0-1.
-PALM, NAIL, NAIL_LENGTH, CREASE, WRINKLE, BLOOD, DORSUM = range(7)
-CHANNELS = 7
-# Texels along a triangle's edge: about 0.4 mm each on a hand.
-GRID = 12
-NAIL_RANGE = 2.0  # the nail channel holds distance / half size, up to this
 _MM = 1e-3
 
 

@@ -31,7 +31,7 @@ _PARTS = ".parts"
 _CHUNK = 64
 _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
-_SOURCES = ("raster", "shading", "skin", "forearm", "scene", "backgrounds", "synthesize")
+_SOURCES = ("raster", "shading", "shadows", "skin", "forearm", "scene", "backgrounds", "synthesize")
 
 
 def synthesize(
