@@ -1,5 +1,7 @@
 """Predictions of a model on a dataset, and their metrics."""
 
+import os
+
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -11,6 +13,8 @@ from handlib.data.dataset import _one_thread
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
 
+# accelerate runs several processes without a GPU only when it is told to use the CPU.
+ON_CPU = not torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans")
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
 LABELS = ("id", "version", "is_right", "mirrored")
@@ -32,7 +36,7 @@ def predict(model, dataset, batch_size=64, workers=0):
         fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
         ``id``, ``version``, ``is_right``, ``mirrored``.
     """
-    state, device = PartialState(), next(model.parameters()).device
+    state, device = PartialState(cpu=ON_CPU), next(model.parameters()).device
     share = range(state.process_index, len(dataset), state.num_processes)
     loader = DataLoader(
         Subset(dataset, share),

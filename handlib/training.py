@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from handlib import checkpoints
 from handlib.data.dataset import _one_thread
 from handlib.data.sample import collate
-from handlib.evaluation import evaluate
+from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import LossWeights, total_loss
 from handlib.recipe import MAY_CHANGE, StepBatches, make_optimizer, precision
 from handlib.runlog import RunLog
@@ -261,6 +261,7 @@ def _make_accelerator(config, run_dir):
     # A notebook trains more than once in a process, and accelerate keeps the first precision.
     AcceleratorState._reset_state()
     return Accelerator(
+        cpu=ON_CPU,
         mixed_precision=precision(config.mixed_precision),
         log_with=config.log_with,
         project_config=ProjectConfiguration(project_dir=run_dir, logging_dir=run_dir),
