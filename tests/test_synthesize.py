@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -244,3 +245,11 @@ def test_green_screen_and_pictures_leave_the_hand_where_it_is(generator):
     inside = render.alpha == 1
     grey = [image.mean(2)[inside] for image in images]
     assert np.corrcoef(grey).min() > 0.5
+
+
+def test_a_mesh_without_one_wrist_border_is_drawn_without_a_forearm(hand):
+    torn = replace(hand, faces=np.delete(hand.faces, [10, 700], axis=0))
+    with pytest.warns(UserWarning, match="without a forearm"):
+        generator = Generator(torn, 48)
+    sample = generator.sample(np.random.default_rng(0), Backgrounds())
+    assert 0.02 < sample.mask.mean() < 0.9

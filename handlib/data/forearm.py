@@ -1,5 +1,6 @@
 """A forearm for a hand that ends at the wrist: a tube that continues the mesh's open border."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ def random_arm(rng, border=16):
 
 
 class Forearm:
-    """Rings of vertices that go on from a hand's border.
+    """Rings of vertices that go on from a hand's border; none where it has not one border.
 
     Attributes:
         border: (N,) vertex ids of the hand's open border, in order around it.
@@ -57,17 +58,20 @@ class Forearm:
     """
 
     def __init__(self, hand):
-        self.border = border_loop(hand.faces)
+        try:
+            self.border = border_loop(hand.faces)
+        except ValueError as error:
+            warnings.warn(f"{hand.name} is drawn without a forearm: {error}", stacklevel=2)
+            self.border = np.zeros(0, int)
         n = len(self.border)
-        loops = len(hand.v_template) + np.arange(_N_RINGS * n).reshape(-1, n)
+        loops = len(hand.v_template) + np.arange(_N_RINGS * n).reshape(_N_RINGS, n)
         loops = np.vstack([self.border, loops])
         a, b = loops[:-1], loops[1:]
         a1, b1 = np.roll(a, -1, 1), np.roll(b, -1, 1)
         self.faces = np.stack([a1, a, b1, a, b, b1], -1).reshape(-1, 3)
         self.cloth_start = 2 * n * (_CUFF + 1)
-        ring = hand.v_template[self.border]
         # MANO's right hands point to -x, its left ones to +x; the back is +y.
-        out = np.sign(ring[:, 0].mean() - hand.v_template[:, 0].mean())
+        out = 1.0 if hand.is_right else -1.0
         self.frame = np.array([[out, 0, 0], [0, 1.0, 0], [0, 0, out]])
 
     def vertices(self, ring, rotation, shape, leave=None):
@@ -82,6 +86,8 @@ class Forearm:
         Returns:
             (rings * N, 3) metres.
         """
+        if len(ring) == 0:
+            return np.zeros((0, 3))
         frame = self.frame @ rotation.T  # rows: out of the hand, its back, its side
         center = ring.mean(0)
         local = (ring - center) @ frame.T
@@ -127,12 +133,12 @@ def border_loop(faces):
     edges = {(int(a), int(b)) for f in faces for a, b in zip(f, np.roll(f, -1))}
     following = {a: b for a, b in edges if (b, a) not in edges}
     if not following:
-        raise ValueError("the hand's mesh is closed: there is no wrist for a forearm to go on from")
+        raise ValueError("its mesh is closed")
     loop = [min(following)]
     while following[loop[-1]] != loop[0] and len(loop) <= len(following):
         loop.append(following[loop[-1]])
     if len(loop) != len(following):
-        raise ValueError("the hand's mesh has several open borders: which one is the wrist?")
+        raise ValueError("its mesh has several open borders")
     return np.array(loop)
 
 
