@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handlib import losses
-from handlib.geometry import axis_angle_to_matrix
+from handlib.geometry import axis_angle_to_matrix, similarity_align
 from handlib.joints import ROOT
 from handlib.losses import LossWeights, total_loss
 
@@ -54,6 +54,10 @@ def only(name, **more):
 
 
 LABELLED = [f.name for f in fields(LossWeights) if not f.name.startswith("regulariser")]
+# Losses that share an annotation, or a field of the prediction, with another.
+ANNOTATION = {"keypoints_2d": "joints_2d", "aligned": "joints"}
+FIELD = {"aligned": "joints"}
+BENT = torch.tensor([1.0, 1.2, 0.9])  # no similarity undoes it
 
 
 @pytest.mark.parametrize("name", LABELLED)
@@ -62,7 +66,7 @@ def test_a_perfect_prediction_costs_nothing_and_another_something(name):
     prediction = perfect(batch)
     assert total_loss(prediction, batch, only(name))[0].item() == pytest.approx(0, abs=1e-6)
     other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
-    other.joints = other.joints + 0.3
+    other.joints = other.joints * BENT + 0.3
     assert total_loss(other, batch, only(name))[0].item() > 1e-3
 
 
@@ -107,14 +111,14 @@ def test_annotations_in_another_unit_are_brought_to_metres():
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_rows_without_the_annotation_count_for_nothing(name):
-    annotation = "joints_2d" if name == "keypoints_2d" else name
-    whole, partly = make_batch(), make_batch([annotation], rows=[0, 2])
+    whole, partly = make_batch(), make_batch([ANNOTATION.get(name, name)], rows=[0, 2])
     prediction = perfect(whole)
     for key, value in vars(prediction).items():
-        setattr(prediction, key, (value.detach() + 0.1).requires_grad_())
+        shape = BENT if value.shape[-1] == 3 else 1.0
+        setattr(prediction, key, (value.detach() * shape + 0.1).requires_grad_())
     loss, _ = total_loss(prediction, partly, only(name))
     loss.backward()
-    gradient = getattr(prediction, name).grad
+    gradient = getattr(prediction, FIELD.get(name, name)).grad
     assert torch.isfinite(gradient).all()
     assert gradient[[0, 2]].abs().max() == 0
     assert gradient[[1, 3]].abs().max() > 0
@@ -163,3 +167,15 @@ def test_a_prediction_that_is_not_finite_is_not_hidden():
     joints = prediction.joints.detach().clone()
     joints[0, 0, 0] = torch.nan
     assert torch.isnan(losses.joint_3d_loss(joints, batch))
+
+
+def test_the_aligned_loss_sees_what_is_left_after_the_best_similarity():
+    batch = make_batch()
+    truth = batch["joints"]
+    turn = axis_angle_to_matrix(torch.tensor([0.5, 2.0, -1.0]))
+    assert losses.aligned_loss(0.7 * truth @ turn.T + 0.3, batch) < 1e-6
+    assert losses.aligned_loss(truth * torch.tensor([-1.0, 1, 1]), batch) > 1e-2  # a mirrored hand
+    other = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    aligned, _ = similarity_align(other.numpy(), truth.numpy())
+    expected = abs(aligned - truth.numpy()).mean()
+    assert losses.aligned_loss(other, batch).item() == pytest.approx(expected, rel=1e-4)
