@@ -255,5 +255,5 @@ def hand(traits=None):
     blobs = _blobs(rays, traits)
     webs = [_web(rays[a], rays[b], *at) for a, b, at in WEBS]
     thumb, index = rays["thumb"], rays["index"]
-    webs.append((thumb.point(0.58 * thumb.joints[1]), index.point(0.42 * index.start), 7.0, 8.0))
+    webs.append((thumb.point(0.66 * thumb.joints[1]), index.point(0.36 * index.start), 6.5, 8.0))
     return Hand(joints, rays, carpus_tube(traits), blobs, tuple(webs))

@@ -6,6 +6,7 @@ in the palm's thumb side is where the thumb's tube begins.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -17,6 +18,8 @@ PALM_ROWS = (28, 28, 28, 28, 28, 26, 20, 17)  # from the knuckles to the wrist
 HOLE_ROWS, HOLE_COLUMNS = (1, 4), (27, 0, 1)
 HOLE_ROLL = 7  # brings the hole's first vertex to the thumb's side
 N_WRIST = 16
+# Where the fingers' first rings lie, as fractions of the proximal phalanx (angles as below).
+LOOP_AT = np.array([0.30, 0.27, 0.2, 0.2, 0.27, 0.30, 0.40, 0.45, 0.45, 0.40])
 # Around a ring from the thumb's side over the back: side, 4 dorsal, other side, 4 palmar.
 ANGLES = np.deg2rad([90, 54, 18, -18, -54, -90, -126, -162, 162, 126])
 
@@ -59,24 +62,54 @@ class _Builder:
                 j += 1
 
     def rings(self, digit, s):
-        """Ten points (N, 10, 3) on the skin around a digit at each of ``s`` (N,)."""
-        ray, n = self.hand.rays[digit], len(s)
-        centres = np.repeat(ray.point(np.array(s)), 10, 0)
+        """Ten points (N, 10, 3) on the skin around a digit at each ring's ``s`` (N, 10)."""
+        ray = self.hand.rays[digit]
         outward = np.cos(ANGLES)[:, None] * ray.back + np.sin(ANGLES)[:, None] * ray.side
-        radius = ray.profile(np.array(s))[:, :3].mean(1).repeat(10)
-        on_skin = cast(self.hand, centres, np.tile(outward, (n, 1)), radius)
-        return on_skin.reshape(n, 10, 3)
+        outward = np.tile(outward, (len(s), 1))
+        s = s.ravel()
+        on_skin = cast(self.hand, ray.point(s), outward, ray.profile(s)[:, :3].mean(1))
+        return on_skin.reshape(-1, 10, 3)
 
 
 def ring_positions(ray):
-    """``s`` of a digit's rings between its base and its tip: three at every joint."""
+    """``s`` (N, 10) of a digit's rings between its base and its tip: three at every joint.
+
+    The thumb's first rings reach further on the side of its web.
+    """
     _, j2, j3, tip = ray.joints
     r = 0.62 * ray.profile(j3)[0]
-    if ray.digit == "thumb":
-        return [0.68 * j2, j2 - r - 1, j2, j2 + r, 0.5 * (j2 + j3), j3 - r, j3, j3 + r,
-                0.45 * j3 + 0.55 * tip, tip - 0.45 * r]  # fmt: skip
-    return [0.68 * j2, j2 - 1.1 * r, j2, j2 + 1.1 * r, 0.5 * (j2 + j3), j3 - r, j3, j3 + r,
-            0.42 * j3 + 0.58 * tip, tip - 0.5 * r]  # fmt: skip
+    cap = ray.caps[1]
+    last = [0.5 * (j2 + j3), j3 - r, j3, j3 + r, tip - cap, tip - 0.4 * cap]
+    if ray.digit != "thumb":
+        return np.tile(np.array([0.68 * j2, j2 - 1.1 * r, j2, j2 + 1.1 * r, *last])[:, None], 10)
+    s = np.tile(np.array([0.68 * j2, j2 - r - 1, j2, j2 + r, *last])[:, None], 10)
+    s[:2] += np.array([[5.0], [2.5]]) * _towards_web(ray)
+    return s
+
+
+def _towards_web(ray):
+    """1 where a ring of the thumb faces the fingers, -1 where it faces the wrist (10,)."""
+    facing = -(np.cos(ANGLES) * ray.back[0] + np.sin(ANGLES) * ray.side[0])
+    return facing / np.abs(facing).max()
+
+
+def _around_fingers(b, fractions):
+    """Points (10, 3) around each finger at fractions (10,) of its proximal phalanx."""
+    around = {}
+    for finger in FINGERS:
+        ray = b.hand.rays[finger]
+        s = fractions * ray.joints[1]
+        shape = ray.profile(s)
+        height = np.where(np.cos(ANGLES) > 0, shape[:, 1], shape[:, 2])
+        around[finger] = ray.point(s, shape[:, 0] * np.sin(ANGLES), height * np.cos(ANGLES))
+    return around
+
+
+def _border(rings):
+    """The 28 of the fingers' rings that border the palm: thumb's side, back, other side, palm."""
+    dorsal = [rings[f][k] for f in FINGERS for k in (1, 2, 3)] + [rings["pinky"][4]]
+    palmar = [rings[f][k] for f in FINGERS[::-1] for k in (6, 7, 8)] + [rings["index"][9]]
+    return np.array([rings["index"][0], *dorsal, rings["pinky"][5], *palmar])
 
 
 def _knuckle_loop(b):
@@ -84,34 +117,30 @@ def _knuckle_loop(b):
 
     Returns dict finger -> (10,) ids, and the (28,) loop that borders the palm.
     """
-    fractions = np.array([0.30, 0.27, 0.2, 0.2, 0.27, 0.30, 0.40, 0.45, 0.45, 0.40])
-    guesses = {}
-    for finger in FINGERS:
-        ray = b.hand.rays[finger]
-        s = fractions * ray.joints[1]
-        shape = ray.profile(s)
-        height = np.where(np.cos(ANGLES) > 0, shape[:, 1], shape[:, 2])
-        guesses[finger] = ray.point(s, shape[:, 0] * np.sin(ANGLES), height * np.cos(ANGLES))
+    guesses = _around_fingers(b, LOOP_AT)
     rings = {}
     for i, finger in enumerate(FINGERS):
-        ids = np.empty(10, int)
-        points = guesses[finger].copy()
-        own = list(range(10))
+        points, ids, own = guesses[finger], np.empty(10, int), np.ones(10, bool)
         if i:
-            before = rings[FINGERS[i - 1]]
-            for mine, theirs in ((0, 5), (1, 4), (9, 6)):
-                ids[mine] = before[theirs]
-                own.remove(mine)
+            ids[[0, 1, 9]] = rings[FINGERS[i - 1]][[5, 4, 6]]
+            own[[0, 1, 9]] = False
         if i < 3:
             _, edge, _, r = b.hand.webs[i]
-            out, up = r * ray.axis, np.array([0, r, 0])
+            out, up = r * b.hand.rays[finger].axis, np.array([0, r, 0])
             points[[4, 5, 6]] = edge + up - 0.3 * out, edge + out, edge - up
         ids[own] = b.add(points[own])
         rings[finger] = ids
-    dorsal = [rings[f][k] for f in FINGERS for k in (1, 2, 3)] + [rings["pinky"][4]]
-    palmar = [rings[f][k] for f in FINGERS[::-1] for k in (6, 7, 8)] + [rings["index"][9]]
-    loop = np.array([rings["index"][0], *dorsal, rings["pinky"][5], *palmar])
-    return rings, loop
+    return rings, _border(rings)
+
+
+def _knuckle_row(b):
+    """The palm's first row (28, 3), at the MCP joints, so that they bend about it."""
+    around = _around_fingers(b, np.where(np.cos(ANGLES) < -0.1, 0.12, 0.0))
+    for a, c in pairwise(FINGERS):
+        for mine, theirs in ((4, 1), (6, 9)):
+            between = 0.5 * (around[a][mine] + around[c][theirs])
+            around[a][mine] = around[c][theirs] = between
+    return project(b.hand, _border(around), 6)
 
 
 def _wrist_ring(b):
@@ -140,14 +169,13 @@ def _palm(b, loop):
     points = np.vstack(b.points)
     ends = points[loop], _resample(points[wrist_points], 28)
     rows = [loop]
-    hole = None
     inside = [(r, c) for r in range(HOLE_ROWS[0] + 1, HOLE_ROWS[1]) for c in HOLE_COLUMNS[1:-1]]
     for r, n in enumerate(PALM_ROWS):
         t = (r + 1) / (len(PALM_ROWS) + 1)
-        guess = _resample((1 - t) * ends[0] + t * ends[1], n)
+        guess = _resample((1 - t) * ends[0] + t * ends[1], n) if r else _knuckle_row(b)
         ids = np.full(n, -1)
         keep = [c for c in range(n) if (r, c) not in inside]
-        ids[keep] = b.add(guess[keep])
+        ids[keep] = b.add(guess[keep], fixed=r == 0)
         rows.append(ids)
     rows.append(wrist_points)
     for r in range(len(rows) - 1):
@@ -155,8 +183,7 @@ def _palm(b, loop):
         b.zip(rows[r], rows[r + 1])
         if HOLE_ROWS[0] + 1 <= r < HOLE_ROWS[1] + 1:
             _drop_columns(b, first, rows[r], rows[r + 1])
-    hole = _hole_loop(rows)
-    return rows, hole
+    return rows, _hole_loop(rows)
 
 
 def _drop_columns(b, first, above, below):
@@ -185,9 +212,9 @@ def _tube(b, digit, base):
     rings = [(None, base)]
     positions = ring_positions(ray)
     for k, (s, points) in enumerate(zip(positions, b.rings(digit, positions))):
-        ids = b.add(points, fixed=k > 1 or digit != "thumb")
+        ids = b.add(points, fixed=k > 0 or digit != "thumb")
         b.zip(ids, rings[-1][1])
-        rings.append((s, ids))
+        rings.append((s.mean(), ids))
     tip = ray.joints[3]
     cap = np.vstack(b.points)[rings[-1][1]]
     top = ray.point(np.array([tip]))
@@ -207,8 +234,7 @@ def _thumb_base(b, hole):
     ray = b.hand.rays["thumb"]
     shape = ray.profile(0.4 * ray.joints[1])
     height = np.where(np.cos(ANGLES) > 0, shape[1], shape[2])
-    outward = np.cos(ANGLES) * ray.back[0] + np.sin(ANGLES) * ray.side[0]  # 1 towards the wrist
-    s = ray.joints[1] * (0.40 - 0.18 * outward)
+    s = ray.joints[1] * (0.40 + 0.15 * _towards_web(ray))
     target = ray.point(s, shape[0] * np.sin(ANGLES), height * np.cos(ANGLES))
     target = project(b.hand, target, 12)
     ids = np.roll(hole, HOLE_ROLL)

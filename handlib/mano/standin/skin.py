@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from .anatomy import RAYS
 from .mesh import neighbour_mean
-from .surface import _smoothstep
+from .surface import smoothstep
 
 
 def _ramps(ray, s, dorsal):
@@ -22,7 +22,7 @@ def _ramps(ray, s, dorsal):
         centres, halves = (12.0, j2, j3), (24.0, 1.5 * h, h)
     else:
         centres, halves = (3.0 - 4.0 * dorsal, j2, j3), (10.0, 1.1 * h, h)
-    moved = [_smoothstep(s, c - r, c + r) for c, r in zip(centres, halves)]
+    moved = [smoothstep(s, c - r, c + r) for c, r in zip(centres, halves)]
     return moved[0] - moved[1], moved[1] - moved[2], moved[2]
 
 
@@ -39,7 +39,7 @@ def weights(hand, mesh):
     share[:, 4] = 0
     share /= share.sum(1, keepdims=True)
     thumb = np.exp(-((np.maximum(gaps[:, 4], 0) / 21.0) ** 2))
-    thumb *= 1 - _smoothstep(v[:, 0], 72.0, 96.0)  # the wrist's end stays put
+    thumb *= 1 - smoothstep(v[:, 0], 72.0, 92.0)
     share = np.column_stack([share[:, :4] * (1 - thumb[:, None]), thumb])
     share[owner >= 0] = np.eye(5)[owner[owner >= 0]]
     w = np.zeros((len(v), 16))
@@ -52,6 +52,7 @@ def weights(hand, mesh):
             w[:, 1 + 3 * i + k] = share[:, i] * ramp
     w[:, :13] = _smooth(w[:, :13], mesh.faces, owner < 0, 2)
     w[:, 13:] = _smooth(w[:, 13:], mesh.faces, owner < 0, 10)
+    w[mesh.palm[-1]] = 0  # the wrist's rim stays where a forearm joins it
     w[:, 0] = np.maximum(1 - w.sum(1), 0)
     w[w < np.sort(w, 1)[:, -4:-3]] = 0
     w[w < 1e-3] = 0
@@ -65,7 +66,7 @@ def _smooth(values, faces, where, rounds):
     return values
 
 
-def joint_regressor(vertices, shapedirs, joints, joint_dirs, reach=0.04):
+def joint_regressor(vertices, shapedirs, joints, joint_dirs, reach=0.055):
     """Sparse (16, 778) non-negative regressor that finds the joints for every shape.
 
     Non-negative least squares over the vertices within ``reach`` metres of a joint: the template,
@@ -81,7 +82,7 @@ def joint_regressor(vertices, shapedirs, joints, joint_dirs, reach=0.04):
         system = np.concatenate([vertices[near, :, None] - joint[:, None], shapedirs[near]], 2)
         system = system.transpose(1, 2, 0).reshape(-1, len(near))
         target = np.concatenate([np.zeros((3, 1)), dirs], 1).ravel()
-        even = 1e-4 * np.eye(len(near))  # spreads the weights over many vertices
+        even = 3e-5 * np.eye(len(near))  # spreads the weights over many vertices
         left = np.vstack([system, 0.1 * np.ones(len(near)), even])
         right = np.concatenate([target, [0.1], np.zeros(len(near))])
         rows[k, near] = nnls(left, right)[0]
@@ -110,7 +111,7 @@ def pose_correctives(hand, vertices, w, angle=80.0):
                 moved, None, None
             ] * full.as_matrix()
             offset = np.linalg.solve(blend, part.apply(arm)[..., None])[..., 0] - arm
-            back = _smoothstep(arm @ ray.back / np.linalg.norm(arm, axis=1), -0.2, 0.7)
+            back = smoothstep(arm @ ray.back / np.linalg.norm(arm, axis=1), -0.2, 0.7)
             offset *= back[:, None] / (1 - np.cos(np.deg2rad(angle)))
             for d in range(3):
                 directions[moved, :, j - 1, d, d] = -0.5 * offset

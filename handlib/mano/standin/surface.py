@@ -5,7 +5,8 @@ import numpy as np
 BLEND = (1.0, 4.0)  # mm of rounding where parts meet: between fingers, inside the palm
 
 
-def _smoothstep(x, low, high):
+def smoothstep(x, low, high):
+    """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -37,7 +38,7 @@ def level(hand, points):
         first = ray.joints[1]
         low, high = (0.75 * first, 1.15 * first) if digit == "thumb" else (0, 0.55 * first)
         parts.append(distance)
-        freedom.append(_smoothstep(s, low, high))
+        freedom.append(smoothstep(s, low, high))
     parts.append(hand.carpus.distance(points)[0])
     parts += [_ellipsoid(points, b) for b in hand.blobs]
     parts += [_round_cone(points, w) for w in hand.webs]
