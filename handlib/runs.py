@@ -315,19 +315,22 @@ def summary(run_dir):
     evaluation = results.get("evaluate")
     if evaluation:
         lines += [f"  hand model: {evaluation['hand']}", f"  data: {evaluation['data']}", ""]
-        lines += table(evaluation["scores"])
-        lines += [evaluation["verdict"]] if "verdict" in evaluation else []
+        lines += [*table(evaluation["scores"]), "", f"  {evaluation['verdict']}"]
     lines += ["", f"Everything is in {run_dir}:"]
     lines += [f"  {path.name}{'/' if path.is_dir() else ''}" for path in sorted(run_dir.iterdir())]
     return "\n".join(lines)
 
 
-def table(rows):
-    """Lines of a plain-text table of {row: {column: number}}."""
-    columns = list(dict.fromkeys(c for row in rows.values() for c in row))
-    width = max(len(name) for name in rows)
-    lines = [" " * width + "".join(f"  {c}" for c in columns)]
-    for name, row in rows.items():
-        cells = (f"  {row[c]:>{len(c)}.3f}" if c in row else " " * (len(c) + 2) for c in columns)
-        lines.append(f"{name:<{width}}" + "".join(cells))
+def table(columns):
+    """Lines of a plain-text table of {column: {row: number}}."""
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    first = max(len(row) for row in rows)
+    widths = {name: max(len(name), 8) for name in columns}
+    lines = [" " * first + "".join(f"  {name:>{width}}" for name, width in widths.items())]
+    for row in rows:
+        cells = (
+            f"  {columns[name][row]:>{width}.3f}" if row in columns[name] else " " * (width + 2)
+            for name, width in widths.items()
+        )
+        lines.append(f"{row:<{first}}" + "".join(cells))
     return lines
