@@ -87,9 +87,16 @@ class Generator:
         self.skin = make_skin(hand)
         self.table = noise_table()
 
-    def draw_pose(self, rng):
-        """A random ``Pose``: articulation within joint limits, shape, view."""
-        articulation = sample_articulations(rng, 1)[0]
+    def draw_pose(self, rng, articulation=None):
+        """A random ``Pose``: articulation within joint limits, shape, view.
+
+        Args:
+            rng: ``numpy.random.Generator``.
+            articulation: (45,) about the flat hand, where it is known; many at a time are drawn
+                much faster than one.
+        """
+        if articulation is None:
+            articulation = sample_articulations(rng, 1)[0]
         betas = rng.normal(0, 1, 10).clip(-2.5, 2.5)
         root = self._random_view(rng)
         return Pose(np.concatenate([root, articulation - self.hand.hands_mean]), betas)

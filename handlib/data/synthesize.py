@@ -1,8 +1,9 @@
 """A synthetic dataset in FreiHAND's own folder layout, so that one reader serves both.
 
-Each id has its own random stream, made of the seed, the split and the id: the same hands come
-out whatever the number of workers or of interruptions. Work is done in chunks of ids; a chunk
-ends with one small file of annotations, and a run that was stopped goes on after the last.
+Each id has its own random stream, made of the seed, the split and the id (its articulation is
+drawn together with its neighbours', for speed): the same hands come out whatever the number of
+workers or of interruptions. Work is done in chunks of ids; a chunk ends with one small file of
+annotations, and a run that was stopped goes on after the last.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,7 @@ from tqdm.auto import tqdm
 import handlib.mano
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
 from handlib.data.scene import Generator, composite
+from handlib.mano.articulation import sample_articulations
 from handlib.paths import atomic_write
 
 SPLITS = ("training", "evaluation")
@@ -29,6 +32,7 @@ VERSIONS = 4
 MARKER = "synthetic.json"
 _PARTS = ".parts"
 _CHUNK = 64
+_BLOCK = 512  # ids whose articulations are drawn together: one at a time is slow
 _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = ("raster", "shading", "shadows", "skin", "forearm", "scene", "backgrounds", "synthesize")
@@ -215,7 +219,8 @@ def _render_chunk(job, hand, split, start, stop):
         generator, backgrounds = _tools(job, hand)
         numbers = range(start, stop)
         streams = [np.random.default_rng([job["seed"], SPLITS.index(split), n]) for n in numbers]
-        poses = [generator.draw_pose(rng) for rng in streams]
+        bent = [_articulations(job["seed"], split, n // _BLOCK)[n % _BLOCK] for n in numbers]
+        poses = [generator.draw_pose(*pair) for pair in zip(streams, bent)]
         rows = []
         for n, rng, pose, v, j in zip(numbers, streams, poses, *generator.posed(poses)):
             render = generator.render(rng, pose, v, j)
@@ -224,6 +229,13 @@ def _render_chunk(job, hand, split, start, stop):
         with atomic_write(_part(job["out"], split, start)) as temporary:
             np.savez(temporary, **dict(zip(_ANNOTATIONS, map(np.array, zip(*rows)))))
     return stop - start
+
+
+@lru_cache(maxsize=4)
+def _articulations(seed, split, block):
+    """(_BLOCK, 45) of the ids from block * _BLOCK on."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), block, 0])
+    return sample_articulations(rng, _BLOCK)
 
 
 def _write_images(folder, n, samples, rng, render, backgrounds):
