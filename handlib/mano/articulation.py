@@ -21,7 +21,7 @@ MAX_OVERLAP = 3.0  # mm by which the capsules of two soft digits may overlap
 CONVERGENCE = {"index": -3.0, "middle": 0.0, "ring": 5.0, "pinky": 10.0}
 
 _FLAT = (0, 0, 0, 0)
-_CURLED = (88, 0, 108, 76)
+_CURLED, _CURLED_PINKY = (88, 0, 108, 76), (86, 0, 90, 55)
 _OVER_FIST, _OVER_MIDDLE, _BESIDE = (27, 19, 28, 31, 49), (39, 14, 29, 27, 34), (8, -4, 3, 28, 32)
 _OUT, _AHEAD = (-15, 15, 0, -5, -8), (0, 0, 0, 0, 0)
 # name -> index, middle, ring, pinky, thumb. Thumbs that touch a finger were fitted so that the
@@ -30,17 +30,17 @@ _NAMED = {
     "flat": (_FLAT, _FLAT, _FLAT, _FLAT, _AHEAD),
     "relaxed": ((22, 1, 30, 16), (28, 0, 36, 20), (32, -1, 40, 22), (32, -2, 38, 22),
                 (12, 4, 8, 8, 14)),
-    "fist": (_CURLED, _CURLED, _CURLED, _CURLED, _OVER_FIST),
-    "point": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED, _OVER_MIDDLE),
+    "fist": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OVER_FIST),
+    "point": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OVER_MIDDLE),
     "ok": ((44, 2, 54, 35), (25, 0, 22, 12), (14, -2, 14, 8), (6, -6, 8, 4), (27, 5, 25, 12, 17)),
     "spread": ((-6, 14, 0, 0), (-6, 2, 0, 0), (-6, -8, 0, 0), (-8, -16, 0, 0), (-10, 10, 0, 0, -5)),
-    "thumbs_up": (_CURLED, _CURLED, _CURLED, _CURLED, _OUT),
+    "thumbs_up": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "pinch": ((66, 2, 30, 0), (62, 0, 40, 20), (64, 0, 60, 40), (62, 0, 70, 45),
               (41, 20, 48, 11, -15)),
-    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED, (50, 14, 27, 30, 29)),
-    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED, (50, -1, 21, 44, 15)),
+    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED_PINKY, (50, 14, 27, 30, 29)),
+    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED_PINKY, (50, -1, 21, 44, 15)),
     "four": ((0, 4, 2, 2), (0, 0, 2, 2), (0, -3, 2, 2), (0, -8, 2, 2), (41, -24, 55, 32, 23)),
-    "gun": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED, _OUT),
+    "gun": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "horns": ((0, 4, 3, 2), _CURLED, _CURLED, (0, -8, 3, 2), _OVER_MIDDLE),
     "shaka": (_CURLED, _CURLED, _CURLED, (0, -12, 3, 2), _OUT),
     "hook": ((5, 0, 95, 55), (5, 0, 100, 60), (5, 0, 100, 60), (5, 0, 95, 55), (8, 0, 5, 5, 10)),
@@ -53,7 +53,7 @@ _NAMED = {
     "table": ((80, 2, 5, 3), (82, 0, 5, 3), (82, 0, 5, 3), (80, -2, 5, 3), (20, 15, 25, 10, 10)),
     "tripod": ((74, 2, 22, -5), (68, 0, 43, -5), (62, 0, 65, 40), (60, 0, 70, 45),
                (50, 21, 60, 6, -15)),
-    "key": (_CURLED, _CURLED, _CURLED, _CURLED, _BESIDE),
+    "key": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _BESIDE),
     "middle_touch": ((11, 0, 15, 8), (51, 0, 60, 39), (16, 0, 20, 11), (16, -1, 19, 11),
                      (41, 2, 25, 10, 10)),
     "pinky_touch": ((11, 0, 15, 8), (14, 0, 18, 10), (20, 0, 25, 13), (56, 2, 62, 42),
@@ -141,8 +141,9 @@ def clearance(angles):
 
 
 def _palm_points():
-    rays = [_HAND.rays[d] for d in RAYS[:4]]
-    return np.concatenate([r.point(np.linspace(0.1, 0.9, 6) * r.start, 0, -2.0) for r in rays])
+    flesh = {"index": 2.0, "middle": 3.0, "pinky": 9.0, "ring": 4.0}  # mm that it lies lower
+    rays = ((_HAND.rays[d], low) for d, low in flesh.items())
+    return np.concatenate([r.point(np.linspace(0.1, 0.9, 6) * r.start, 0, -low) for r, low in rays])
 
 
 _PALM = _palm_points()
