@@ -162,7 +162,7 @@ def finger_ray(digit, traits):
         # s, half width, dorsal, palmar, side offset, back offset
         [s_base, 1.00, 1.00, 1.15, u_base, w_base],
         [s_base * 0.45, 1.15, 0.95, 1.15, u_base * 0.45, w_base * 0.45],
-        [0.0, 1.22, 1.30 * k, 1.40, 0.0, 0.0],
+        [0.0, 1.22, 1.36 * k, 1.40, 0.0, 0.0],
         [0.42 * pip, 1.07, 0.93, 1.24, 0.0, 0.0],
         [0.72 * pip, 0.97, 0.84, 1.03, 0.0, 0.0],
         [pip, 1.04, 0.95 * k, 0.86, 0.0, 0.0],
@@ -225,9 +225,9 @@ def carpus_tube(traits):
 
 def _web(a, b, at_a, at_b):
     """Flesh between two fingers: from between the knuckles to the web's edge."""
-    near = 0.5 * (a.point(0.0) + b.point(0.0)) - np.array([0, 3.0, 0])
+    near = 0.5 * (a.point(0.0) + b.point(0.0)) - np.array([0, 5.0, 0])
     far = 0.5 * (a.point(at_a * a.joints[1]) + b.point(at_b * b.joints[1]))
-    return near, far - np.array([0, 3.0, 0]), 10.0, 5.0
+    return near, far - np.array([0, 3.0, 0]), 9.0, 5.5
 
 
 def _blobs(rays, traits):
