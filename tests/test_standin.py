@@ -10,8 +10,8 @@ import torch
 from scipy.sparse import issparse
 
 from handlib.geometry import mirror_axis_angle, mirror_points
-from handlib.joints import MANO_JOINT_NAMES, TIP_VERTICES
-from handlib.mano import articulation
+from handlib.joints import FINGER_JOINTS, FINGERS, MANO_JOINT_NAMES, TIP_VERTICES, WRIST
+from handlib.mano import POSES, HandLayer, articulation, load_hand_model
 from handlib.mano.standin import build_standin, standin_path
 
 # What a MANO file holds: type or dtype, shape.
@@ -27,6 +27,7 @@ FORMAT = {
     "hands_mean": (np.float64, (45,)),
     "hands_coeffs": (np.float64, (None, 45)),
     "J": (np.float64, (16, 3)),
+    "handlib_standin": (int, 1),
     "bs_style": (str, "lbs"),
     "bs_type": (str, "lrotmin"),
 }
@@ -77,7 +78,7 @@ def test_has_the_keys_types_and_shapes_of_a_mano_file(model):
     assert set(model) == set(FORMAT)
     for key, (kind, shape) in FORMAT.items():
         value = model[key]
-        if kind is str:
+        if kind in (str, int):
             assert value == shape
             continue
         assert value.dtype == kind, key
@@ -244,3 +245,24 @@ def test_pose_components_reconstruct_articulations(model):
     assert error < 0.4 * np.sqrt(((samples - mean) ** 2).mean())
     bends = mean.reshape(15, 3)[[1, 4, 7, 10], 2]  # PIPs of a half-open hand
     assert np.all((np.deg2rad(20) < bends) & (bends < np.deg2rad(75)))
+
+
+def test_regressed_joints_stay_at_the_joints_when_fingers_bend(hand):
+    """Both joint definitions agree: to 0.5 mm at the fingers' bends, 8 mm in the palm."""
+    pose = torch.zeros(len(POSES), 48, dtype=torch.float64)
+    pose[:, 3:] = torch.tensor(np.stack(list(POSES.values())) - hand.hands_mean)
+    betas = torch.zeros(len(POSES), 10, dtype=torch.float64)
+    regressed, chained = (
+        layer(layer.rotations(pose), betas).joints
+        for layer in (HandLayer(hand, kind, torch.float64) for kind in ("freihand", "manopth"))
+    )
+    apart_mm = 1000 * (regressed - chained).norm(dim=-1).amax(0)
+    bases, *bends = ([FINGER_JOINTS[f][k] for f in FINGERS] for k in range(3))
+    assert apart_mm[bends].max() < 0.5
+    assert apart_mm[[WRIST, *bases]].max() < 8
+
+
+def test_a_copied_standin_still_says_what_it_is(tmp_path):
+    copy = tmp_path / "MANO_RIGHT.pkl"
+    copy.write_bytes(standin_path().read_bytes())
+    assert load_hand_model(copy).name == "stand-in hand"

@@ -51,7 +51,9 @@ def build_standin(side="right"):
     new_id = np.argsort(order)
     vertices = body.vertices[order] * 1e-3
     shapedirs = shapedirs[order]
-    regressor = skin.joint_regressor(vertices, shapedirs, hand.joints * 1e-3, joint_dirs)
+    regressor = skin.joint_regressor(
+        vertices, shapedirs, weights[order], hand.joints * 1e-3, joint_dirs
+    )
     mean, components, coefficients = _pose_space()
     model = {
         "v_template": vertices,
@@ -67,6 +69,7 @@ def build_standin(side="right"):
         "hands_mean": mean,
         "hands_coeffs": coefficients,
         "J": regressor @ vertices,
+        "handlib_standin": 1,  # so that a copy is never taken for the licensed model
         "bs_style": "lbs",
         "bs_type": "lrotmin",
     }

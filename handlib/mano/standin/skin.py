@@ -66,22 +66,27 @@ def _smooth(values, faces, where, rounds):
     return values
 
 
-def joint_regressor(vertices, shapedirs, joints, joint_dirs, reach=0.055):
-    """Sparse (16, 778) non-negative regressor that finds the joints for every shape.
+def joint_regressor(vertices, shapedirs, weights, joints, joint_dirs, reach=0.055):
+    """Sparse (16, 778) non-negative regressor that finds the joints for every shape and pose.
 
-    Non-negative least squares over the vertices within ``reach`` metres of a joint: the template,
-    all shape directions and the sum of one at once.
+    Non-negative least squares over the vertices within ``reach`` metres of a joint. A row must
+    give the joint for the template and all shape directions at once, and for bent joints too:
+    the part of the row that follows any one bone must have its centre at the joint, so that
+    turning that bone about the joint moves nothing.
 
     Args:
         vertices (778, 3), shapedirs (778, 3, 10): the template and its shapes, metres.
+        weights (778, 16): skinning weights.
         joints (16, 3), joint_dirs (16, 3, 10): where the joints are and how shapes move them.
     """
     rows = np.zeros((len(joints), len(vertices)))
     for k, (joint, dirs) in enumerate(zip(joints, joint_dirs)):
         near = np.flatnonzero(np.linalg.norm(vertices - joint, axis=1) < reach)
-        system = np.concatenate([vertices[near, :, None] - joint[:, None], shapedirs[near]], 2)
+        arms = (vertices[near] - joint)[..., None]
+        # At rest first, by the factor: some joints cannot have all three exactly.
+        system = np.concatenate([10 * arms, weights[near, None, :] * arms, shapedirs[near]], 2)
         system = system.transpose(1, 2, 0).reshape(-1, len(near))
-        target = np.concatenate([np.zeros((3, 1)), dirs], 1).ravel()
+        target = np.concatenate([np.zeros((3, 1 + weights.shape[1])), dirs], 1).ravel()
         even = 3e-5 * np.eye(len(near))  # spreads the weights over many vertices
         left = np.vstack([system, 0.1 * np.ones(len(near)), even])
         right = np.concatenate([target, [0.1], np.zeros(len(near))])

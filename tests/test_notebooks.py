@@ -1,0 +1,91 @@
+"""The notebooks, run headless on tiny parameters: by papermill into one run, then by nbval."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from handlib import cli, runs
+
+TINY = {"steps": 6, "batch_size": 8, "size": 64, "workers": 0, "hands": 2, "evaluations": 2}
+
+
+@pytest.fixture(scope="module")
+def finished(synthetic, tmp_path_factory):
+    """A run of the whole workflow by the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MP_EXPERIMENTS", str(tmp_path_factory.mktemp("experiments")))
+        given = [f"-p {name} {value}".split() for name, value in TINY.items()]
+        arguments = ["-p", "data", str(synthetic), *(word for words in given for word in words)]
+        assert cli.main(["run", "--name", "tiny", *arguments]) == 0
+        yield runs.runs_root() / "tiny"
+
+
+def test_a_run_leaves_everything_in_one_folder(finished):
+    results = json.loads((finished / "metrics.json").read_text())
+    assert results["train"]["steps"] == TINY["steps"]
+    scores = results["evaluate"]["scores"]
+    assert scores["model"]["pa_mpjpe_mm"] > 0
+    assert "synthetic (stand-in hand)" in results["evaluate"]["data"]
+    assert {"mean pose", "mean pose, best constant scale"} < set(scores)
+    for name in ("checkpoints/best/model.safetensors", "checkpoints/last", "metrics.jsonl"):
+        assert (finished / name).exists(), name
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
+
+
+def test_summary_prints_model_and_baselines(finished):
+    text = runs.summary(finished)
+    assert "mean pose" in text
+    assert "pa_mpjpe_mm" in text
+    assert "stand-in hand" in text
+
+
+@pytest.mark.parametrize("name", runs.WORKFLOW)
+def test_executed_notebook_is_small_and_shows_figures(finished, name):
+    path = finished / "notebooks" / f"{name}.ipynb"
+    assert path.stat().st_size < 1.5e6
+    outputs = [
+        output
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
+    assert kinds & {"image/png", "image/jpeg"}
+    assert not [o for o in outputs if o.output_type == "error"]
+    if name in ("01_explore_data", "03_visualize_meshes"):
+        assert "application/vnd.plotly.v1+json" in kinds
+
+
+@pytest.mark.parametrize("name", runs.WORKFLOW)
+def test_notebook_repeats_what_it_printed(finished, name):
+    """nbval runs the executed notebook again and compares the cells marked for it."""
+    path = finished / "notebooks" / f"{name}.ipynb"
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q"]
+    command += ["-p", "no:cacheprovider", "--rootdir", str(path.parent), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "NBVAL_CHECK_OUTPUT" in Path(path).read_text()
+
+
+def test_notebooks_run_from_any_folder(synthetic, tmp_path, monkeypatch):
+    """Paths come from parameters or the package, never from the working directory."""
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "experiments"))
+    monkeypatch.chdir(tmp_path)
+    run_dir = runs.run_notebooks(["01_explore_data"], {"data": str(synthetic)})
+    assert (run_dir / "figures" / "samples.png").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["experiments"]
+
+
+def test_later_notebooks_train_first_when_nothing_is_trained(synthetic, tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    with pytest.raises(runs.RunError, match="run 02_train first"):
+        runs.trained_run(tmp_path / "nothing")
+    called = []
+    monkeypatch.setattr(runs, "run_notebooks", lambda names: called.append(names) or tmp_path / "x")
+    assert runs.trained_run().path == tmp_path / "x"
+    assert called == [["02_train"]]
