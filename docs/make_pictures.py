@@ -1,0 +1,37 @@
+"""Make the README's pictures from a finished run: python docs/make_pictures.py outputs/RUN
+
+The run's notebooks drew them; here they only become small enough for a repository.
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+PICTURES = (
+    "hand_views",
+    "hand_poses",
+    "hand_3d",
+    "samples",
+    "annotations",
+    "augmentations",
+    "distributions",
+    "training",
+    "predictions",
+    "pck",
+    "errors_per_joint",
+)
+
+
+def main(run_dir):
+    for name in PICTURES:
+        picture = Image.open(Path(run_dir) / "figures" / f"{name}.png").convert("RGB")
+        path = Path(__file__).parent / f"{name}.jpg"
+        picture.save(path, quality=85, optimize=True)
+        print(f"{path}: {picture.size}, {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
