@@ -20,8 +20,9 @@ class LossWeights:
 
     joints_2d: float = 1.0
     """Projected joints: L1 in half crops, so that the crop is [-1, 1]."""
-    keypoints_2d: float = 1.0
-    """The same for joints found directly in the image, where the model has them."""
+    keypoints_2d: float = 5.0
+    """The same for joints found directly in the image, where the model has them. The heavier, the
+    sooner a network from random weights tells the fingers apart."""
     joints: float = 10.0
     """3D joints relative to the root joint: L1 in metres."""
     vertices: float = 10.0
@@ -30,9 +31,9 @@ class LossWeights:
     """3D joints after the best similarity onto the truth: L1 in metres. The losses above punish a
     bent hand seen from the wrong side so much that, while the view is unknown, a network curls
     every finger; this one sees the articulation alone."""
-    pose: float = 0.001
+    pose: float = 2.0
     """Joint rotations: squared difference of rotation matrices."""
-    betas: float = 0.0005
+    betas: float = 0.01
     """Shape: squared difference."""
     regulariser: float = 0.0001
     """Pull towards the mean hand: |theta|^2 + ``regulariser_betas`` |beta|^2; needs no label."""
