@@ -9,7 +9,7 @@ from accelerate.utils import gather_object, send_to_device
 from torch.utils.data import DataLoader, Subset
 
 from handlib import metrics
-from handlib.data.dataset import _one_thread
+from handlib.data.dataset import one_thread
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
 
@@ -43,7 +43,7 @@ def predict(model, dataset, batch_size=64, workers=0):
         batch_size,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
         generator=torch.Generator(),  # the global random state stays as it is
     )
     was_training = model.training

@@ -1,11 +1,14 @@
 """How a model is trained: the settings, the optimizers by name, their schedules, the batches."""
 
 import math
+import signal
 from dataclasses import dataclass
 
 import torch
+from torch.utils.data import DataLoader
 
-from handlib.data.dataset import ShuffledSampler
+from handlib.data.dataset import ShuffledSampler, one_thread
+from handlib.data.sample import collate
 
 # name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
 # WARM_UP of the training, then half a cosine down to zero.
@@ -83,6 +86,26 @@ class StepBatches:
                     yield batch[self.rank :: self.world]
                     batch = []
             epoch, position = epoch + 1, 0
+
+
+def step_loader(dataset, config, start=0, rank=0, world=1):
+    """An endless DataLoader of the batches from step ``start`` on; see ``StepBatches``."""
+    return DataLoader(
+        dataset,
+        batch_sampler=StepBatches(len(dataset), config.batch_size, config.seed, start, rank, world),
+        collate_fn=collate,
+        num_workers=config.workers,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+        # Its own generator: making a loader must not move the global random state.
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+def _start_worker(worker):
+    # An interrupt reaches all processes of a terminal; the main one ends the run in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    one_thread(worker)
 
 
 def parameter_groups(model, weight_decay):

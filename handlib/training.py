@@ -18,14 +18,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, set_seed
-from torch.utils.data import DataLoader
 
 from handlib import checkpoints
-from handlib.data.dataset import _one_thread
-from handlib.data.sample import collate
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import LossWeights, total_loss
-from handlib.recipe import MAY_CHANGE, StepBatches, make_optimizer, precision
+from handlib.recipe import MAY_CHANGE, make_optimizer, precision, step_loader
 from handlib.runlog import RunLog
 
 BEST_BY = "val_pa_mpjpe_mm"
@@ -88,7 +85,8 @@ class Trainer:
 
     def loop(self):
         """Steps until there is a reason to stop; everything is saved on return."""
-        config, batches = self.config, iter(self.loader())
+        config = self.config
+        batches = iter(step_loader(self.train_set, config, self.step, self.rank, self.world))
         self.model.train()
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
@@ -134,7 +132,7 @@ class Trainer:
         watched = norm if self.accelerator.scaler is None else loss.detach()
         if not math.isfinite(float(self.accelerator.reduce(watched, "mean"))):
             raise FloatingPointError(
-                f"step {self.step}: the loss ({float(loss)}) or its gradient is not finite. "
+                f"step {self.step}: the loss ({float(loss.detach())}) or its gradient is not finite. "
                 f"{self.run_dir / 'checkpoints'} keeps the last good weights; look at the data, "
                 "or begin a new run with a smaller lr"
             )
@@ -169,21 +167,6 @@ class Trainer:
         return float(broadcast(torch.tensor(float(number), device=self.accelerator.device)))
 
     # -- data, records, evaluation ---------------------------------------------------------------
-    def loader(self):
-        """Endless batches from the current step on."""
-        config = self.config
-        keys = (config.batch_size, config.seed, self.step, self.rank, self.world)
-        return DataLoader(
-            self.train_set,
-            batch_sampler=StepBatches(len(self.train_set), *keys),
-            collate_fn=collate,
-            num_workers=config.workers,
-            worker_init_fn=_start_worker,
-            pin_memory=self.accelerator.device.type == "cuda",
-            # Its own generator: making a loader must not move the global random state.
-            generator=torch.Generator().manual_seed(config.seed),
-        )
-
     def start_tracker(self):
         name = self.config.log_with
         if name == "tensorboard":
@@ -266,12 +249,6 @@ def _make_accelerator(config, run_dir):
         log_with=config.log_with,
         project_config=ProjectConfiguration(project_dir=run_dir, logging_dir=run_dir),
     )
-
-
-def _start_worker(worker):
-    # An interrupt reaches all processes of a terminal; the main one ends the run in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _one_thread(worker)
 
 
 @contextmanager

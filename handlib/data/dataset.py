@@ -75,13 +75,13 @@ def make_loader(dataset, batch_size, *, seed=0, shuffle=False, workers=0, drop_l
         collate_fn=collate,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
     )
 
 
-def _one_thread(_worker):
+def one_thread(_worker):
     """Workers are parallel already: threads inside them only fight for cores."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
