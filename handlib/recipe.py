@@ -124,7 +124,7 @@ def make_optimizer(model, config):
     """The torch optimizer that ``config`` names, and a function progress in [0, 1) -> lr."""
     kind, usual_lr, schedule = OPTIMIZERS[config.optimizer]
     lr = usual_lr if config.lr is None else config.lr
-    optimizer = kind(parameter_groups(model, config.weight_decay), lr=lr)
+    optimizer = kind(parameter_groups(model, config.weight_decay), lr=lr, fused=True)
     return optimizer, lambda progress: lr * schedule_factor(schedule, progress)
 
 

@@ -132,7 +132,7 @@ class Trainer:
         watched = norm if self.accelerator.scaler is None else loss.detach()
         if not math.isfinite(float(self.accelerator.reduce(watched, "mean"))):
             raise FloatingPointError(
-                f"step {self.step}: the loss ({float(loss.detach())}) or its gradient is not finite. "
+                f"step {self.step}: the loss ({loss.item()}) or its gradient is not finite. "
                 f"{self.run_dir / 'checkpoints'} keeps the last good weights; look at the data, "
                 "or begin a new run with a smaller lr"
             )
