@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+REMEDY = "point MP_BACKGROUNDS at a folder of pictures, or unset it to use made-up backgrounds"
 # Made-up pictures come from a bank of this many, larger than needed and cropped, turned and
 # recoloured at random: a new one each time would take longer than the hand.
 _BANK, _BANK_SIZE = 96, 288
@@ -20,6 +21,11 @@ _BANK, _BANK_SIZE = 96, 288
 SKIN_TONES = np.array(
     [(246, 212, 188), (233, 186, 154), (212, 160, 122), (182, 124, 88), (132, 84, 58), (78, 52, 42)]
 )
+
+
+def skin_tone(tone):
+    """sRGB (3,) 0-255 of skin: 0 for the lightest of ``SKIN_TONES``, len - 1 for the darkest."""
+    return np.array([np.interp(tone, range(len(SKIN_TONES)), c) for c in SKIN_TONES.T])
 
 
 class Backgrounds:
@@ -62,13 +68,7 @@ class Backgrounds:
             picture = _load(path)
             if picture is not None:
                 return picture
-        raise ValueError(_UNREADABLE.format(folder=self.folder))
-
-
-_UNREADABLE = (
-    "no picture in {folder} can be read ({kinds}): point MP_BACKGROUNDS at a folder of pictures, "
-    "or unset it to use made-up backgrounds"
-).replace("{kinds}", " ".join(SUFFIXES))
+        raise ValueError(f"no picture in {self.folder} can be read any more: {REMEDY}")
 
 
 def load_backgrounds(folder=None, seed=0):
@@ -78,17 +78,14 @@ def load_backgrounds(folder=None, seed=0):
 
 def _pictures(folder):
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"the backgrounds folder {folder} does not exist: point MP_BACKGROUNDS at a folder of "
-            "pictures, or unset it to use made-up backgrounds"
-        )
+        raise FileNotFoundError(f"the backgrounds folder {folder} does not exist: {REMEDY}")
     paths = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES))
     if not any(_load(path) is not None for path in paths):
-        raise ValueError(_UNREADABLE.format(folder=folder))
+        raise ValueError(f"no picture in {folder} can be read ({' '.join(SUFFIXES)}): {REMEDY}")
     return paths
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)  # up to 3 MB each, in every worker
 def _load(path):
     """(H, W, 3) uint8 RGB, no side over 1024 px; None, with a warning, where it is broken."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -111,7 +108,6 @@ def _random_crop(rng, picture, size):
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     shrinks = w > size[0]
-    crop = np.ascontiguousarray(crop)
     return cv2.resize(crop, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
@@ -141,9 +137,8 @@ def _color(rng):
     """RGB 0-255: of skin, of a muted thing, or vivid."""
     kind = rng.random()
     if kind < 0.25:
-        i = rng.uniform(0, len(SKIN_TONES) - 1.001)
-        low, high = SKIN_TONES[int(i)], SKIN_TONES[int(i) + 1]
-        return (low + (high - low) * (i % 1)) * rng.uniform(0.5, 1.1) + rng.normal(0, 8, 3)
+        skin = skin_tone(rng.uniform(0, len(SKIN_TONES) - 1))
+        return skin * rng.uniform(0.5, 1.1) + rng.normal(0, 8, 3)
     hsv = [rng.uniform(0, 180), rng.beta(1, 3 if kind < 0.75 else 0.8) * 255, rng.uniform(15, 255)]
     return cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].astype(float)
 

@@ -1,11 +1,9 @@
-"""Samples in random order, transformed, in batches: the same for any number of workers."""
+"""Samples transformed and in random order: the same for any number of workers."""
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
-
-from handlib.data.sample import collate
+from torch.utils.data import Dataset, Sampler
 
 
 class HandDataset(Dataset):
@@ -40,14 +38,13 @@ class ShuffledSampler(Sampler):
     Args:
         n: number of samples.
         seed: of the order.
-        shuffle: False keeps the order; the epoch still changes the transforms' random numbers.
 
     Attributes:
         epoch, start: which epoch comes next and at which position it begins, to resume exactly.
     """
 
-    def __init__(self, n, seed=0, shuffle=True):
-        self.n, self.seed, self.shuffle = n, seed, shuffle
+    def __init__(self, n, seed=0):
+        self.n, self.seed = n, seed
         self.epoch = self.start = 0
 
     def set_epoch(self, epoch, start=0):
@@ -57,28 +54,9 @@ class ShuffledSampler(Sampler):
         return self.n - self.start
 
     def __iter__(self):
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.n) if self.shuffle else np.arange(self.n)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
         for index in order[self.start :]:
             yield self.epoch, int(index)
-
-
-def make_loader(dataset, batch_size, *, seed=0, shuffle=False, workers=0, drop_last=False):
-    """A DataLoader of batches (see ``collate``); ``loader.sampler.set_epoch`` before each epoch."""
-    if workers:
-        dataset[0]  # large annotation files are parsed once, here, and not by each worker
-    return DataLoader(
-        dataset,
-        batch_size,
-        sampler=ShuffledSampler(len(dataset), seed, shuffle),
-        num_workers=workers,
-        collate_fn=collate,
-        drop_last=drop_last,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=one_thread,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-    )
 
 
 def one_thread(_worker):

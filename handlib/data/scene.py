@@ -14,14 +14,12 @@ from numba import njit
 from scipy.spatial.transform import Rotation
 
 from handlib import geometry
-from handlib.data.backgrounds import SKIN_TONES
+from handlib.data.backgrounds import SKIN_TONES, skin_tone
 from handlib.data.forearm import random_arm
 from handlib.data.raster import rasterize, supersampled
-from handlib.data.sample import Sample
 from handlib.data.shading import Look, noise_table, shade
 from handlib.data.skin import make_skin
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
-from handlib.mano.articulation import sample_articulations
 from handlib.mano.layer import HandLayer
 
 # An arm that points nearer to the eye than this (degrees) would hide the hand that it carries.
@@ -74,7 +72,7 @@ class Generator:
         size: side of the square image, px.
 
     Raises:
-        ValueError: for a left hand (mirror samples instead) or an odd size.
+        ValueError: for a left hand (mirror samples instead) or a size under 32.
     """
 
     def __init__(self, hand, size=224):
@@ -87,16 +85,8 @@ class Generator:
         self.skin = make_skin(hand)
         self.table = noise_table()
 
-    def draw_pose(self, rng, articulation=None):
-        """A random ``Pose``: articulation within joint limits, shape, view.
-
-        Args:
-            rng: ``numpy.random.Generator``.
-            articulation: (45,) about the flat hand, where it is known; many at a time are drawn
-                much faster than one.
-        """
-        if articulation is None:
-            articulation = sample_articulations(rng, 1)[0]
+    def draw_pose(self, rng, articulation):
+        """A ``Pose`` of an articulation (45,) about the flat hand, with random shape and view."""
         betas = rng.normal(0, 1, 10).clip(-2.5, 2.5)
         root = self._random_view(rng)
         return Pose(np.concatenate([root, articulation - self.hand.hands_mean]), betas)
@@ -137,18 +127,6 @@ class Generator:
         )  # fmt: skip
         return Render(rgb, alpha, K, joints, vertices, *pose)
 
-    def sample(self, rng, backgrounds, number=0):
-        """A new ``Sample`` before a random background, for training without a stored dataset."""
-        pose = self.draw_pose(rng)
-        vertices, joints = self.posed([pose])
-        render = self.render(rng, pose, vertices[0], joints[0])
-        return Sample(
-            image=composite(rng, render, 1, backgrounds), id=number, K=render.K,
-            source=f"synthetic ({self.hand.name})", joints=render.joints,
-            joints_2d=geometry.project(render.joints, render.K), vertices=render.vertices,
-            mask=render.mask, pose=render.pose, betas=render.betas, scale=render.scale,
-        )  # fmt: skip
-
 
 def place(rng, vertices, joints, size):
     """A camera and a translation that put a hand well into a square image.
@@ -188,11 +166,10 @@ def _linear(rgb_255):
 def random_look(rng):
     """A random ``Look``: skin from light to dark, cloth, one to three lights and a sky."""
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
-    steps, channels = np.arange(len(SKIN_TONES)), range(3)
     # Redder or yellower, never greener: skin does not come in green.
     hue = np.exp(rng.normal(0, 0.07) * np.array([1, -0.3, -1]))
-    back = _linear([np.interp(tone, steps, SKIN_TONES[:, k]) for k in channels]) * hue
-    pale = _linear([np.interp(tone * 0.5, steps, SKIN_TONES[:, k]) for k in channels]) * hue
+    back = _linear(skin_tone(tone)) * hue
+    pale = _linear(skin_tone(tone * 0.5)) * hue
     palm = pale + (_linear((222, 150, 132)) - pale) * rng.uniform(0.05, 0.35)
     palm = back + (palm - back) * rng.uniform(0.4, 1)
     nail = (palm + back) / 2

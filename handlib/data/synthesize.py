@@ -69,11 +69,9 @@ def synthesize(
     """
     out = Path(out).expanduser()
     hand = hand or handlib.mano.load_hand_model()
-    evaluation = default_evaluation(samples) if evaluation is None else evaluation
-    if samples < 1 or evaluation < 1:
-        raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
     settings = _settings(samples, evaluation, seed, size, hand, backgrounds)
     if _is_finished(out, settings):
+        shutil.rmtree(out / _PARTS, ignore_errors=True)  # a run may have ended just before it did
         return out
     job = {**settings, "out": str(out)}
     chunks = [
@@ -81,7 +79,9 @@ def synthesize(
         for split, count in zip(SPLITS, ("samples", "evaluation"))
         for start in range(0, settings[count], _CHUNK)
     ]
-    _make_folders(out)
+    for split in SPLITS:
+        for kind in ("rgb", "mask"):
+            (out / split / kind).mkdir(parents=True, exist_ok=True)
     _run_chunks(job, hand, chunks, workers or os.cpu_count() or 1, progress)
     for split in SPLITS:
         _write_annotations(out, split, [c for c in chunks if c[0] == split])
@@ -91,21 +91,19 @@ def synthesize(
     return out
 
 
-def default_evaluation(samples):
-    """Evaluation ids that come with so many training ids."""
-    return max(1, samples // 10)
-
-
 def settings_name(samples, seed=0, size=224, hand=None, backgrounds=None):
     """Name of a folder for a dataset of these settings: other settings, other name."""
     hand = hand or handlib.mano.load_hand_model()
-    made_of = _settings(samples, default_evaluation(samples), seed, size, hand, backgrounds)
+    made_of = _settings(samples, None, seed, size, hand, backgrounds)
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     return f"{samples}x{VERSIONS}-{digest[:8]}"
 
 
 def _settings(samples, evaluation, seed, size, hand, backgrounds):
     """What decides a dataset's bytes; JSON-able."""
+    evaluation = max(1, samples // 10) if evaluation is None else evaluation
+    if samples < 1 or evaluation < 1:
+        raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
     return {
         "generator": _generator_version(),
         "seed": seed,
@@ -148,12 +146,6 @@ def _is_finished(out, settings):
     with atomic_write(noted) as temporary:
         temporary.write_text(json.dumps(settings))
     return False
-
-
-def _make_folders(out):
-    for split in SPLITS:
-        for kind in ("rgb", "mask"):
-            (out / split / kind).mkdir(parents=True, exist_ok=True)
 
 
 # -- chunks ----------------------------------------------------------------------------------
@@ -234,16 +226,14 @@ def _render_chunk(job, hand, split, start, stop):
 @lru_cache(maxsize=4)
 def _articulations(seed, split, block):
     """(_BLOCK, 45) of the ids from block * _BLOCK on."""
-    rng = np.random.default_rng([seed, SPLITS.index(split), block, 0])
+    # numpy pads seeds with zeros: the last number keeps this stream apart from those of the ids.
+    rng = np.random.default_rng([seed, SPLITS.index(split), block, 1])
     return sample_articulations(rng, _BLOCK)
 
 
 def _write_images(folder, n, samples, rng, render, backgrounds):
-    if folder.name == "training":
-        files = [(n + samples * version, version) for version in range(VERSIONS)]
-    else:
-        files = [(n, 1)]
-    for number, version in files:
+    for version in range(VERSIONS) if folder.name == "training" else (1,):
+        number = n + samples * version if folder.name == "training" else n
         picture = composite(rng, render, version, backgrounds)
         _write_jpeg(folder / "rgb" / f"{number:08d}.jpg", picture[..., ::-1], rng.integers(90, 96))
     _write_jpeg(folder / "mask" / f"{n:08d}.jpg", np.uint8(255) * render.mask, 95)
