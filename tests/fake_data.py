@@ -41,7 +41,6 @@ def fake_sample(seed=0, size=(224, 224), version=0, is_right=True, skew=0.0):
         joints=joints,
         vertices=vertices,
         mask=mask > 0,
-        depth=np.where(mask > 0, 0.6, 0).astype(np.float32),
         pose=rng.normal(0, 0.5, 48),
         betas=rng.normal(0, 1, 10),
         scale=float(np.linalg.norm(joints[9] - joints[10])),

@@ -3,24 +3,21 @@
 Each transform draws its parameters (``draw``), then applies them (``apply``); calling it does both.
 """
 
-from handlib.augment.base import Compose, Geometric, Transform, warp_image
+from handlib.augment.base import Compose
 from handlib.augment.geometric import (
     CropToBox,
     Flip,
     Resize,
     Rotate,
     Scale,
+    ScaleNormalize,
     Shift,
     ToRight,
-    crop_affine,
-    tight_box,
 )
 from handlib.augment.pixels import (
     AddClutter,
     ChangeBackground,
     ColorJitter,
-    ScaleNormalize,
-    green_screen_alpha,
 )
 
 __all__ = [
@@ -30,21 +27,15 @@ __all__ = [
     "Compose",
     "CropToBox",
     "Flip",
-    "Geometric",
     "Resize",
     "Rotate",
     "Scale",
     "ScaleNormalize",
     "Shift",
     "ToRight",
-    "Transform",
     "course_transforms",
-    "crop_affine",
     "eval_transforms",
-    "green_screen_alpha",
-    "tight_box",
     "train_transforms",
-    "warp_image",
 ]
 
 
@@ -58,7 +49,6 @@ def train_transforms(
     color=0.4,
     clutter=0.3,
     background=0.5,
-    border="constant",
 ):
     """The recipe that paid in published systems: one warp, then background, clutter, colour.
 
@@ -67,7 +57,6 @@ def train_transforms(
         backgrounds: see ChangeBackground; None keeps the images' own.
         rotate: degrees either way; scale: range of the zoom; shift: fraction of the image.
         color: strength; clutter, background: probabilities.
-        border: what fills the corners, a key of BORDERS.
     """
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds, background)]
     return Compose(
@@ -80,12 +69,11 @@ def train_transforms(
             *behind,
             AddClutter(clutter),
             ColorJitter(color),
-        ],
-        border,
+        ]
     )
 
 
-def course_transforms(size=320, backgrounds=None, *, to_right=True, border="constant"):
+def course_transforms(size=320, backgrounds=None, *, to_right=True):
     """The course project's six, in its order, with its faults corrected.
 
     For a network that knows right hands only, ``to_right`` mirrors what Flip made left: the two
@@ -93,9 +81,8 @@ def course_transforms(size=320, backgrounds=None, *, to_right=True, border="cons
     """
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds)]
     right = [ToRight()] if to_right else []
-    return Compose(
-        [*behind, Resize(size), ScaleNormalize(), Rotate(), Flip(), *right, AddClutter()], border
-    )
+    steps = [Resize(size), ScaleNormalize(), Rotate(), Flip(), *right, AddClutter()]
+    return Compose([*behind, *steps])
 
 
 def eval_transforms(size, expand=None):

@@ -13,22 +13,12 @@ import numpy as np
 
 from handlib import geometry
 
-BORDERS = {
-    "constant": cv2.BORDER_CONSTANT,  # black
-    "reflect": cv2.BORDER_REFLECT_101,
-    "replicate": cv2.BORDER_REPLICATE,
-}
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 SHRINK = 0.6  # below this scale, bilinear sampling skips pixels
 
 
 class Transform:
-    """Draws its random parameters first and applies them then, so that they can be replayed.
-
-    ``needs_pixels``: False where ``apply`` does not look at the image or the mask.
-    """
-
-    needs_pixels = True
+    """Draws its random parameters first and applies them then, so that they can be replayed."""
 
     def draw(self, rng, sample):
         """Random parameters, independent of the image's size: dict of plain values."""
@@ -61,17 +51,10 @@ class Geometric(Transform):
 
 
 class Compose(Transform):
-    """Transforms in order; neighbouring geometric ones share a single warp of the pixels.
+    """Transforms in order; neighbouring geometric ones share a single warp of the pixels."""
 
-    Args:
-        transforms: list of Transform.
-        border: what comes in from outside the image: a key of BORDERS.
-    """
-
-    def __init__(self, transforms, border="constant"):
-        if border not in BORDERS:
-            raise ValueError(f"unknown border {border!r}; known: {', '.join(BORDERS)}")
-        self.transforms, self.border = list(transforms), border
+    def __init__(self, transforms):
+        self.transforms = list(transforms)
 
     def draw(self, rng, sample):
         return [t.draw(rng, sample) for t in self.transforms]
@@ -84,12 +67,10 @@ class Compose(Transform):
                 if step is not None:
                     sample = transform.move(sample, step)
                     pending, size = step[0] @ pending, step[1]
-                continue
-            if transform.needs_pixels:
-                sample = warp(sample, pending, size, self.border)
+            else:
+                sample = transform.apply(warp(sample, pending, size), drawn)
                 pending = np.eye(3)
-            sample = transform.apply(sample, drawn)
-        return warp(sample, pending, size, self.border)
+        return warp(sample, pending, size)
 
 
 # -- what a step does to a sample --------------------------------------------------------------
@@ -135,43 +116,30 @@ def _mirrors(motion):
     return motion[0, 0] * motion[1, 1] < motion[0, 1] * motion[1, 0]
 
 
-def warp(sample, affine, size, border="constant"):
-    """Pixels of a sample (image, mask, depth) under an affine, on a canvas (width, height).
-
-    What comes in from outside is never hand: mask and depth are 0 there for any border.
-    """
+def warp(sample, affine, size):
+    """Image and mask of a sample under an affine, on a canvas (width, height), black outside."""
     if size == sample.size and np.array_equal(affine, np.eye(3)):
         return sample
     # OpenCV warps four channels in half the time of three: the mask rides along.
     pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2RGBA)
-    mask = None if sample.mask is None else sample.mask.astype(np.uint8) * 255
-    together = mask is not None and border == "constant"
-    if together:
-        cv2.insertChannel(mask, pixels, 3)
-    pixels = warp_image(pixels, affine, size, border)
-    changes = {"image": cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)}
-    if mask is not None:
-        soft = pixels[..., 3] if together else warp_image(mask, affine, size)
-        changes["mask"] = soft >= 128
-    if sample.depth is not None:
-        # Between two depths there is no surface: take the nearer pixel's.
-        changes["depth"] = cv2.warpAffine(sample.depth, affine[:2], size, flags=cv2.INTER_NEAREST)
-    return sample.replace(**changes)
+    if sample.mask is not None:
+        cv2.insertChannel(sample.mask.astype(np.uint8) * 255, pixels, 3)
+    pixels = warp_image(pixels, affine, size)
+    mask = None if sample.mask is None else pixels[..., 3] >= 128
+    return sample.replace(image=cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), mask=mask)
 
 
-def warp_image(image, affine, size, border="constant"):
+def warp_image(image, affine, size):
     """An image under a (3, 3) affine on a canvas (width, height), averaging where it shrinks."""
     here = image.shape[1], image.shape[0]
     scale = abs(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0]) ** 0.5
     if np.abs(affine - geometry.resize_affine(here, size)).max() < 1e-9:
-        return cv2.resize(image, size, interpolation=_resampling(scale))
+        shrinks = scale < 1
+        return cv2.resize(
+            image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
     if scale < SHRINK:
         shrunk = tuple(max(round(side * scale), 1) for side in here)
         image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
         affine = affine @ np.linalg.inv(geometry.resize_affine(here, shrunk))
-    mode = BORDERS[border]
-    return cv2.warpAffine(image, affine[:2], size, flags=cv2.INTER_LINEAR, borderMode=mode)
-
-
-def _resampling(scale):
-    return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.warpAffine(image, affine[:2], size, flags=cv2.INTER_LINEAR)

@@ -1,9 +1,10 @@
-"""Transforms that move pixels: the camera, the hand and every annotation follow."""
+"""Transforms of camera and hand: the image and every annotation follow."""
 
 import numpy as np
 
 from handlib import geometry
 from handlib.augment.base import MIRROR, Geometric
+from handlib.joints import REFERENCE_BONE
 
 
 class Resize(Geometric):
@@ -19,22 +20,19 @@ class Resize(Geometric):
 
 
 class Rotate(Geometric):
-    """In-plane rotation by up to ``degrees`` either way, with probability ``p``.
+    """In-plane rotation by up to ``degrees`` either way.
 
     It is a rotation R of the camera about its optical axis, so the image turns about the principal
     point: A = K R K^-1, exact for any focal lengths and skew. Without K: about the centre.
     """
 
-    def __init__(self, degrees=90.0, p=1.0):
-        self.degrees, self.p = degrees, p
+    def __init__(self, degrees=90.0):
+        self.degrees = degrees
 
     def draw(self, rng, sample):
-        angle = rng.uniform(-self.degrees, self.degrees)
-        return {"degrees": float(angle) if rng.random() < self.p else 0.0}
+        return {"degrees": rng.uniform(-self.degrees, self.degrees)}
 
     def step(self, sample, size, params):
-        if params["degrees"] == 0:
-            return None
         angle = np.deg2rad(params["degrees"])
         c, s = np.cos(angle), np.sin(angle)
         motion = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
@@ -80,7 +78,7 @@ class Scale(Geometric):
         return {"factor": float(np.exp(rng.uniform(np.log(self.low), np.log(self.high))))}
 
     def step(self, sample, size, params):
-        centre, zoom = _centre(size), np.diag([params["factor"], params["factor"], 1])
+        centre, zoom = _centre(size), np.diag([params["factor"], params["factor"], 1.0])
         return centre @ zoom @ np.linalg.inv(centre), size, np.eye(3)
 
 
@@ -99,6 +97,28 @@ class Shift(Geometric):
         return affine, size, np.eye(3)
 
 
+class ScaleNormalize(Geometric):
+    """Divide lengths by the reference bone's, so that it is 1; ``sample.unit`` remembers.
+
+    The hand comes nearer and shrinks alike, so its projection stays. A sample without joints, or
+    with a bone of no length, is left in metres: nothing is divided by zero.
+    """
+
+    def step(self, sample, size, params):
+        return np.eye(3), size, np.eye(3)
+
+    def move(self, sample, step):
+        if not sample.has("joints"):
+            return sample
+        a, b = REFERENCE_BONE
+        bone = float(np.linalg.norm(sample.joints[a] - sample.joints[b]))
+        if bone == 0:
+            return sample
+        known = [n for n in ("joints", "vertices", "scale") if getattr(sample, n) is not None]
+        divided = {n: getattr(sample, n) / bone for n in known}
+        return sample.replace(unit=sample.unit * bone, **divided)
+
+
 class CropToBox(Geometric):
     """Square crop of ``expand`` times the sample's box, or its 2D joints' tight box.
 
@@ -110,9 +130,7 @@ class CropToBox(Geometric):
         self.size, self.expand = size, expand
 
     def step(self, sample, size, params):
-        box = sample.box
-        if box is None:
-            box = tight_box(sample.joints_2d)
+        box = tight_box(sample.joints_2d) if sample.box is None else sample.box
         return crop_affine(box, self.size, self.expand), (self.size, self.size), np.eye(3)
 
 

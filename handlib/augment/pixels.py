@@ -1,7 +1,4 @@
-"""Transforms that change pixels where they are: backgrounds, clutter, colours.
-
-ScaleNormalize is here too: it changes the unit of length and leaves the image alone.
-"""
+"""Transforms that change pixels where they are: backgrounds, clutter, colours."""
 
 from functools import cache
 
@@ -9,7 +6,7 @@ import cv2
 import numpy as np
 
 from handlib.augment.base import Transform
-from handlib.joints import REFERENCE_BONE
+from handlib.data.backgrounds import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
@@ -17,7 +14,6 @@ SCREEN_LOW, SCREEN_HIGH = (37, 50, 25), (90, 255, 255)
 HOLE = 0.004  # share of the image up to which a gap in the hand is a shadow
 KERNEL = np.ones((3, 3), np.uint8)
 VOID = 10  # values up to this are the black beyond the border of a rotated frame
-SKIN = np.array([(255, 224, 196), (224, 172, 135), (168, 112, 80), (92, 58, 42)])
 # RGB to luma and two chroma axes (YIQ): hue turns and saturation scales the last two.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
@@ -120,8 +116,7 @@ class AddClutter(Transform):
 
     def _thing(self, rng):
         """Place and size as fractions of the image's."""
-        tone = rng.uniform(0, len(SKIN) - 1)
-        skin = SKIN[int(tone)] + (tone % 1) * (SKIN[int(tone) + 1] - SKIN[int(tone)])
+        skin = skin_tone(rng.uniform(0, len(SKIN_TONES) - 1))
         color = skin if rng.random() < 0.4 else rng.uniform(0, 255, 3)
         return {
             "kind": self.KINDS[rng.integers(len(self.KINDS))],
@@ -249,25 +244,3 @@ _NOISE_SPARE = 64  # a window of a larger field: drawing normal numbers is slowe
 def _noise(size):
     shape = (size + _NOISE_SPARE, size + _NOISE_SPARE, 3)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
-
-
-class ScaleNormalize(Transform):
-    """Divide lengths by the reference bone's, so that it is 1; ``sample.unit`` remembers.
-
-    The hand comes nearer and shrinks alike, so its projection stays. A sample without joints, or
-    with a bone of no length, is left in metres: nothing is divided by zero.
-    """
-
-    needs_pixels = False
-
-    def apply(self, sample, params):
-        if not sample.has("joints"):
-            return sample
-        a, b = REFERENCE_BONE
-        bone = float(np.linalg.norm(sample.joints[a] - sample.joints[b]))
-        if bone == 0:
-            return sample
-        lengths = ("joints", "vertices", "depth", "scale")
-        known = {n: getattr(sample, n) for n in lengths if getattr(sample, n) is not None}
-        divided = {n: value / bone for n, value in known.items()}
-        return sample.replace(unit=sample.unit * bone, **divided)

@@ -4,7 +4,7 @@ An annotation that a source does not have is None: never zeros, which would trai
 is NaN, and ``has_<name>`` says which rows have it.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +44,11 @@ class Sample:
     joints_2d: np.ndarray | None = None  # (21, 2); projected where K and joints are known
     vertices: np.ndarray | None = None  # (778, 3)
     mask: np.ndarray | None = None  # (H, W) bool, True on the hand (and its arm)
-    depth: np.ndarray | None = None  # (H, W) float32, 0 where there is no hand
     pose: np.ndarray | None = None  # (48,) axis-angle: root, then 15 relative to hands_mean
     betas: np.ndarray | None = None  # (10,)
     scale: float | None = None  # length of the reference bone
     box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 around the hand
-    unit: float = 1.0  # metres per unit of joints, vertices, depth and scale
+    unit: float = 1.0  # metres per unit of joints, vertices and scale
 
     def __post_init__(self):
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -81,7 +80,7 @@ class Sample:
 
     def annotations(self):
         """Names of what is known about this hand."""
-        return tuple(f.name for f in fields(self) if f.name in OPTIONAL and self.has(f.name))
+        return tuple(name for name in OPTIONAL if self.has(name))
 
     def has(self, name):
         """Whether an annotation is there and complete (some sources miss single joints)."""
