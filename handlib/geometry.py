@@ -25,24 +25,15 @@ def project(points, K):
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def unproject(points_2d, depth, K):
-    """Camera-frame points (..., N, 3) of pixels (..., N, 2) at depths (..., N) metres."""
-    module = torch if isinstance(points_2d, torch.Tensor) else np
-    ones = module.ones_like(points_2d[..., :1])
-    rays = module.concatenate([points_2d, ones], -1) @ module.linalg.inv(K).swapaxes(-1, -2)
-    return rays * depth[..., None]
-
-
 def transform_points(affine, points_2d):
     """Apply a (3, 3) image affine to points (..., N, 2)."""
     return points_2d @ affine[..., :2, :2].swapaxes(-1, -2) + affine[..., None, :2, 2]
 
 
 def transform_intrinsics(affine, K):
-    """Intrinsics (..., 3, 3) of an image that was warped by ``affine`` (3, 3).
+    """Intrinsics (..., 3, 3) of an image that was warped by ``affine`` (3, 3): u' = A K X / z.
 
-    Exact for any affine: u' = A K X / z. A rotation or shear leaves K no longer upper
-    triangular, so every user of K takes the full matrix.
+    A rotation or shear leaves K no longer upper triangular: users of K take the full matrix.
     """
     return affine @ K
 
@@ -153,7 +144,7 @@ def nearest_rotation(matrix):
     return nearest + nearest @ vt.transpose(-1, -2) @ (change / sums) @ vt
 
 
-# -- mirroring -------------------------------------------------------------------------------
+# -- mirroring and blending ------------------------------------------------------------------
 def mirror_points(points):
     """Mirror 3D points (..., 3) at the plane x = 0: a left hand becomes a right hand."""
     return points * _like([-1.0, 1.0, 1.0], points)
@@ -168,6 +159,12 @@ def _like(values, reference):
     if isinstance(reference, torch.Tensor):
         return torch.tensor(values, dtype=reference.dtype, device=reference.device)
     return np.array(values, dtype=reference.dtype)
+
+
+def smoothstep(x, low=0.0, high=1.0):
+    """0 at ``low`` and before, 1 at ``high`` and beyond, smooth between; ``low`` may be larger."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
 
 
 # -- alignment (numpy) -----------------------------------------------------------------------

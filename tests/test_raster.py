@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from handlib import geometry
 from handlib.data import raster
 
 K = np.array([[100.0, 0, 31.5], [0, 110.0, 30.0], [0, 0, 1]])
@@ -10,10 +9,8 @@ SIZE = (64, 60)
 
 def rays(size, K):
     """Directions (H, W, 3) with z = 1 through the pixel centres."""
-    pixels = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), -1).astype(float)
-    return geometry.unproject(pixels.reshape(-1, 2), np.ones(pixels[..., 0].size), K).reshape(
-        *pixels.shape[:2], 3
-    )
+    u, v = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    return np.stack([u, v, np.ones(u.shape)], -1) @ np.linalg.inv(K).T
 
 
 def cast(vertices, faces, K, size):

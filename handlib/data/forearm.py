@@ -4,6 +4,9 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
+
+from handlib.geometry import smoothstep
 
 # Distances of the rings from the hand's border: up to the cuff as parts of its distance, then
 # metres beyond it. The last is far enough to be outside every picture.
@@ -103,7 +106,7 @@ class Forearm:
         """(rings, N, 3) points of each ring in its frame: the border's shape, then an ellipse."""
         back, side = np.abs(local[:, 1]).max(), np.abs(local[:, 2]).max()
         angle = np.arctan2(local[:, 1] / back, local[:, 2] / side)
-        grow = _smooth(s / 0.2)[:, None]
+        grow = smoothstep(s / 0.2)[:, None]
         ellipse = np.stack(
             [
                 np.zeros((len(s), len(local))),
@@ -112,7 +115,7 @@ class Forearm:
             ],
             -1,
         )
-        blend = _smooth(s / 0.05)[:, None, None]
+        blend = smoothstep(s / 0.05)[:, None, None]
         sections = local + (ellipse - local) * blend
         if shape.sleeve > 0:
             covered = (np.arange(len(s)) > _CUFF)[:, None, None]
@@ -142,27 +145,19 @@ def border_loop(faces):
     return np.array(loop)
 
 
-def _smooth(x):
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
-
-
 def _bent(frame, wrist, leave, s):
     """The frame (N, 3, 3) at distances s (N,) from the wrist, past wrist and elbow."""
-    frames = _turned(frame, wrist, _smooth(s / _BEND_LENGTH))
+    frames = _turned(frame, wrist, smoothstep(s / _BEND_LENGTH))
     if leave is None:
         return frames
     along = _turned(frame, wrist, np.ones(1))[0, 0]
     elbow = np.cross(along, leave)
     sine = np.linalg.norm(elbow)
     elbow *= np.arctan2(sine, along @ leave) / max(sine, 1e-9)
-    return _turned(frames, elbow, _smooth((s - _ELBOW[0]) / _ELBOW[1]))
+    return _turned(frames, elbow, smoothstep((s - _ELBOW[0]) / _ELBOW[1]))
 
 
 def _turned(frame, axis, amounts):
     """Rows of frames (3, 3) or (N, 3, 3) turned about ``axis`` by its length times amounts (N,)."""
-    length = np.linalg.norm(axis)
-    unit = axis / max(length, 1e-9)
-    cos, sin = np.cos(length * amounts)[:, None, None], np.sin(length * amounts)[:, None, None]
-    along = (frame @ unit)[..., None] * unit
-    return frame * cos + np.cross(unit, frame) * sin + along * (1 - cos)
+    turns = Rotation.from_rotvec(amounts[:, None] * axis).as_matrix()
+    return frame @ turns.swapaxes(1, 2)

@@ -220,9 +220,8 @@ def _next_surface(y, x, face, barycentric, depth, faces, surface, texels, cloth_
                   used, mean, texel):  # fmt: skip
     """Mean over the samples of a pixel that lie on one surface; marks them as used.
 
-    Returns:
-        (number of samples, whether it is cloth); ``mean`` holds the columns of ``surface`` and
-        the depth, ``texel`` the
+    ``mean`` (12,) gets the columns of ``surface`` and the depth, ``texel`` the skin's channels.
+    Returns (number of samples, whether it is cloth).
     """
     first = 0
     while used[first]:

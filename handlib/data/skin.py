@@ -24,6 +24,7 @@ from handlib.data.shading import (
     PALM,
     WRINKLE,
 )  # fmt: skip
+from handlib.geometry import smoothstep
 from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 
 _MM = 1e-3
@@ -93,19 +94,22 @@ def _fields(hand, points, normals, parts):
     for digit in digits.values():
         back = back + digit.weight[:, None] * digit.back
     facing = (normals * back).sum(1)
-    palm = _step(0.30, -0.45, facing)
+    palm = smoothstep(facing, 0.30, -0.45)
     fields = np.zeros((len(points), CHANNELS))
     fields[:, NAIL] = 1
     fields[:, WRINKLE] = 0.5
     for name, digit in digits.items():
         _add_digit(fields, digit, points, facing, palm, thumb=name == "thumb")
     wrist = joints[0]
-    arm = _step(0.0, 0.05, np.abs(points[:, 0] - wrist[0]) * (palm_weight > 0.98))
     beyond = np.sign(wrist[0] - joints[4, 0]) * (points[:, 0] - wrist[0])
-    arm = arm * (beyond > 0)
+    arm = smoothstep(beyond * (palm_weight > 0.98), 0.0, 0.05)
     fields[:, PALM] = palm * (1 - 0.75 * arm)
-    fields[:, DORSUM] = np.maximum(palm_weight, arm) * _step(-0.1, 0.5, facing)
-    lines = _palm_lines(joints, points) * _step(0.6, 0.95, palm) * _step(0.3, 0.8, palm_weight)
+    fields[:, DORSUM] = np.maximum(palm_weight, arm) * smoothstep(facing, -0.1, 0.5)
+    lines = (
+        _palm_lines(joints, points)
+        * smoothstep(palm, 0.6, 0.95)
+        * smoothstep(palm_weight, 0.3, 0.8)
+    )
     for place, strength in ((-2.0, 0.9), (4.0, 0.6)):
         wave = 0.8 * np.sin(points[:, 2] / (6 * _MM)) * _MM
         lines = np.maximum(
@@ -151,10 +155,10 @@ def _add_digit(fields, digit, points, facing, palm, thumb):
     across = (p - c) @ np.cross(digit.back, axis) / digit.half_width
     # The nail: a rounded rectangle over the outer half of the last segment's back.
     distance = (np.abs((along - 0.70) / 0.27) ** 3 + np.abs(across / 0.68) ** 3) ** (1 / 3)
-    distance += 3 * _step(0.25, -0.1, facing)
+    distance += 3 * smoothstep(facing, 0.25, -0.1)
     out[NAIL] = np.minimum(out[NAIL], distance / NAIL_RANGE)
     out[NAIL_LENGTH] = ((along - 0.43) / 0.54).clip(0, 1)
-    out[BLOOD] = out[BLOOD] + 0.8 * _step(0.3, 0.9, along) * (0.4 + 0.6 * palm)
+    out[BLOOD] = out[BLOOD] + 0.8 * smoothstep(along, 0.3, 0.9) * (0.4 + 0.6 * palm)
     across_mm = across * digit.half_width / _MM
     webs = a + 0.48 * (b - a)
     segments = ((webs, b - a, (0.0,), 0.0, 0), (b, c - a, (-1.3, 1.3), 2.4, 5.5))
@@ -167,7 +171,9 @@ def _add_digit(fields, digit, points, facing, palm, thumb):
         for place in creases:
             out[CREASE] = np.maximum(out[CREASE], 0.9 * palm * _bump(bent - place, 0.55))
         if period:
-            wave = np.cos(2 * np.pi * bent / period) * _bump(x, reach) * _step(0.5, 0.9, 1 - palm)
+            wave = (
+                np.cos(2 * np.pi * bent / period) * _bump(x, reach) * smoothstep(1 - palm, 0.5, 0.9)
+            )
             strength = 0.5 if k == 3 else 1.0
             out[WRINKLE] = out[WRINKLE] + 0.5 * strength * wave
             out[BLOOD] = out[BLOOD] + 0.5 * strength * _bump(x, 8.0) * (1 - palm)
@@ -204,9 +210,3 @@ def _unit(v):
 
 def _bump(x, width):
     return np.exp(-((x / width) ** 2))
-
-
-def _step(low, high, x):
-    """Smooth step from 0 at ``low`` to 1 at ``high``; ``low`` may be the larger."""
-    x = ((x - low) / (high - low)).clip(0, 1)
-    return x * x * (3 - 2 * x)

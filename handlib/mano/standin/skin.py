@@ -5,9 +5,10 @@ from scipy.optimize import nnls
 from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
+from handlib.geometry import smoothstep
+
 from .anatomy import RAYS
 from .mesh import neighbour_mean
-from .surface import smoothstep
 
 
 def _ramps(ray, s, dorsal):

@@ -2,13 +2,9 @@
 
 import numpy as np
 
+from handlib.geometry import smoothstep
+
 BLEND = (1.0, 4.0)  # mm of rounding where parts meet: between fingers, inside the palm
-
-
-def smoothstep(x, low, high):
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _ellipsoid(points, blob):
