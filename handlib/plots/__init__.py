@@ -1,8 +1,6 @@
 """Figures and 3D scenes. Functions return what they made and never show it."""
 
 from handlib.plots.curves import (
-    Table,
-    results_table,
     show_error_histogram,
     show_errors_per_joint,
     show_pck,
@@ -17,24 +15,15 @@ from handlib.plots.images import (
     show_samples,
     show_versions,
 )
-from handlib.plots.render import (
-    HAND_VIEWS,
-    VIEWS,
-    overlay_mesh,
-    render_view,
-    weak_perspective_camera,
-)
-from handlib.plots.scene import Scene, show_mesh, show_poses, show_skeleton, show_views
+from handlib.plots.render import HAND_VIEWS, show_poses, show_views
+from handlib.plots.scene import Scene, show_mesh
+from handlib.tables import results_table
 
 __all__ = [
     "HAND_VIEWS",
-    "VIEWS",
     "Scene",
-    "Table",
     "draw_hand",
     "draw_sample",
-    "overlay_mesh",
-    "render_view",
     "results_table",
     "show_augmentations",
     "show_distributions",
@@ -45,9 +34,7 @@ __all__ = [
     "show_poses",
     "show_predictions",
     "show_samples",
-    "show_skeleton",
     "show_training",
     "show_versions",
     "show_views",
-    "weak_perspective_camera",
 ]

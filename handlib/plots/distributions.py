@@ -81,12 +81,13 @@ def show_distributions(joints, K, source=""):
     figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands")
     axes[0, 0].remove()
     _draw_views(figure.add_subplot(2, 3, 1, projection="mollweide"), joints)
-    _draw_bends(axes[0, 1], joints)
-    _draw_bones(axes[0, 2], joints)
-    uv = project(joints, K)
-    size = np.ptp(uv, axis=1).max(-1)
-    distance = np.linalg.norm(joints[:, ROOT], axis=-1)
-    focal = (K[:, 0, 0] + K[:, 1, 1]) / 2
+    bends = np.degrees(bend_angles(joints))
+    _draw_boxes(axes[0, 1], bends, "bend towards the palm (°)", "base, middle, end joint")
+    axes[0, 1].axhline(0, color="black", linewidth=0.8)
+    _draw_boxes(axes[0, 2], 1000 * _bone_lengths(joints), "bone length (mm)", "from wrist to tip")
+    axes[0, 2].set_ylim(bottom=0)
+    focal, distance = K[:, 0, 0], np.linalg.norm(joints[:, ROOT], axis=-1)
+    size = np.ptp(project(joints, K), axis=1).max(-1)
     _draw_histogram(axes[1, 0], focal, "focal length (px)")
     _draw_histogram(axes[1, 1], distance, "distance of the hand (m)")
     _draw_histogram(axes[1, 2], size, "longer side of the joints' box (px)")
@@ -94,8 +95,8 @@ def show_distributions(joints, K, source=""):
 
 
 def _draw_views(ax, joints):
-    ax.scatter(*view_directions(joints).T, s=5, alpha=min(1, 30 / len(joints) ** 0.5 / 2),
-               color=SERIES[0], linewidths=0)  # fmt: skip
+    ax.scatter(*view_directions(joints).T, s=5, alpha=min(1, 15 / len(joints) ** 0.5),
+               linewidths=0)  # fmt: skip
     ax.set_title("where the camera is, around the hand")
     ax.set_xticks(np.radians([-90, 0, 90]), [])
     ax.set_yticks(np.radians([-60, -30, 0, 30, 60]), ["−60°", "−30°", "0°", "30°", "60°"])
@@ -106,45 +107,28 @@ def _draw_views(ax, joints):
     ax.set_xlabel("left and right edge: back of the hand")
 
 
-def _draw_boxes(ax, values, colors, label):
-    """One box for each column of (N, M): quartiles, 1-99 % whiskers."""
-    boxes = ax.boxplot(values, whis=(1, 99), showfliers=False, widths=0.7, patch_artist=True,
-                       medianprops={"color": "black"})  # fmt: skip
-    for box, color in zip(boxes["boxes"], colors, strict=True):
-        box.set(facecolor=color, linewidth=0.6)
-    ax.set_ylabel(label)
-    ax.grid(axis="x", visible=False)
-
-
-def _name_fingers(ax, per_finger):
-    ticks = [per_finger * n + (per_finger + 1) / 2 for n in range(len(FINGER_COLORS))]
-    ax.set_xticks(ticks, list(FINGER_COLORS))
-
-
-def _draw_bends(ax, joints):
-    colors = [color for color in FINGER_COLORS.values() for _ in range(3)]
-    _draw_boxes(ax, np.degrees(bend_angles(joints)), colors, "bend towards the palm (°)")
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set_title("articulation: base, middle, end joint")
-    _name_fingers(ax, 3)
-
-
-def _draw_bones(ax, joints):
+def _bone_lengths(joints):
     parents, children = np.transpose(BONES)
-    lengths = 1000 * np.linalg.norm(joints[:, children] - joints[:, parents], axis=-1)
-    colors = [color for color in FINGER_COLORS.values() for _ in range(4)]
-    _draw_boxes(ax, lengths, colors, "bone length (mm)")
-    ax.set_ylim(bottom=0)
-    ax.set_title("bones from the wrist to the tip")
-    _name_fingers(ax, 4)
+    return np.linalg.norm(joints[:, children] - joints[:, parents], axis=-1)
+
+
+def _draw_boxes(ax, values, label, title):
+    """One box for each column of (N, 5 M), M of each finger: quartiles, 1-99 % whiskers."""
+    boxes = ax.boxplot(values, whis=(1, 99), showfliers=False, widths=0.7, patch_artist=True,
+                       medianprops={"color": "black"})["boxes"]  # fmt: skip
+    for box, color in zip(boxes, np.repeat(list(FINGER_COLORS.values()), len(boxes) // 5)):
+        box.set(facecolor=color, linewidth=0.6)
+    middle_of_finger = np.arange(1, len(boxes) + 1).reshape(5, -1).mean(1)
+    ax.set_xticks(middle_of_finger, list(FINGER_COLORS))
+    ax.grid(axis="x", visible=False)
+    ax.set(ylabel=label, title=title)
 
 
 def _draw_histogram(ax, values, label):
     # At least a tenth of the median wide: equal values are one bar, not noise of the last digit.
-    middle, n_bins = np.median(values), min(40, max(8, len(values) // 10))
-    low = min(values.min(), 0.95 * middle)
-    high = max(values.max(), 1.05 * middle)
-    ax.hist(values, bins=np.linspace(low, high, n_bins + 1), color=SERIES[0])
-    ax.axvline(middle, color=SERIES[1], label=f"median {middle:.3g}")
-    ax.set(xlabel=label, ylabel="hands")
-    ax.legend()
+    middle = np.median(values)
+    limits = min(values.min(), 0.95 * middle), max(values.max(), 1.05 * middle)
+    ax.hist(values, bins=min(40, max(8, len(values) // 10)), range=limits)
+    ax.axvline(middle, color=SERIES[1])
+    ax.set(xlabel=label, ylabel="hands", title=f"median {middle:.3g}")
+    ax.yaxis.get_major_locator().set_params(integer=True)

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from handlib.data.raster import render_mesh
 from handlib.geometry import project
-from handlib.plots.style import SKIN, to_numpy
+from handlib.plots.style import SKIN, new_figure, show_picture, styled, to_numpy
 
 
 def look(forward, up):
@@ -26,8 +26,6 @@ VIEWS = {
     "front": np.eye(3),
     "three_quarter": look((-0.55, 0.35, 1), (0, -1, 0)),
     "right": look((-1, 0, 0), (0, -1, 0)),
-    "left": look((1, 0, 0), (0, -1, 0)),
-    "top": look((0, 1, 0), (0, 0, 1)),
 }
 # Views of a right hand at rest in MANO's frame: fingers to -x, thumb to +z, palm to -y.
 HAND_VIEWS = {
@@ -41,15 +39,15 @@ HAND_VIEWS = {
 }
 
 
-def frame(points, view, size, margin=0.06):
+def frame(points, view, size):
     """A camera that looks at all ``points`` from five times their radius.
 
     Args:
-        points: (N, 3) metres; view: (3, 3); size: (width, height) px; margin: of the picture.
+        points: (N, 3) metres; view: (3, 3); size: (width, height) px.
 
     Returns:
         (place, K): ``place(points)`` moves points (..., 3) into that camera's frame; K (3, 3)
-        fills the picture with them.
+        fills the picture with them, up to a margin.
     """
     centre = (points.min(0) + points.max(0)) / 2
     distance = 5 * np.linalg.norm(points - centre, axis=1).max()
@@ -60,23 +58,23 @@ def frame(points, view, size, margin=0.06):
     uv = project(place(points), np.eye(3))
     low, high = uv.min(0), uv.max(0)
     size = np.asarray(size, float)
-    f = ((1 - 2 * margin) * size / np.maximum(high - low, 1e-9)).min()
+    f = (0.88 * size / np.maximum(high - low, 1e-9)).min()
     cx, cy = (size - 1) / 2 - f * (low + high) / 2
     return place, np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
 
 
-def weak_perspective_camera(vertices, scale, trans, distance=100.0):
-    """A pinhole camera so far away that it projects like ``trans + scale * xy``.
+def weak_perspective_camera(vertices, scale, trans):
+    """A pinhole camera so far away (100 m) that it projects like ``trans + scale * xy``.
 
-    At 100 m a point 0.1 m in front of the hand's root moves by 0.1 % of its offset from ``trans``.
+    A point 0.1 m in front of the hand's root moves by 0.1 % of its offset from ``trans``.
 
     Args:
         vertices: (N, 3) metres, root-relative; scale: px per metre; trans: (2,) px.
-        distance: of the camera, metres.
 
     Returns:
         (vertices, K): (N, 3) in the frame of that camera, and its (3, 3) intrinsics.
     """
+    distance = 100.0
     f = float(scale) * distance
     K = np.array([[f, 0, float(trans[0])], [0, f, float(trans[1])], [0, 0, 1]])
     return to_numpy(vertices) + [0, 0, distance], K
@@ -90,21 +88,22 @@ def _render(vertices, faces, K, size, color):
     return rgb, alpha[..., None], depth
 
 
-def overlay_mesh(image, vertices, faces, K, color=SKIN, opacity=0.9):
+def overlay_mesh(image, vertices, faces, K, color=SKIN):
     """The image (H, W, 3) uint8 with a shaded mesh rendered on it.
 
     Args:
         vertices: (V, 3) metres in the camera frame of K (3, 3); faces: (F, 3).
-        color: any matplotlib colour, or (V, 3) RGB 0..1; opacity: 0..1.
+        color: any matplotlib colour.
 
     Returns:
         (H, W, 3) uint8.
     """
     rgb, alpha, _ = _render(vertices, faces, K, image.shape[1::-1], color)
-    return (255 * opacity * alpha * rgb + (1 - opacity * alpha) * image + 0.5).astype(np.uint8)
+    alpha *= 0.9  # the photo stays visible
+    return (255 * alpha * rgb + (1 - alpha) * image + 0.5).astype(np.uint8)
 
 
-def render_view(meshes, view="front", size=(320, 320), bounds=None):
+def render_view(meshes, view, size=(250, 250), bounds=None):
     """Meshes on white, at each pixel the nearer over the farther.
 
     Args:
@@ -119,12 +118,46 @@ def render_view(meshes, view="front", size=(320, 320), bounds=None):
     bounds = np.concatenate([to_numpy(v) for v, *_ in meshes]) if bounds is None else bounds
     place, K = frame(bounds, view, size)
     drawn = [(*_render(place(to_numpy(v)), f, K, size, c), o) for v, f, c, o in meshes]
+    # Far first; where a mesh is not, its order does not matter, its alpha is zero.
+    order = np.argsort([-depth for _, _, depth, _ in drawn], axis=0)
     picture = np.ones((size[1], size[0], 3))
-    if drawn:
-        # Far first; where a mesh is not, its order does not matter, its alpha is zero.
-        order = np.argsort([-depth for _, _, depth, _ in drawn], axis=0)
-        for rank in order:
-            for n, (rgb, alpha, _, opacity) in enumerate(drawn):
-                weight = alpha * opacity * (rank == n)[..., None]
-                picture = weight * rgb + (1 - weight) * picture
+    for rank in order:
+        for n, (rgb, alpha, _, opacity) in enumerate(drawn):
+            weight = alpha * opacity * (rank == n)[..., None]
+            picture = weight * rgb + (1 - weight) * picture
     return (255 * picture + 0.5).astype(np.uint8), lambda p: project(place(to_numpy(p)), K)
+
+
+# -- right hands in MANO's frame -------------------------------------------------------------
+@styled
+def show_views(vertices, faces, title=None):
+    """A hand at rest, (V, 3) metres with ``faces`` (F, 3), from six sides."""
+    names = [name for name in HAND_VIEWS if name != "three_quarter"]
+    figure, axes = new_figure(2, 3, 7.5, 5.4, title)
+    for ax, name in zip(axes.flat, names, strict=True):
+        picture, _ = render_view([(vertices, faces, SKIN, 1)], HAND_VIEWS[name])
+        show_picture(ax, picture, name)
+    return figure
+
+
+@styled
+def show_poses(poses, faces, view="palm", columns=5, title=None):
+    """Hands beside each other, all at one scale.
+
+    Args:
+        poses: dict of name -> (V, 3) vertices, metres; faces: (F, 3).
+        view: name in ``HAND_VIEWS``.
+    """
+    rows, columns = -(-len(poses) // columns), min(columns, len(poses))
+    figure, axes = new_figure(rows, columns, 1.9 * columns, 2.2 * rows + 0.3, title)
+    rotation = HAND_VIEWS[view]
+    radius = max(np.ptp(to_numpy(v) @ rotation.T, axis=0)[:2].max() for v in poses.values()) / 2
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (name, vertices) in zip(axes.flat, poses.items(), strict=False):
+        vertices = to_numpy(vertices)
+        centre = (vertices.max(0) + vertices.min(0)) / 2
+        corners = centre + radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
+        picture, _ = render_view([(vertices, faces, SKIN, 1)], rotation, (200, 200), corners)
+        show_picture(ax, picture, name)
+    return figure

@@ -1,45 +1,52 @@
-"""3D scenes of meshes and skeletons: interactive where plotly runs, a rendered picture elsewhere.
+"""3D scenes of hands: interactive where plotly runs, a rendered picture elsewhere.
 
 Both keep the orientation of ``handlib.plots.render``. plotly turns scenes about its own z axis,
 which points up, so a point (x, y, z) is given to it as (x, z, -y), in millimetres: a rotation,
 not a mirror image.
 """
 
-import base64
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 import plotly.graph_objects as go
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.patches import Patch
 
 from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
 from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
-from handlib.plots.render import HAND_VIEWS, VIEWS, render_view
-from handlib.plots.style import GLASS, PREDICTION, SKIN, TRUTH, new_figure, styled, to_numpy
+from handlib.plots.render import VIEWS, render_view
+from handlib.plots.style import (
+    GLASS,
+    PREDICTION,
+    SKIN,
+    TRUTH,
+    new_figure,
+    show_picture,
+    styled,
+    to_numpy,
+)
 
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
-AXES = ("x, right (mm)", "z, depth (mm)", "−y, up (mm)")
+AXES = {"x": "x, right (mm)", "y": "z, depth (mm)", "z": "−y, up (mm)"}
 
 
 @dataclass
 class Layer:
-    """One hand in a scene: a mesh, a skeleton or both. Metres, camera frame."""
+    """One hand in a scene. Metres, camera frame."""
 
     name: str
-    vertices: np.ndarray | None = None  # (V, 3)
-    faces: np.ndarray | None = None  # (F, 3)
+    vertices: np.ndarray  # (V, 3)
+    faces: np.ndarray  # (F, 3)
     joints: np.ndarray | None = None  # (21, 3)
     color: str = SKIN
     opacity: float = 1.0
     bone_color: str | None = None  # default: each finger its own
     error_mm: np.ndarray | None = None  # (V,) colours the mesh
-    error_range_mm: float | None = None  # error that gets the darkest colour; default the largest
 
     def __post_init__(self):
         for name in ("vertices", "faces", "joints", "error_mm"):
@@ -47,12 +54,8 @@ class Layer:
                 setattr(self, name, to_numpy(value))
 
     @property
-    def points(self):
-        return np.concatenate([p for p in (self.vertices, self.joints) if p is not None])
-
-    @property
     def norm(self):
-        return Normalize(0, self.error_range_mm or max(float(self.error_mm.max()), 1e-6))
+        return Normalize(0, max(float(self.error_mm.max()), 1e-6))
 
     @property
     def paint(self):
@@ -76,51 +79,41 @@ class Scene:
     def figure(self):
         figure = go.Figure(layout=_layout(self.title, self.view, len(self.layers) > 1))
         for layer in self.layers:
-            figure.add_traces([*_mesh_traces(layer), *_bone_traces(layer)])
+            figure.add_traces([_mesh_trace(layer), *_bone_traces(layer)])
         return figure
 
     @cached_property
     @styled
     def still(self):
-        figure, axes = new_figure(1, 1, 4.4, 3.8, title=self.title)
-        ax = axes[0, 0]
-        meshes = [
-            (layer.vertices, layer.faces, layer.paint, layer.opacity)
-            for layer in self.layers
-            if layer.vertices is not None
-        ]
-        bounds = np.concatenate([layer.points for layer in self.layers])
-        picture, to_pixels = render_view(meshes, self.view, (400, 340), bounds)
-        ax.imshow(picture)
-        ax.axis("off")
+        figure, ((ax,),) = new_figure(1, 1, 4.4, 3.8, title=self.title)
+        meshes = [(c.vertices, c.faces, c.paint, c.opacity) for c in self.layers]
+        picture, to_pixels = render_view(meshes, self.view, (400, 340))
+        show_picture(ax, picture)
         for layer in self.layers:
             if layer.joints is not None:
                 draw_skeleton(ax, to_pixels(layer.joints), layer.bone_color)
             if layer.error_mm is not None:
-                scalar = matplotlib.cm.ScalarMappable(layer.norm, ERROR_MAP)
+                scalar = ScalarMappable(layer.norm, ERROR_MAP)
                 figure.colorbar(scalar, ax=ax, label="vertex error (mm)", shrink=0.8)
         if len(self.layers) > 1:
-            patches = [Patch(color=c.bone_color or c.color, label=c.name) for c in self.layers]
+            patches = [Patch(color=c.color, label=c.name) for c in self.layers]
             figure.legend(handles=patches, loc="outside lower left", ncols=len(patches))
         return figure
 
-    def save_html(self, path, plotly_js="cdn"):
-        """Write a page. ``plotly_js=True`` puts plotly.js (5 MB) into it, to open it offline."""
+    def save_html(self, path):
+        """Write a page that can be turned; it loads plotly.js from the network."""
         with atomic_write(path) as temporary:
-            self.figure.write_html(temporary, include_plotlyjs=plotly_js)
-        return Path(path)
+            self.figure.write_html(temporary, include_plotlyjs="cdn")
 
-    def save_png(self, path):
-        """Write the picture."""
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(self.still.png())
-        return Path(path)
+    def savefig(self, path):
+        """Write the picture, as matplotlib's figures do."""
+        self.still.savefig(path)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         # No text/html: viewers would take it first, and it brings megabytes of plotly.js along.
         return {
             "application/vnd.plotly.v1+json": json.loads(self.figure.to_json()),
-            "image/png": base64.b64encode(self.still.png()).decode(),
+            "image/png": self.still.encoded("png"),
         }
 
 
@@ -131,38 +124,31 @@ def plotly_points(points):
     return np.stack([x, z, -y], -1).astype(np.float32)
 
 
+def _xyz(point):
+    return dict(zip("xyz", point, strict=True))
+
+
 def _layout(title, view, legend):
     eye, up = 2.1e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
-    # Turning about the vertical is easiest to handle, but only upright views can be turned so.
-    upright = abs(view[0, 1]) < 1e-6 and abs(view[2, 1]) < 0.99
-    camera = {"eye": _xyz(eye.tolist()), "up": _xyz([0, 0, 1] if upright else up.tolist())}
-    mode = "turntable" if upright else "orbit"
     look = {"backgroundcolor": "#f6f6f6", "gridcolor": "#dddddd", "showbackground": True}
-    look |= {"tickfont": {"size": 10}}
-    titles = [{"text": text, "font": {"size": 11}} for text in AXES]
-    axes = {f"{name}axis": look | {"title": t} for name, t in _xyz(titles).items()}
+    axes = {
+        f"{name}axis": look | {"title": {"text": text, "font": {"size": 11}}}
+        for name, text in AXES.items()
+    }
+    camera = {"eye": _xyz(eye.tolist()), "up": _xyz(up.tolist())}
     return {
         "template": "none",
         "title": {"text": title, "font": {"size": 14}},
         "width": 640,
         "height": 520,
         "margin": {"l": 0, "r": 0, "t": 40 if title else 10, "b": 0},
-        "scene": {"aspectmode": "data", "camera": camera, "dragmode": mode, **axes},
+        "scene": {"aspectmode": "data", "camera": camera, "dragmode": "orbit", **axes},
         "showlegend": legend,
         "legend": {"x": 0.01, "y": 0.99},
     }
 
 
-def _xyz(values):
-    return dict(zip("xyz", values, strict=True))
-
-
-def _mesh_traces(layer):
-    if layer.vertices is None:
-        return []
-    dtype = np.int16 if len(layer.vertices) <= np.iinfo(np.int16).max else np.int32
-    xyz = _xyz(plotly_points(layer.vertices).T)
-    ijk = dict(zip("ijk", layer.faces.astype(dtype).T, strict=True))
+def _mesh_trace(layer):
     paint = {"color": layer.color, "hoverinfo": "name"}
     if layer.error_mm is not None:
         paint = {
@@ -173,11 +159,17 @@ def _mesh_traces(layer):
             "colorbar": {"title": {"text": "error (mm)"}, "thickness": 14, "len": 0.7},
             "hovertemplate": "%{intensity:.1f} mm<extra></extra>",
         }
-    light = {"ambient": 0.5, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6}
-    # From the photo's camera and above it.
-    common = {"lighting": light, "lightposition": _xyz([2e4, -1e5, 5e4]), "showlegend": True}
-    common |= {"name": layer.name, "opacity": layer.opacity}
-    return [go.Mesh3d(**xyz, **ijk, **paint, **common)]
+    faces = layer.faces.astype(np.min_scalar_type(layer.faces.max()))  # small in a notebook
+    return go.Mesh3d(
+        **_xyz(plotly_points(layer.vertices).T),
+        **dict(zip("ijk", faces.T, strict=True)),
+        **paint,
+        name=layer.name,
+        opacity=layer.opacity,
+        showlegend=True,
+        lighting={"ambient": 0.5, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6},
+        lightposition=_xyz([2e4, -1e5, 5e4]),  # from the photo's camera and above it
+    )
 
 
 def _bone_traces(layer):
@@ -185,15 +177,12 @@ def _bone_traces(layer):
     if layer.joints is None:
         return []
     traces = []
-    for n, chain in enumerate(FINGER_JOINTS.values()):
+    for chain in FINGER_JOINTS.values():
         joints = [WRIST, *chain]
-        x, y, z = plotly_points(layer.joints[joints]).T
         color = layer.bone_color or JOINT_COLORS[chain[0]]
         traces.append(
             go.Scatter3d(
-                x=x,
-                y=y,
-                z=z,
+                **_xyz(plotly_points(layer.joints[joints]).T),
                 mode="lines+markers",
                 name=f"{layer.name}, joints",
                 line={"color": color, "width": 7},
@@ -201,13 +190,13 @@ def _bone_traces(layer):
                 text=[JOINT_NAMES[j] for j in joints],
                 hoverinfo="text",
                 legendgroup=layer.name,
-                showlegend=n == 0,
+                showlegend=not traces,
             )
         )
     return traces
 
 
-# -- the calls that notebooks make -----------------------------------------------------------
+# -- the call that notebooks make ------------------------------------------------------------
 def show_mesh(
     vertices,
     faces,
@@ -215,102 +204,28 @@ def show_mesh(
     other=None,
     other_joints=None,
     vertex_error=None,
-    error_range_mm=None,
-    names=("prediction", "truth"),
     title=None,
     view="three_quarter",
 ):
-    """A hand mesh in 3D, alone or together with another one.
+    """A hand mesh in 3D, alone or as a prediction together with the truth.
 
     Args:
         vertices: (V, 3) metres, camera frame; faces: (F, 3); joints: (21, 3) or None.
-        other, other_joints: a second mesh (V, 3) and its joints, in the same frame; drawn as glass.
-        vertex_error: (V,) metres, colours the mesh; error_range_mm: of the darkest colour.
-        names: of the two; title: say which hand model and which data.
+        other, other_joints: the truth (V, 3) and its joints, in the same frame; drawn as glass.
+        vertex_error: (V,) metres, colours the mesh.
+        title: say which hand model and which data.
         view: name in ``render.VIEWS`` or a (3, 3) rotation.
 
     Returns:
         ``Scene``.
     """
-    two = other is not None or other_joints is not None
-    first = Layer(names[0] if two else "hand", vertices, faces, joints)
-    if vertex_error is not None:
-        first = replace(
-            first, error_mm=1000 * to_numpy(vertex_error), error_range_mm=error_range_mm
-        )
-    if not two:
+    error_mm = None if vertex_error is None else 1000 * to_numpy(vertex_error)
+    if other is None:
         # Bones lie inside the hand: glass shows them.
-        return Scene([replace(first, opacity=1.0 if joints is None else GLASS)], title, view)
+        opacity = 1.0 if joints is None else GLASS
+        hand = Layer("hand", vertices, faces, joints, opacity=opacity, error_mm=error_mm)
+        return Scene([hand], title, view)
     # One of two stays solid: plotly does not sort the triangles of see-through meshes.
-    first = replace(first, color=PREDICTION, bone_color=PREDICTION)
-    truth = {"color": TRUTH, "bone_color": TRUTH, "opacity": GLASS}
-    faces = None if other is None else faces
-    second = Layer(names[1], other, faces, other_joints, **truth)
-    return Scene([first, second], title, view)
-
-
-def show_skeleton(
-    joints, other=None, names=("prediction", "truth"), title=None, view="three_quarter"
-):
-    """Joints and bones (21, 3) metres in 3D: finger colours, or one colour each for two hands."""
-    two = other is not None
-    layers = [Layer(names[0] if two else "hand", joints=joints)]
-    if two:
-        layers[0] = replace(layers[0], color=PREDICTION, bone_color=PREDICTION)
-        layers.append(Layer(names[1], joints=other, color=TRUTH, bone_color=TRUTH))
-    return Scene(layers, title, view)
-
-
-@styled
-def show_views(vertices, faces, side="right", title=None, color=SKIN):
-    """A hand at rest in MANO's frame from six sides.
-
-    Args:
-        vertices: (V, 3) metres, fingers to -x (right) or +x (left); faces: (F, 3); side: of it.
-    """
-    names = [name for name in HAND_VIEWS if name != "three_quarter"]
-    figure, axes = new_figure(2, 3, 7.5, 5.4, title)
-    for ax, name in zip(axes.flat, names, strict=True):
-        picture, _ = render_view([(vertices, faces, color, 1)], _hand_view(name, side), (250, 250))
-        _picture(ax, picture, name)
-    return figure
-
-
-@styled
-def show_poses(poses, faces, side="right", view="palm", columns=5, title=None, color=SKIN):
-    """Hands in MANO's frame beside each other, all at one scale.
-
-    Args:
-        poses: dict of name -> (V, 3) vertices, metres; faces: (F, 3).
-        view: name in ``render.HAND_VIEWS``; side: "right" or "left".
-    """
-    rows = -(-len(poses) // columns)
-    columns = min(columns, len(poses))
-    figure, axes = new_figure(rows, columns, 1.9 * columns, 2.2 * rows + 0.3, title)
-    rotation = _hand_view(view, side)
-    radius = max(np.ptp(to_numpy(v) @ rotation.T, axis=0)[:2].max() for v in poses.values()) / 2
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, (name, vertices) in zip(axes.flat, poses.items(), strict=False):
-        vertices = to_numpy(vertices)
-        centre = (vertices.max(0) + vertices.min(0)) / 2
-        corners = centre + radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
-        picture, _ = render_view([(vertices, faces, color, 1)], rotation, (200, 200), corners)
-        _picture(ax, picture, name)
-    return figure
-
-
-def _hand_view(name, side):
-    """A view of a right hand, or the same of a left one: MANO's left is the right at x = 0."""
-    if name not in HAND_VIEWS:
-        raise ValueError(f"unknown view {name!r}; known: {', '.join(HAND_VIEWS)}")
-    if side == "right":
-        return HAND_VIEWS[name]
-    mirror = np.diag([-1.0, 1, 1])
-    return mirror @ HAND_VIEWS[name] @ mirror
-
-
-def _picture(ax, picture, title):
-    ax.imshow(picture)
-    ax.set_title(title)
-    ax.axis("off")
+    prediction = Layer("prediction", vertices, faces, joints, PREDICTION, 1.0, PREDICTION, error_mm)
+    truth = Layer("truth", other, faces, other_joints, TRUTH, GLASS, TRUTH)
+    return Scene([prediction, truth], title, view)

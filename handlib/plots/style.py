@@ -1,7 +1,6 @@
 """The one look of all figures, and how a figure shows itself in a notebook."""
 
 import base64
-import functools
 import io
 
 import matplotlib
@@ -31,25 +30,14 @@ STYLE = {
     "axes.axisbelow": True,
     "axes.prop_cycle": matplotlib.cycler(color=SERIES),
     "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "image.interpolation": "antialiased",
 }
-
-
-def styled(function):
-    """Decorator: run a plotting function under ``STYLE``, and leave the global style alone."""
-
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
-            return function(*args, **kwargs)
-
-    return wrapper
+# Decorator: run a plotting function under STYLE, and leave the global style alone.
+styled = matplotlib.rc_context(STYLE)
 
 
 class StillFigure(Figure):
@@ -68,49 +56,47 @@ class StillFigure(Figure):
     def draw(self, renderer):
         super().draw(renderer)
 
-    def png(self):
-        """Bytes of a PNG of 128 colours, chosen so that thin coloured lines keep theirs."""
-        picture = self._picture().quantize(128, Image.Quantize.MEDIANCUT, kmeans=1)
-        return _encode(picture, format="png", optimize=True)
-
-    def jpeg(self):
-        """Bytes of a JPEG in full colour resolution, so that thin coloured lines stay sharp."""
-        return _encode(self._picture(), format="jpeg", quality=85, subsampling=0, optimize=True)
-
-    def _picture(self):
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi)
-        return Image.open(buffer).convert("RGB")
+    def encoded(self, kind):
+        """Base64 of a "jpeg", or of a "png" of 128 colours; thin coloured lines stay sharp."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=self.dpi)
+        picture = Image.open(drawn).convert("RGB")
+        if kind == "png":
+            picture = picture.quantize(128, Image.Quantize.MEDIANCUT, kmeans=1)
+        picture.save(small, kind, optimize=True, **JPEG if kind == "jpeg" else {})
+        return base64.b64encode(small.getvalue()).decode()
 
     def _ipython_display_(self):
         # Shown by itself: matplotlib's own hooks, where a notebook has them, would add a PNG.
-        kind, data = ("jpeg", self.jpeg()) if self.has_photos else ("png", self.png())
-        bundle = {f"image/{kind}": base64.b64encode(data).decode(), "text/plain": repr(self)}
-        display(bundle, raw=True)
+        kind = "jpeg" if self.has_photos else "png"
+        display({f"image/{kind}": self.encoded(kind), "text/plain": repr(self)}, raw=True)
 
 
-def _encode(picture, **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, **options)
-    return buffer.getvalue()
+JPEG = {"quality": 85, "subsampling": 0}
 
 
-def new_figure(rows=1, columns=1, width=9.0, height=3.0, title=None, **kwargs):
+def new_figure(rows=1, columns=1, width=9.0, height=3.0, title=None):
     """A figure of ``width`` x ``height`` inches at 100 px per inch.
 
     Args:
         rows, columns: of the grid of axes.
         title: printed above, small, at the left.
-        kwargs: to ``Figure.subplots``.
 
     Returns:
         (figure, axes): axes as a (rows, columns) array.
     """
     figure = StillFigure(figsize=(width, height))
-    axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    axes = figure.subplots(rows, columns, squeeze=False)
     if title:
         figure.suptitle(title, x=0.004, ha="left")
     return figure, axes
+
+
+def show_picture(ax, picture, title=None):
+    """An image (H, W, 3) uint8 without axes."""
+    ax.imshow(picture)
+    ax.set_title(title)
+    ax.axis("off")
 
 
 def to_numpy(value):
