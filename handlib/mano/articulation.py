@@ -4,7 +4,8 @@ Angles are in degrees about a flat right hand. Each finger has four (flexion and
 MCP, flexion of PIP and DIP) and the thumb five (flexion, abduction and roll of the CMC, flexion
 of MCP and IP), in MANO's order: index, middle, pinky, ring, thumb. Positive flexion bends towards
 the palm, positive abduction moves a digit's tip towards the thumb's side, positive roll turns the
-thumb's pulp towards the fingers. Limits after Norkin & White, "Measurement of Joint Motion".
+thumb's pulp towards the fingers. Limits approximate the ranges of healthy hands, after handbooks of
+goniometry (Norkin & White, "Measurement of Joint Motion"); the thumb's CMC is the least certain.
 """
 
 import numpy as np

@@ -11,6 +11,7 @@ import numpy as np
 
 from handlib.joints import MANO_PARENTS
 from handlib.mano.pickles import ForbiddenPickle, read_pickle
+from handlib.mano.standin import standin_path
 
 MANO_PAGE = "https://mano.is.tue.mpg.de"
 SIDES = ("right", "left")
@@ -51,7 +52,6 @@ class HandModel:
     hands_components: np.ndarray  # (45, 45) pose components, one per row
     is_right: bool
     source: str  # path of the file, or "stand-in"
-    parents: tuple = MANO_PARENTS
 
     @property
     def is_standin(self):
@@ -76,14 +76,13 @@ class HandModel:
         return digest.hexdigest()[:12]
 
 
-def load_hand_model(path=None, side="right", missing="standin", fix_left_shapes=False):
+def load_hand_model(path=None, side="right", fix_left_shapes=False):
     """Read a hand model: a MANO pickle as distributed, a plain pickle or an ``.npz``.
 
     Args:
         path: a file, or a folder in one of the layouts of manopth, smplx or FreiHAND's tools.
             None: what the environment variable ``MANO`` names; the stand-in where it is unset.
         side: "right" or "left".
-        missing: what to do where ``path`` is None and ``MANO`` is unset: "standin" or "error".
         fix_left_shapes: negate the x component of ``shapedirs``, the known sign fault of
             MANO_LEFT.pkl as distributed (smplx issue 48). It is not detected, so say it once.
 
@@ -97,10 +96,8 @@ def load_hand_model(path=None, side="right", missing="standin", fix_left_shapes=
     if side not in SIDES:
         raise ValueError(f"side is 'right' or 'left', not {side!r}")
     place = str(path if path is not None else os.environ.get("MANO", "")).strip()
-    if not place and missing == "standin":
-        from handlib.mano.standin import standin_path  # imports this module's neighbours: late
-
-        return _read(Path(standin_path(side)), side, "stand-in", False)
+    if not place:
+        return _read(standin_path(side), side, "stand-in", False)
     found = _find(place, side, path is not None)
     if path is not None and _side_in_name(found) not in (None, side):
         raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
@@ -109,23 +106,18 @@ def load_hand_model(path=None, side="right", missing="standin", fix_left_shapes=
 
 def _find(place, side, is_explicit):
     """The file for ``side`` at ``place``, a file or a folder; FileNotFoundError with a remedy."""
-    file_name = f"MANO_{side.upper()}"
-    looked = []
-    if place:
-        root = Path(place).expanduser()
-        if root.is_file():
-            if is_explicit or _side_in_name(root) in (None, side):
-                return root
-            root = root.parent  # MANO names one hand's file; the other lies beside it
-        looked = [
-            root / layout / f"{file_name}{ext}" for layout in _LAYOUTS for ext in (".pkl", ".npz")
-        ]
+    root, name = Path(place).expanduser(), f"MANO_{side.upper()}"
+    if root.is_file():
+        if is_explicit or _side_in_name(root) in (None, side):
+            return root
+        root = root.parent  # MANO names one hand's file; the other lies beside it
+    looked = [root / layout / f"{name}{ext}" for layout in _LAYOUTS for ext in (".pkl", ".npz")]
     for candidate in looked:
         if candidate.is_file():
             return candidate
-    where = "".join(f"\n  {candidate}" for candidate in looked) or " nowhere, as MANO is not set."
+    where = "".join(f"\n  {candidate}" for candidate in looked)
     raise FileNotFoundError(
-        f"No {file_name} was found. Looked at:{where}\n"
+        f"No {name} was found. Looked at:{where}\n"
         f"Register at {MANO_PAGE}, download MANO and set the environment variable MANO to its "
         "folder; or unset MANO (and give no path) to use the stand-in hand."
     )

@@ -3,11 +3,11 @@
 Millimetres here; the file that is built from it is in metres. Frame of MANO: a flat right hand,
 fingers towards -x, thumb towards +z, palm towards -y.
 
-Bone lengths and soft tissue beyond the last bone: Buryanov & Kotiuk 2010, "Proportions of Hand
-Segments", Int. J. Morphol. 28(3), 755-758, table of means. Breadths and depths: means of both
-sexes after Greiner 1991, "Hand anthropometry of U.S. Army personnel" (hand breadth 84 mm, wrist
-breadth 58 mm, index breadth at its joints 20 and 17 mm). Wrist to knuckle 95 mm: carpus and
-third metacarpal.
+Bone lengths, and soft tissue beyond the last bone: means of Buryanov & Kotiuk 2010, "Proportions of
+Hand Segments", Int. J. Morphol. 28(3), 755-758. The palm is set so that the hand has the length
+(187 mm) and breadth at the knuckles (85 mm) that are the means of both sexes in Greiner 1991, "Hand
+Anthropometry of U.S. Army Personnel", NATICK/TR-92/011 (women 181 and 80 mm, men 194 and 90 mm).
+Other breadths and all depths are approximate, shaped until the hand looked like one.
 """
 
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ class Traits:
 
 
 # The ten shape directions: a trait, or a stretch of the whole hand, and one standard deviation of
-# it among adults (coefficients of variation of hand lengths are near 5 %, of breadths and depths
-# near 6-7 % in Greiner 1991, sexes taken together).
+# it. The order of size is that of adults (in Greiner 1991 hand length varies by 5 % within a sex
+# and 6 % in all, breadth by 5 and 8 %); how it is shared out among the ten is a choice.
 STRETCHES = {"size": np.array([1.0, 1.0, 1.0]), "thickness": np.array([0.0, 1.0, 0.0])}
 SHAPES = {
     "size": 0.05,
