@@ -90,7 +90,7 @@ def _numbering(hand, body):
     v = body.vertices
     known = dict(zip(WRIST_IDS, body.palm[-1]))
     for digit, ids in TIP_IDS.items():
-        pole = v[body.poles[digit]]
+        pole = v[body.digits[digit][-1]]
         near = np.argsort(np.linalg.norm(v - pole, axis=1), kind="stable")
         known.update(zip(ids, near))
     centre = 0.5 * (hand.rays["middle"].origin + anatomy.WRIST)

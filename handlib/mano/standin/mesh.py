@@ -30,24 +30,20 @@ class Mesh:
 
     vertices: np.ndarray
     faces: np.ndarray
-    rings: dict  # digit -> list of (s, vertex ids)
-    poles: dict  # digit -> vertex id
+    digits: dict  # digit -> vertex ids beyond its base, the fingertip's pole last
     palm: list  # rows of vertex ids, the knuckle loop first, the wrist last
 
 
 class _Builder:
     def __init__(self, hand):
-        self.hand, self.points, self.faces = hand, [], []
-        self.fixed = []
-        self.count = 0
+        self.hand, self.points, self.faces, self.fixed = hand, [], [], []
 
     def add(self, points, fixed=False):
         points = np.atleast_2d(points)
-        ids = np.arange(self.count, self.count + len(points))
+        first = len(self.fixed)
         self.points.append(points)
         self.fixed += [fixed] * len(points)
-        self.count += len(points)
-        return ids
+        return np.arange(first, len(self.fixed))
 
     def zip(self, a, b):
         """Triangles between two closed rings of ids, starting side by side, any counts."""
@@ -156,11 +152,8 @@ def _wrist_ring(b):
 
 def _resample(points, n):
     """n points at equal parameter steps around a closed ring of points, same start."""
-    t = np.arange(n) * len(points) / n
-    i = np.floor(t).astype(int)
-    f = (t - i)[:, None]
-    closed = np.vstack([points, points[:1]])
-    return closed[i] * (1 - f) + closed[i + 1] * f
+    t, steps = np.arange(n) * len(points) / n, np.arange(len(points))
+    return np.stack([np.interp(t, steps, x, period=len(points)) for x in points.T], 1)
 
 
 def _palm(b, loop):
@@ -207,26 +200,19 @@ def _hole_loop(rows):
 
 
 def _tube(b, digit, base):
-    """Rings, cap and pole of a digit that starts at the ten ids ``base``."""
+    """A digit that starts at the ten ids ``base``: ids of its rings, of its cap, and the pole."""
     ray = b.hand.rays[digit]
-    rings = [(None, base)]
-    positions = ring_positions(ray)
-    for k, (s, points) in enumerate(zip(positions, b.rings(digit, positions))):
-        ids = b.add(points, fixed=k > 0 or digit != "thumb")
-        b.zip(ids, rings[-1][1])
-        rings.append((s.mean(), ids))
-    tip = ray.joints[3]
-    cap = np.vstack(b.points)[rings[-1][1]]
-    top = ray.point(np.array([tip]))
-    inner = 0.5 * (cap[::2] + top)
-    inner = project(b.hand, np.vstack([inner, top]))
-    inner_ids = b.add(inner[:-1], fixed=True)
-    pole = b.add(inner[-1:], fixed=True)[0]
-    b.zip(inner_ids, rings[-1][1])
-    for i in range(5):
-        b.faces.append((inner_ids[(i + 1) % 5], inner_ids[i], pole))
-    rings.append((tip, inner_ids))
-    return rings, pole
+    ids, ring = [], base
+    for k, points in enumerate(b.rings(digit, ring_positions(ray))):
+        below, ring = ring, b.add(points, fixed=k > 0 or digit != "thumb")
+        b.zip(ring, below)
+        ids.append(ring)
+    top = ray.point(np.array([ray.joints[3]]))
+    inner = 0.5 * (np.vstack(b.points)[ring[::2]] + top)
+    *cap, pole = b.add(project(b.hand, np.vstack([inner, top])), fixed=True)
+    b.zip(cap, ring)
+    b.faces += [(cap[(i + 1) % 5], cap[i], pole) for i in range(5)]
+    return np.concatenate([*ids, cap, [pole]])
 
 
 def _thumb_base(b, hole):
@@ -279,14 +265,11 @@ def build(hand, template=None):
     bases, loop = _knuckle_loop(b)
     rows, hole = _palm(b, loop)
     bases["thumb"] = _thumb_base(b, hole)
-    rings, poles = {}, {}
-    for digit in (*FINGERS, "thumb"):
-        rings[digit], poles[digit] = _tube(b, digit, bases[digit])
+    digits = {digit: _tube(b, digit, bases[digit]) for digit in (*FINGERS, "thumb")}
     faces, free = np.array(b.faces)[:, ::-1], ~np.array(b.fixed)
     mean = neighbour_mean(faces)
     points = np.vstack(b.points)
     if template is not None:
         points = _follow(points, template, mean, free)
-    rounds = 40 if template is None else 8
-    points = _relax(hand, points, mean, free, rounds)
-    return Mesh(points, faces, rings, poles, rows)
+    points = _relax(hand, points, mean, free, rounds=40 if template is None else 8)
+    return Mesh(points, faces, digits, rows)

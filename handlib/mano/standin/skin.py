@@ -32,9 +32,7 @@ def weights(hand, mesh):
     v = mesh.vertices
     owner = np.full(len(v), -1)
     for i, digit in enumerate(RAYS):
-        for _, ids in mesh.rings[digit][1:]:
-            owner[ids] = i
-        owner[mesh.poles[digit]] = i
+        owner[mesh.digits[digit]] = i
     gaps = np.stack([hand.rays[d].distance(v)[0] for d in RAYS], 1)
     share = np.exp(-np.maximum(gaps, 0) / 2.0)
     share[:, 4] = 0
@@ -113,9 +111,7 @@ def pose_correctives(hand, vertices, w, angle=80.0):
             full = Rotation.from_rotvec(np.deg2rad(angle) * ray.side)
             part = Rotation.from_rotvec(share[moved, None] * np.deg2rad(angle) * ray.side)
             arm = vertices[moved] - hand.joints[j]
-            blend = (1 - share[moved, None, None]) * np.eye(3) + share[
-                moved, None, None
-            ] * full.as_matrix()
+            blend = np.eye(3) + share[moved, None, None] * (full.as_matrix() - np.eye(3))
             offset = np.linalg.solve(blend, part.apply(arm)[..., None])[..., 0] - arm
             back = smoothstep(arm @ ray.back / np.linalg.norm(arm, axis=1), -0.2, 0.7)
             offset *= back[:, None] / (1 - np.cos(np.deg2rad(angle)))
