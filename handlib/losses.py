@@ -13,6 +13,9 @@ import torch
 from handlib.geometry import axis_angle_to_matrix
 from handlib.joints import ROOT
 
+# Width of a joint's Gaussian, as a share of the crop.
+HEATMAP_SIGMA = 0.05
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -20,9 +23,12 @@ class LossWeights:
 
     joints_2d: float = 1.0
     """Projected joints: L1 in half crops, so that the crop is [-1, 1]."""
-    keypoints_2d: float = 5.0
+    keypoints_2d: float = 3.0
     """The same for joints found directly in the image, where the model has them. The heavier, the
     sooner a network from random weights tells the fingers apart."""
+    heatmaps: float = 1.0
+    """Where the model looks for each joint: divergence from a Gaussian about the joint, nats. It
+    tells each joint's map apart at once, which the mean place alone does slowly."""
     joints: float = 10.0
     """3D joints relative to the root joint: L1 in metres."""
     vertices: float = 10.0
@@ -57,6 +63,7 @@ def total_loss(prediction, batch, weights):
     parts = {
         "joints_2d": lambda: joint_2d_loss(prediction.joints_2d, batch, size),
         "keypoints_2d": lambda: joint_2d_loss(prediction.keypoints_2d, batch, size),
+        "heatmaps": lambda: heatmap_loss(prediction.heatmaps, batch, size),
         "joints": lambda: joint_3d_loss(prediction.joints, batch),
         "vertices": lambda: vertex_loss(prediction.vertices, batch),
         "aligned": lambda: aligned_loss(prediction.joints, batch),
@@ -66,9 +73,9 @@ def total_loss(prediction, batch, weights):
             prediction.pose, prediction.betas, weights.regulariser_betas
         ),
     }
-    if prediction.keypoints_2d is None:
-        del parts["keypoints_2d"]
     factors = asdict(weights)
+    if prediction.keypoints_2d is None:
+        factors |= {"keypoints_2d": 0, "heatmaps": 0}
     terms = {name: factors[name] * part() for name, part in parts.items() if factors[name]}
     if not terms:
         raise ValueError("all loss weights are 0: there is nothing to train")
@@ -80,6 +87,30 @@ def joint_2d_loss(joints_2d, batch, size):
     """Mean absolute difference of (B, 21, 2) px, in half crops of ``size`` px."""
     error = (joints_2d - _target(joints_2d, batch["joints_2d"], batch["has_joints_2d"])).abs()
     return _mean(error, batch["has_joints_2d"]) / (size / 2)
+
+
+def heatmap_loss(heatmaps, batch, size):
+    """Kullback-Leibler divergence of heatmaps from Gaussians about the joints.
+
+    Joints outside of the crop have no place in a map, and do not count.
+
+    Args:
+        heatmaps: (B, 21, h, w) log-probabilities of cells over a crop of ``size`` px.
+        batch: has ``joints_2d`` (B, 21, 2).
+    """
+    target = torch.nan_to_num(batch["joints_2d"], nan=-size)
+    seen = ((target > -0.5) & (target < size - 0.5)).all(-1) & batch["has_joints_2d"][:, None]
+    x, y = target.unbind(-1)
+    rows, columns = heatmaps.shape[-2:]
+    truth = _log_gaussian(y, rows, size)[..., None] + _log_gaussian(x, columns, size)[..., None, :]
+    divergence = (truth.exp() * (truth - heatmaps)).sum((-2, -1))
+    return torch.where(seen, divergence, 0.0).sum() / seen.sum().clamp(min=1)
+
+
+def _log_gaussian(centre, cells, size):
+    """Log-probabilities (..., cells) of a row of cells over ``size`` px about ``centre`` (...)."""
+    places = (torch.arange(cells, device=centre.device) + 0.5) * (size / cells) - 0.5
+    return (-0.5 * ((places - centre[..., None]) / (HEATMAP_SIGMA * size)) ** 2).log_softmax(-1)
 
 
 def joint_3d_loss(joints, batch):

@@ -79,6 +79,8 @@ class Prediction:
     """(B, 2) px of the crop: where ``joints.ROOT`` is seen."""
     keypoints_2d: torch.Tensor | None = None
     """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
+    heatmaps: torch.Tensor | None = None
+    """(B, 21, h, w) log-probabilities of each joint's place, cells over the whole crop; or None."""
 
 
 class AveragePooling(nn.Module):
@@ -89,7 +91,7 @@ class AveragePooling(nn.Module):
         self.out_features = channels[-1]
 
     def forward(self, maps):
-        return maps[-1].mean((-2, -1)), None
+        return maps[-1].mean((-2, -1)), None, None
 
 
 class KeypointPooling(nn.Module):
@@ -111,18 +113,27 @@ class KeypointPooling(nn.Module):
         self.out_features = N_JOINTS * (2 + n_local) + channels[-1]
 
     def forward(self, maps):
-        """Maps (B, C, h, w), fine to coarse -> (B, out_features), joints (B, 21, 2) in [-1, 1]."""
+        """Merge the maps and look for the joints.
+
+        Args:
+            maps: (B, C, h, w) each, fine to coarse.
+
+        Returns:
+            (B, out_features); places (B, 21, 2) in [-1, 1]; log-probabilities (B, 21, h, w).
+        """
         size = maps[0].shape[-2:]
         merged = sum(
             nn.functional.interpolate(lateral(x), size=size)
             for lateral, x in zip(self.lateral, maps, strict=True)
         )
         merged = self.merge(merged).relu()
-        attention = self.logits(merged).float().flatten(2).softmax(-1)
+        heatmaps = self.logits(merged).float().flatten(2).log_softmax(-1)
+        attention = heatmaps.exp()
         places = attention @ _cell_centres(*size, attention)
         found = attention @ self.local(merged).float().flatten(2).transpose(1, 2)
         average = maps[-1].mean((-2, -1))
-        return torch.cat([places.flatten(1), found.flatten(1), average], 1), places
+        features = torch.cat([places.flatten(1), found.flatten(1), average], 1)
+        return features, places, heatmaps.unflatten(2, size)
 
 
 def _cell_centres(height, width, like):
@@ -171,12 +182,14 @@ class HandNet(nn.Module):
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
         mean, std = self.image_mean_std
         normalised = ((image - mean) / std).contiguous(memory_format=torch.channels_last)
-        pooled, places = self.pooling(self.backbone(normalised).feature_maps)
+        pooled, places, heatmaps = self.pooling(self.backbone(normalised).feature_maps)
         numbers = self.head(pooled)
         # The hand model is millimetres of geometry: half precision would be seen.
         with torch.autocast(image.device.type, enabled=False):
             places = None if places is None else places.float()
-            return self.decode(numbers.float(), places, image.shape[-1])
+            prediction = self.decode(numbers.float(), places, image.shape[-1])
+        prediction.heatmaps = heatmaps
+        return prediction
 
     def decode(self, numbers, places, size):
         """The head's numbers (B, sum of ``sizes``) -> ``Prediction`` for crops of ``size`` px."""

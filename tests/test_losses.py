@@ -32,6 +32,16 @@ def make_batch(missing=(), rows=range(B)):
     return batch
 
 
+def heatmaps_of(joints_2d, cells=16):
+    """(B, 21, 16, 16) log-probabilities: Gaussians of 5 % of the crop about the joints."""
+    centres = (torch.arange(cells) + 0.5) * (S / cells) - 0.5
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    cells_xy = torch.stack([x, y], -1).reshape(-1, 2)
+    squared = (cells_xy - joints_2d[:, :, None]).square().sum(-1)
+    logits = -squared / (2 * (0.05 * S) ** 2)
+    return logits.log_softmax(-1).unflatten(-1, (cells, cells))
+
+
 def perfect(batch):
     """The prediction that agrees with all annotations; its tensors are leaves."""
     root = batch["joints"][:, ROOT : ROOT + 1]
@@ -41,6 +51,7 @@ def perfect(batch):
         "vertices": unit * (batch["vertices"] - root),
         "joints_2d": batch["joints_2d"],
         "keypoints_2d": batch["joints_2d"],
+        "heatmaps": heatmaps_of(batch["joints_2d"]),
         "pose": batch["pose"],
         "betas": batch["betas"],
         "rotations": axis_angle_to_matrix(batch["pose"].reshape(B, 16, 3)),
@@ -55,7 +66,7 @@ def only(name, **more):
 
 LABELLED = [f.name for f in fields(LossWeights) if not f.name.startswith("regulariser")]
 # Losses that share an annotation, or a field of the prediction, with another.
-ANNOTATION = {"keypoints_2d": "joints_2d", "aligned": "joints"}
+ANNOTATION = {"keypoints_2d": "joints_2d", "heatmaps": "joints_2d", "aligned": "joints"}
 FIELD = {"aligned": "joints"}
 BENT = torch.tensor([1.0, 1.2, 0.9])  # no similarity undoes it
 

@@ -19,6 +19,7 @@ SHAPES = {
     "scale": (),
     "trans": (2,),
     "keypoints_2d": (21, 2),
+    "heatmaps": (21, 8, 8),
 }
 
 
@@ -45,7 +46,7 @@ def test_prediction_has_the_promised_shapes(hand, preset, batch):
     prediction = make_model(preset, hand).eval()(images(batch))
     for field in fields(prediction):
         value = getattr(prediction, field.name)
-        if field.name == "keypoints_2d" and preset == "boukhayma2019":
+        if field.name in ("keypoints_2d", "heatmaps") and preset == "boukhayma2019":
             assert value is None
         else:
             assert value.shape == (batch, *SHAPES[field.name]), field.name
@@ -108,6 +109,10 @@ def test_keypoints_are_where_the_attention_is():
     torch.nn.init.ones_(pooling.lateral[0].weight)
     maps[0][0, :, 2, 5] = 100.0  # row 2, column 5 of 8
     places = pooling(maps)[1]
+    heatmap = pooling(maps)[2].exp()
+    assert heatmap.shape == (1, 4, 8, 8)  # one per channel here
+    assert torch.allclose(heatmap.sum((-2, -1)), torch.ones(1, 4))
+    assert heatmap[0, 0].argmax() == 2 * 8 + 5
     assert torch.allclose(places[0, 0], torch.tensor([(5 + 0.5) / 4 - 1, (2 + 0.5) / 4 - 1]))
 
 
