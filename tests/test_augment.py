@@ -324,3 +324,17 @@ def test_hand_parameters_pose_the_moved_hand(transform, hand):
     again, again_joints = posed(model, moved.pose, moved.betas)
     for ours, theirs in ((moved.vertices, again), (moved.joints, again_joints)):
         np.testing.assert_allclose(ours - moved.joints[9], theirs - again_joints[9], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", augment.CHAINS)
+def test_every_named_chain_ends_in_a_right_hand_of_the_input_size(name):
+    sample = fake_sample(is_right=False)
+    out = augment.named_transforms(name, 96)(sample, np.random.default_rng(1))
+    assert out.size == (96, 96)
+    assert out.is_right
+    assert name == "course" or out.mirrored  # its random flip may have done it already
+
+
+def test_an_unknown_chain_is_named():
+    with pytest.raises(ValueError, match="unknown augmentation 'heavy'; known: full, light"):
+        augment.named_transforms("heavy", 96)

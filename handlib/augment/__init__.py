@@ -35,6 +35,8 @@ __all__ = [
     "ToRight",
     "course_transforms",
     "eval_transforms",
+    "light_transforms",
+    "named_transforms",
     "train_transforms",
 ]
 
@@ -73,6 +75,11 @@ def train_transforms(
     )
 
 
+def light_transforms(size, backgrounds=None):
+    """For trainings of minutes, which see each image a few times: small changes, own background."""
+    return train_transforms(size, rotate=15, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0)
+
+
 def course_transforms(size=320, backgrounds=None, *, to_right=True):
     """The course project's six, in its order, with its faults corrected.
 
@@ -89,3 +96,19 @@ def eval_transforms(size, expand=None):
     """No randomness: resize, or crop ``expand`` times the hand's box; left hands mirrored."""
     crop = Resize(size) if expand is None else CropToBox(size, expand)
     return Compose([ToRight(), crop])
+
+
+# Chains by name: (size, backgrounds) -> Compose.
+CHAINS = {
+    "full": train_transforms,
+    "light": light_transforms,
+    "course": course_transforms,
+    "none": lambda size, backgrounds=None: eval_transforms(size),
+}
+
+
+def named_transforms(name, size, backgrounds=None):
+    """The chain ``name`` of ``CHAINS``; ValueError for a name that is not known."""
+    if name not in CHAINS:
+        raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(CHAINS)}")
+    return CHAINS[name](size, backgrounds)
