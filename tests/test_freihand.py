@@ -131,16 +131,11 @@ def test_damaged_annotations_are_named(broken):
     path.write_text(json.dumps(json.loads(text)[:3]))
     with pytest.raises(ValueError, match=r"training_xyz\.json has 3 entries.*has 4"):
         FreiHANDReader(broken)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"training_xyz\.json is missing: copy"):
-        FreiHANDReader(broken)
-
-
-def test_missing_vertices_can_be_left_out(broken):
-    (broken / "training_verts.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"training_verts\.json"):
-        FreiHANDReader(broken)
-    assert FreiHANDReader(broken, vertices=False)[0].vertices is None
+    path.write_text(text)
+    for name in ("training_verts.json", "training_xyz.json"):
+        (broken / name).unlink()
+        with pytest.raises(FileNotFoundError, match=f"{name} is missing: copy"):
+            FreiHANDReader(broken)
 
 
 def test_damaged_images_are_named(broken):

@@ -33,7 +33,6 @@ class FreiHANDReader:
         root: the dataset folder.
         split: "train", "val", "test" or "evaluation" (public layout only).
         versions: which of the four looks; those that the folder lacks are left out.
-        vertices, masks: False leaves them out, which is faster.
 
     Attributes:
         layout: "public" or "MP". source: name for figures and tables. ids: (N,) unique id of each
@@ -44,7 +43,7 @@ class FreiHANDReader:
         ValueError: an unknown split, or files that do not fit each other.
     """
 
-    def __init__(self, root, split="train", versions=(0, 1, 2, 3), *, vertices=True, masks=True):
+    def __init__(self, root, split="train", versions=(0, 1, 2, 3)):
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         self.root = Path(root).expanduser().resolve()
@@ -60,8 +59,8 @@ class FreiHANDReader:
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
         folder = self.root / self._prefix / "mask"
-        self._masks = folder if masks and folder.is_dir() else None
-        self._names = self._find_annotations(vertices)
+        self._masks = folder if folder.is_dir() else None
+        self._names = self._find_annotations()
 
     def __len__(self):
         return len(self.ids)
@@ -155,12 +154,10 @@ class FreiHANDReader:
             self._opened[name] = values
         return self._opened[name]
 
-    def _find_annotations(self, vertices):
+    def _find_annotations(self):
         """Names of the annotation files to read; all but the vertices are opened and compared."""
-        required = {"training": ENTRIES, "train": ("xyz",), "val": ("xyz",)}
-        names = [n for n in ENTRIES if vertices or n != "verts"]
-        required = required.get(self._prefix, ("K",))
-        names = [n for n in names if n in required or self._file(n).is_file()]
+        required = {"training": ENTRIES, "train": ("xyz",), "val": ("xyz",)}.get(self._prefix, ())
+        names = [n for n in ENTRIES if n in required or self._file(n).is_file()]
         for name in names:
             require_file(self._file(name))
             if name != "verts":  # 1.5 GB of text: parsed when first used
@@ -201,7 +198,7 @@ class FreiHANDReader:
         return start, stop
 
 
-def open_dataset(path=None, split="train", versions=(0, 1, 2, 3), **options):
+def open_dataset(path=None, split="train", versions=(0, 1, 2, 3)):
     """A reader for ``path``, or for the folder that the environment variable MP_DATA names.
 
     Raises:
@@ -210,7 +207,7 @@ def open_dataset(path=None, split="train", versions=(0, 1, 2, 3), **options):
     name = str(path if path is not None else os.environ.get("MP_DATA", "")).strip()
     if not name:
         raise FileNotFoundError(f"no dataset: set MP_DATA to a FreiHAND folder, {MAKE_ONE}")
-    return FreiHANDReader(name, split, versions, **options)
+    return FreiHANDReader(name, split, versions)
 
 
 def detect_layout(root):

@@ -14,10 +14,10 @@ from numba import njit
 from scipy.spatial.transform import Rotation
 
 from handlib import geometry
-from handlib.data.backgrounds import SKIN_TONES, skin_tone
 from handlib.data.forearm import random_arm
+from handlib.data.look import random_look
 from handlib.data.raster import rasterize, supersampled
-from handlib.data.shading import Look, noise_table, shade
+from handlib.data.shading import noise_table, shade
 from handlib.data.skin import make_skin
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
 from handlib.mano.layer import HandLayer
@@ -157,50 +157,6 @@ def place(rng, vertices, joints, size):
         target = (size - 1) / 2 + shift * np.maximum(room, 0)
         translation[:2] += (target - (low + high) / 2) * depth / f
     return K, translation
-
-
-def _linear(rgb_255):
-    return (np.asarray(rgb_255, float) / 255) ** 2.2
-
-
-def random_look(rng):
-    """A random ``Look``: skin from light to dark, cloth, one to three lights and a sky."""
-    tone = rng.uniform(0, len(SKIN_TONES) - 1)
-    # Redder or yellower, never greener: skin does not come in green.
-    hue = np.exp(rng.normal(0, 0.07) * np.array([1, -0.3, -1]))
-    back = _linear(skin_tone(tone)) * hue
-    pale = _linear(skin_tone(tone * 0.5)) * hue
-    palm = pale + (_linear((222, 150, 132)) - pale) * rng.uniform(0.05, 0.35)
-    palm = back + (palm - back) * rng.uniform(0.4, 1)
-    nail = (palm + back) / 2
-    nail = nail + (_linear((226, 172, 158)) - nail) * rng.uniform(0.2, 0.5)
-    if rng.random() < 0.08:  # varnish
-        nail = rng.uniform(0.02, 0.8, 3)
-    cloth = rng.uniform(0.02, 0.7) * np.exp(rng.normal(0, rng.choice([0.05, 0.5]), 3))
-    accent = cloth * rng.uniform(0.5, 1) if rng.random() < 0.7 else rng.uniform(0.02, 0.8, 3)
-    lights = rng.normal(size=(rng.integers(1, 4), 3)) + [0, -0.6, -0.7]
-    lights /= np.linalg.norm(lights, axis=1, keepdims=True)
-    power = np.array([rng.uniform(0.5, 1.1), *rng.uniform(0.05, 0.5, len(lights) - 1)])
-    warmth = rng.normal(0, 0.12, len(lights))[:, None] * np.array([1, 0.2, -1])
-    sky = rng.uniform(0.25, 0.75) * np.exp(rng.normal(0, 0.10) * np.array([-1, 0, 1]))
-    ground = sky * rng.uniform(0.3, 0.9) * np.exp(rng.normal(0, 0.12, 3))
-    exposure = np.exp(rng.normal(0, 0.25)) * 1.25 / (power.sum() * 0.5 + sky.mean())
-    # Cameras brighten dark things, but not all the way.
-    exposure *= (0.35 / back.mean()) ** rng.uniform(0, 0.45)
-    up = rng.normal(0, 0.35, 3) + [0, -1, -0.2]
-    return Look(
-        back=back, palm=palm, nail=nail, cloth=cloth, cloth_accent=accent,
-        cloth_cell=np.exp(rng.uniform(*np.log([0.0006, 0.015]))),
-        blood=rng.uniform(0.3, 1.6), mottle=rng.uniform(0.08, 0.3), veins=rng.uniform(0, 0.6),
-        creases=rng.uniform(0.3, 1.0), wrinkles=rng.uniform(0.15, 0.6),
-        nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.05, 0.3),
-        gloss=rng.uniform(0.0, 0.12), nail_gloss=rng.uniform(0.1, 0.4),
-        shine=rng.uniform(8, 40), offset=rng.uniform(0, 16, 3),
-        wrap=np.array([0.35, 0.2, 0.15]) * rng.uniform(0.4, 1.4), lights=lights,
-        light_colors=power[:, None] * np.exp(warmth) * exposure,
-        up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
-        shadow=rng.uniform(0.5, 1.0),
-    )  # fmt: skip
 
 
 # -- versions --------------------------------------------------------------------------------

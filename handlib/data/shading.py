@@ -5,8 +5,6 @@ samples of a pixel that lie on one surface are averaged first, those on another 
 the palm) are lit by themselves. Colours are linear until the end, then sRGB.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
@@ -28,35 +26,6 @@ _CREASE_TINT = np.array([-0.30, -0.5, -0.5])
 _VEIN_TINT = np.array([-0.22, -0.06, 0.0])
 _NAIL_END = np.array([0.15, 0.22, 0.22])
 _BIAS = 0.003  # metres that a surface may lie behind itself before it is in its own shadow
-
-
-class Look(NamedTuple):
-    """Material, light and camera response; colours are linear RGB (3,) unless said."""
-
-    back: np.ndarray
-    palm: np.ndarray
-    nail: np.ndarray
-    cloth: np.ndarray
-    cloth_accent: np.ndarray
-    cloth_cell: float  # metres of a thread pattern
-    blood: float
-    mottle: float
-    veins: float
-    creases: float
-    wrinkles: float
-    nail_edge: float
-    bump: float
-    gloss: float
-    nail_gloss: float
-    shine: float  # exponent of the highlight
-    offset: np.ndarray  # (3,) of the noise, so that no two skins are alike
-    wrap: np.ndarray  # how far light of each colour reaches round into the dark
-    lights: np.ndarray  # (L, 3) unit directions towards the lights, camera frame; 0 casts shadows
-    light_colors: np.ndarray  # (L, 3)
-    up: np.ndarray  # (3,) where the sky is
-    sky: np.ndarray
-    ground: np.ndarray
-    shadow: float  # 0-1
 
 
 def noise_table(seed=0):
@@ -307,7 +276,7 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
         joints: (21, 3).
         bones: (20, 2).
         K: (3, 3).
-        look: ``Look``.
+        look: ``look.Look``.
         table: of ``noise_table``.
         cloth: whether the sleeve is drawn.
 
