@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from filelock import FileLock
+
 from handlib.mano import load_hand_model
 from handlib.paths import cache_dir
 
@@ -22,4 +24,6 @@ def dataset_root(path="", samples=2000, seed=0):
 
     hand = load_hand_model()
     out = cache_dir() / "synthetic" / settings_name(samples, seed=seed, hand=hand)
-    return synthesize(out, samples, seed=seed, hand=hand)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{out}.lock"):  # the processes of a multi-GPU run ask for it at the same time
+        return synthesize(out, samples, seed=seed, hand=hand)
