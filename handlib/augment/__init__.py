@@ -14,11 +14,7 @@ from handlib.augment.geometric import (
     Shift,
     ToRight,
 )
-from handlib.augment.pixels import (
-    AddClutter,
-    ChangeBackground,
-    ColorJitter,
-)
+from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
 
 __all__ = [
     "AddClutter",

@@ -31,14 +31,14 @@ class ArmShape(NamedTuple):
     """Where the sleeve begins."""
     sleeve: float = 0.0
     """Thickness of the sleeve; 0 for a bare arm."""
-    folds: np.ndarray | None = None
-    """(rings, border) relative bumps of the sleeve."""
+    folds: np.ndarray | float = 0.0
+    """(rings, border, 1) relative bumps of the sleeve."""
 
 
 def random_arm(rng, border=16):
     """An arm with a bent wrist, 35 % of them with a sleeve."""
     sleeve = rng.uniform(0.003, 0.010) if rng.random() < 0.35 else 0.0
-    folds = rng.normal(0, 0.035, (_N_RINGS, border))
+    folds = rng.normal(0, 0.035, (_N_RINGS, border, 1))
     return ArmShape(
         flexion=np.clip(rng.normal(0, 0.35), -0.8, 0.8),
         deviation=np.clip(rng.normal(0, 0.16), -0.35, 0.35),
@@ -120,10 +120,8 @@ class Forearm:
         if shape.sleeve > 0:
             covered = (np.arange(len(s)) > _CUFF)[:, None, None]
             radius = np.linalg.norm(sections, axis=-1, keepdims=True)
-            wider = (
-                1 + shape.sleeve / radius + (0 if shape.folds is None else shape.folds[..., None])
-            )
-            sections = np.where(covered, sections * wider.clip(1.02), sections)
+            wider = (1 + shape.sleeve / radius + shape.folds).clip(1.02)
+            sections = np.where(covered, sections * wider, sections)
         return sections
 
 

@@ -46,14 +46,14 @@ RADIUS = {"index": 9.2, "middle": 9.5, "ring": 9.0, "pinky": 8.0, "thumb": 10.8}
 class Traits:
     """Relative deviations from the mean hand that change its proportions."""
 
-    finger_length: float = 0.0  # relative
-    palm_width: float = 0.0  # relative
-    thumb_length: float = 0.0  # relative
-    palm_length: float = 0.0  # relative
-    finger_thickness: float = 0.0  # relative
-    taper: float = 0.0  # relative, of the fingertips against the fingers' bases
-    ulnar_length: float = 0.0  # relative, of ring and little finger
-    fleshiness: float = 0.0  # relative, of the eminences against the knuckles
+    finger_length: float = 0.0
+    palm_width: float = 0.0
+    thumb_length: float = 0.0
+    palm_length: float = 0.0
+    finger_thickness: float = 0.0
+    taper: float = 0.0  # of the fingertips against the fingers' bases
+    ulnar_length: float = 0.0  # of ring and little finger
+    fleshiness: float = 0.0  # of the eminences against the knuckles
 
 
 # The ten shape directions: a trait, or a stretch of the whole hand, and one standard deviation of

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handlib.geometry import mirror_axis_angle, mirror_points
 from handlib.mano import articulation
 from handlib.paths import atomic_write, cache_dir
 
@@ -114,8 +115,7 @@ def _pose_space():
 
 def mirrored(model):
     """The other hand: mirrored at x = 0."""
-    points = np.array([-1.0, 1.0, 1.0])
-    turns = np.tile([1.0, -1.0, -1.0], 15)
+    points, turns = mirror_points(np.ones(3)), np.tile(mirror_axis_angle(np.ones(3)), 15)
     # A rotation matrix R becomes M R M: entries with one index x change sign.
     features = np.tile(np.outer(points, points).ravel(), 15)
     return model | {
