@@ -37,6 +37,15 @@ def _parser():
     return parser
 
 
+def _shielded(words):
+    """A space before each value of -p: argparse would take -1e-3 for an option."""
+    shielded = list(words)
+    for i, word in enumerate(words[:-2]):
+        if word in ("-p", "--parameter"):
+            shielded[i + 2] = " " + words[i + 2]
+    return shielded
+
+
 def _run(args):
     from handlib import runs
 
@@ -44,7 +53,7 @@ def _run(args):
     for name, value in args.parameter:
         if name in given:
             raise runs.RunError(f"parameter {name!r} is given twice")
-        given[name] = value
+        given[name] = value[1:]  # _shielded
     run_dir = runs.run_notebooks(args.notebooks or runs.WORKFLOW, given, args.name)
     print(runs.summary(run_dir))
 
@@ -61,7 +70,7 @@ def _synthesize(args):
 
 def main(argv=None):
     """Entry point of the ``handlib`` command; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(_shielded(sys.argv[1:] if argv is None else argv))
     try:
         args.function(args)
     except KeyboardInterrupt:
@@ -79,7 +88,7 @@ def _is_expected(error):
     """Errors whose message is all a user needs; anything else keeps its traceback."""
     from handlib.runs import RunError
 
-    return isinstance(error, RunError | FileNotFoundError | ValueError | PermissionError)
+    return isinstance(error, RunError | OSError | ValueError)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -23,22 +28,30 @@ def notebook(tmp_path, monkeypatch):
     return make
 
 
-REPORT = (
-    "from handlib import runs\nruns.report_results(run_dir, 'facts', {'lr': lr, 'steps': steps})"
-)
-PARAMETERS = "run_dir = ''\nlr = 1e-3\nsteps = 5\nflip = True\nname = 'x'"
+REPORT = "from handlib.runs import Run\nRun(run_dir).report('facts', {'lr': lr, 'steps': steps})"
+PARAMETERS = "run_dir = ''\nlr = 1e-3\nsteps = 5\nflip = True\nname = 'x'\nsizes = [1]\nany = None"
 
 
 def test_parameters_are_typed_by_their_defaults(notebook):
     path = notebook("n", PARAMETERS)
-    given = {"lr": "1e-4", "steps": "7", "flip": "false", "name": "007"}
+    given = {"lr": "1e-4", "steps": "7", "flip": "False", "name": "007"}
     assert runs.split_parameters([path], given)[path] == {
         "lr": 1e-4,
         "steps": 7,
         "flip": False,
         "name": "007",
     }
-    assert runs.split_parameters([path], {"lr": "1"})[path] == {"lr": 1.0}
+    for name, text, value in [
+        ("lr", "1", 1.0),
+        ("lr", "-1e-3", -1e-3),
+        ("flip", "true", True),
+        ("sizes", "[1, 2]", [1, 2]),
+        ("sizes", "['a']", ["a"]),
+        ("any", "null", None),
+        ("any", "words", "words"),
+        ("name", Path("a"), "a"),
+    ]:
+        assert runs.split_parameters([path], {name: text})[path] == {name: value}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +62,8 @@ def test_parameters_are_typed_by_their_defaults(notebook):
         ({"steps": "1.5"}, "type int"),
         ({"lr": "fast"}, "type float"),
         ({"flip": "1"}, "type bool"),
+        ({"steps": 1.5}, "type int"),
+        ({"sizes": "3"}, "type list"),
         ({"run_dir": "x"}, "no parameter 'run_dir'"),
     ],
 )
@@ -73,10 +88,8 @@ def test_a_run_is_one_self_describing_folder(notebook, capsys):
     assert executed.cells[-1].outputs[0].text == "7\n"
     assert "steps=7" in run_dir.name
 
-    before = (run_dir / "metrics.json").stat().st_mtime_ns
     assert runs.run_notebooks([first, second], {"steps": "7"}) == run_dir
-    assert "already finished" in capsys.readouterr().out
-    assert (run_dir / "metrics.json").stat().st_mtime_ns == before
+    assert capsys.readouterr().out.count("done before") == 2
     assert runs.run_notebooks([first, second], {"steps": "8"}) != run_dir
 
 
@@ -86,7 +99,7 @@ def test_a_failed_run_names_cell_and_notebook_and_continues_after_repair(noteboo
     second = notebook("b", PARAMETERS, f"assert open({str(flag)!r}).read() == 'yes'")
     with pytest.raises(runs.RunError, match=r"b failed in cell 3: FileNotFoundError") as caught:
         runs.run_notebooks([first, second])
-    assert "notebooks/b.ipynb" in str(caught.value)
+    assert "notebooks/b.partial.ipynb" in str(caught.value)
     run_dir = next((tmp_path / "experiments").iterdir())
     assert not (run_dir / "metrics.json").exists()
     executed = (run_dir / "notebooks" / "a.ipynb").stat().st_mtime_ns
@@ -97,14 +110,84 @@ def test_a_failed_run_names_cell_and_notebook_and_continues_after_repair(noteboo
     assert (run_dir / "metrics.json").exists()
 
 
-def test_command_line_errors_are_one_line(notebook, capsys):
+def test_a_killed_kernel_is_no_finished_notebook(notebook, tmp_path):
+    flag = tmp_path / "enough memory"
+    kill = f"import os\nif not os.path.exists({str(flag)!r}): os.kill(os.getpid(), 9)"
+    path = notebook("café two", PARAMETERS, kill, REPORT)
+    with pytest.raises(runs.RunError, match=r"was killed \(is there enough memory"):
+        runs.run_notebooks([path])
+    flag.touch()
+    run_dir = runs.run_notebooks([path])
+    assert json.loads((run_dir / "metrics.json").read_text())["facts"]["steps"] == 5
+    assert [p.name for p in (run_dir / "notebooks").iterdir()] == ["café two.ipynb"]
+
+
+def test_a_named_run_takes_more_notebooks_but_no_other_settings(notebook, monkeypatch):
+    first, second = notebook("a", PARAMETERS), notebook("b", PARAMETERS, REPORT)
+    run_dir = runs.run_notebooks([first], {"steps": 6}, "mine")
+    with pytest.raises(runs.RunError, match=r"other settings of a: .*'steps': 6.*'steps': 7"):
+        runs.run_notebooks([first], {"steps": 7}, "mine")
+    assert runs.run_notebooks([second], {"steps": 8}, "mine") == run_dir
+    assert json.loads((run_dir / "metrics.json").read_text())["facts"]["steps"] == 8
+    described = json.loads((run_dir / "run.json").read_text())
+    assert described["parameters"] == {"a": {"steps": 6}, "b": {"steps": 8}}
+    monkeypatch.setenv("MP_DATA", "elsewhere")
+    with pytest.raises(runs.RunError, match="other settings of the environment"):
+        runs.run_notebooks([first], {"steps": 6}, "mine")
+
+
+def test_a_run_folder_takes_one_process_at_a_time(notebook):
+    path = notebook("a", PARAMETERS)
+    with (
+        runs._alone_in(runs.Run(runs.runs_root() / "mine").path),
+        pytest.raises(runs.RunError, match="another process is working in"),
+    ):
+        runs.run_notebooks([path], name="mine")
+
+
+def test_names_that_would_collide_or_leave_the_folder_are_refused(notebook, tmp_path):
+    path = notebook("a", PARAMETERS)
+    with pytest.raises(runs.RunError, match="names of their own"):
+        runs.run_notebooks([path, path])
+    with pytest.raises(runs.RunError, match="name of a folder"):
+        runs.run_notebooks([path], name="../b")
+
+
+def test_ctrl_c_leaves_one_line_and_no_kernel(notebook, tmp_path):
+    beat = "import os, time\nprint('kernel', os.getpid(), flush=True)\ntime.sleep(60)"
+    path = notebook("a", PARAMETERS, beat)
+    command = [sys.executable, "-m", "handlib.cli", "run", str(path), "--name", "stopped"]
+    # A long TMPDIR: the names of Unix sockets are limited to a hundred letters.
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    process = subprocess.Popen(
+        command, stdout=-1, stderr=-1, text=True, env=os.environ | {"TMPDIR": str(long)}
+    )
+    heard = next(line for line in process.stdout if line.startswith("kernel"))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "\nhandlib: interrupted; the same command goes on from here\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(heard.split()[1]), 0)
+    written = [p.name for p in (tmp_path / "experiments/stopped/notebooks").iterdir()]
+    assert written == ["a.partial.ipynb"]
+
+
+def test_command_line_errors_are_one_line(notebook, tmp_path, monkeypatch, capsys):
     path = str(notebook("n", PARAMETERS))
-    assert cli.main(["run", path, "-p", "stepz", "3"]) == 1
-    assert "did you mean 'steps'" in capsys.readouterr().err
-    assert cli.main(["run", "05_nothing"]) == 1
-    assert "handlib's own are" in capsys.readouterr().err
-    assert cli.main(["run", path, "-p", "steps", "3", "-p", "steps", "4"]) == 1
-    assert "given twice" in capsys.readouterr().err
+
+    def error(*words):
+        assert cli.main(["run", path, *words]) == 1
+        return capsys.readouterr().err
+
+    assert "did you mean 'steps'" in error("-p", "stepz", "3")
+    assert "given twice" in error("-p", "steps", "3", "-p", "steps", "4")
+    assert "type int, got '-1e-3'" in error("-p", "steps", "-1e-3")
+    assert "handlib's own are" in error("05_nothing")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "file"))
+    assert "cannot make the run folder" in error()
 
 
 def test_handlibs_own_notebooks_have_parameters():
@@ -117,3 +200,26 @@ def test_handlibs_own_notebooks_have_parameters():
 def test_new_run_folders_never_collide(monkeypatch, tmp_path):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
     assert len({runs.open_run("", "02_train").path for _ in range(5)}) == 5
+
+
+def test_the_trained_run_is_the_named_the_own_or_the_newest(monkeypatch, tmp_path):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    for age, name in enumerate(("new", "old")):
+        model = tmp_path / name / runs.CHECKPOINT
+        model.parent.mkdir(parents=True)
+        model.touch()
+        os.utime(model, (1000 - age, 1000 - age))
+    old, empty = runs.Run(tmp_path / "old"), runs.Run(tmp_path / "empty")
+    assert runs.trained_run(own=old).path == old.path
+    assert runs.trained_run(own=empty).path == tmp_path / "new"
+    assert runs.trained_run(str(old.path), own=empty).path == old.path
+    with pytest.raises(runs.RunError, match="has no trained model"):
+        runs.trained_run(str(empty.path))
+
+
+def test_summary_has_a_line_for_each_metric(tmp_path):
+    scores = {"model": {"pa_mpjpe_mm": 9.0}, "mean pose": {"pa_mpjpe_mm": 19.25}}
+    about = {"hand": "stand-in", "data": "synthetic", "scores": scores, "verdict": "good"}
+    runs.write_json(tmp_path / "metrics.json", {"evaluate": about})
+    lines = runs.summary(tmp_path).splitlines()
+    assert "pa_mpjpe_mm   9.00      19.25" in lines and "good" in lines

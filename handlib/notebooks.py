@@ -1,0 +1,145 @@
+"""One notebook: where it is, which parameters it takes, and how papermill executes it."""
+
+import ast
+import difflib
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+WORKFLOW = ("01_explore_data", "02_train", "03_visualize_meshes", "04_evaluate")
+
+
+class RunError(Exception):
+    """A run that cannot start or did not finish; the message says why and what to do."""
+
+
+def notebook_path(name):
+    """Path of a notebook given as a path or as the name of one of handlib's own."""
+    for path in (Path(name), NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb"):
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.resolve()
+    known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
+    raise RunError(f"no notebook {name!r}; handlib's own are: {known}")
+
+
+# -- parameters ------------------------------------------------------------------------------
+def notebook_parameters(path):
+    """Defaults of a notebook's parameters cell, as {name: value}."""
+    from papermill import inspect_notebook
+
+    try:
+        found = inspect_notebook(str(path))
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
+    try:
+        return {name: ast.literal_eval(p["default"]) for name, p in found.items()}
+    except (ValueError, SyntaxError) as error:
+        raise RunError(f"{path}: its parameters cell must hold plain literals ({error})") from None
+
+
+def split_parameters(paths, given):
+    """Check the given parameters against the notebooks and hand each what it takes.
+
+    Args:
+        paths: notebooks.
+        given: {name: text or value}.
+
+    Returns:
+        {path: {name: value}}, with the parameters' types.
+
+    Raises:
+        RunError: for a name that no notebook has, or a value of another type.
+    """
+    defaults = {path: notebook_parameters(path) for path in paths}
+    known = sorted({name for d in defaults.values() for name in d} - {"run_dir"})
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise RunError(f"no parameter {name!r} in {', '.join(p.stem for p in paths)}; {hint}")
+    return {
+        path: {n: _typed(v, d[n], n) for n, v in given.items() if n in d}
+        for path, d in defaults.items()
+    }
+
+
+def _typed(given, default, name):
+    """A value, or the text of one on a command line, with the type of ``default``."""
+    if isinstance(default, str):
+        return str(given)
+    value = _literal(given) if isinstance(given, str) else given
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        kind = type(default).__name__
+        raise RunError(f"parameter {name} takes a value of type {kind}, got {given!r}")
+    return value
+
+
+def _literal(text):
+    """The value that a text writes in JSON or in Python; the text itself where it is neither."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            pass
+    return text
+
+
+# -- execution -------------------------------------------------------------------------------
+def execute(path, output, parameters):
+    """Run a notebook in a kernel of its own.
+
+    ``output`` exists once all cells have run. Until then, and where one fails, what there is of
+    it is ``<name>.partial.ipynb`` beside it.
+
+    Raises:
+        RunError: naming the cell, the error and the partial notebook.
+    """
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_suffix(".partial.ipynb")
+    try:
+        _papermill(path, partial, parameters)
+    except PapermillExecutionError as error:
+        reason = f"in cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except DeadKernelError:
+        reason = "because its process was killed (is there enough memory?)"
+    except KeyboardInterrupt:
+        # What the abandoned cell still says while its kernel shuts down is of no use.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
+    else:
+        partial.replace(output)
+        return
+    raise RunError(f"{path.stem} failed {reason}\nexecuted notebook: {partial}")
+
+
+def _papermill(path, output, parameters):
+    from papermill import execute_notebook
+    from traitlets.config import Config
+
+    # Unix sockets under a private, short path: kernels that start at once never race for ports.
+    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 70 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})
+        execute_notebook(
+            str(path),
+            str(output),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            log_output=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            config=config,
+            # An interrupted kernel would log that its sockets are closed already.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            coalesce_streams=True,
+            iopub_timeout=60,
+        )
