@@ -31,9 +31,10 @@ MCP = {
     "ring": (9.0, 4.5, -16.5),
     "pinky": (22.5, -0.5, -35.0),
 }
-THUMB_CMC = np.array([75.0, -5.0, 27.0])
+THUMB_CMC = (75.0, -5.0, 27.0)
 CARPAL_END = {"index": 18.0, "middle": 6.0, "ring": -5.0, "pinky": -15.0}  # z of metacarpal bases
 SPLAY = {"index": 4.0, "middle": -1.0, "ring": -6.0, "pinky": -12.0}  # degrees towards the thumb
+ROLL = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0, "thumb": 55.0}  # about the axis
 WEBS = (  # neighbours, and how far along their proximal phalanges the web reaches
     ("index", "middle", (0.38, 0.36)),
     ("middle", "ring", (0.36, 0.36)),
@@ -139,20 +140,27 @@ def _unit(v):
     return v / np.linalg.norm(v)
 
 
+def _placed(point, traits):
+    """A point of the palm where this hand's palm has it."""
+    stretch = np.array([1 + traits.palm_length, 1.0, 1 + traits.palm_width])
+    return WRIST + (np.array(point) - WRIST) * stretch
+
+
+def _back(axis, roll):
+    """Dorsal direction at right angles to ``axis``: up, rolled about the axis by degrees."""
+    up, roll = _unit(np.array([0, 1.0, 0]) - axis[1] * axis), np.deg2rad(roll)
+    return np.cos(roll) * up + np.sin(roll) * np.cross(up, axis)
+
+
 def finger_ray(digit, traits):
     """The tube of a finger with its metacarpal."""
     longer = 1 + traits.finger_length + traits.ulnar_length * (digit in ("ring", "pinky"))
     proximal, middle, distal, pulp = (x * longer for x in PHALANGES[digit])
     pip, dip, tip = np.cumsum([proximal, middle, distal + pulp])
-    stretch = np.array([1 + traits.palm_length, 1.0, 1 + traits.palm_width])
-    mcp = WRIST + (np.array(MCP[digit]) - WRIST) * stretch
-    base = np.array([70.0, 4.0, CARPAL_END[digit]])
-    base = WRIST + (base - WRIST) * stretch
+    mcp, base = _placed(MCP[digit], traits), _placed((70.0, 4.0, CARPAL_END[digit]), traits)
     splay = np.deg2rad(SPLAY[digit])
     axis = np.array([-np.cos(splay), 0.0, np.sin(splay)])
-    roll = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0}[digit]
-    side = np.cross([0, 1.0, 0], axis)
-    back = np.cos(np.deg2rad(roll)) * np.array([0, 1.0, 0]) + np.sin(np.deg2rad(roll)) * side
+    back = _back(axis, ROLL[digit])
     s_base = (base - mcp) @ axis
     u_base, w_base = (base - mcp) @ np.cross(back, axis), (base - mcp) @ back
     r = RADIUS[digit] * (1 + traits.finger_thickness)
@@ -182,12 +190,7 @@ def thumb_ray(traits):
     """The tube of the thumb from its carpometacarpal joint; rolled so that it opposes."""
     bones = np.array(PHALANGES["thumb"]) * (1 + traits.thumb_length)
     mcp, ip, tip = np.cumsum([bones[0], bones[1], bones[2] + bones[3]])
-    stretch = np.array([1 + traits.palm_length, 1.0, 1 + traits.palm_width])
-    origin = WRIST + (THUMB_CMC - WRIST) * stretch
     axis = _unit([-0.74, -0.20, 0.64])
-    up = _unit(np.array([0, 1.0, 0]) - axis[1] * axis)
-    roll = np.deg2rad(55.0)
-    back = np.cos(roll) * up + np.sin(roll) * np.cross(up, axis)
     r = RADIUS["thumb"] * (1 + 0.7 * traits.finger_thickness)
     flesh, k = 1 + traits.fleshiness, 1 - 0.3 * traits.fleshiness
     keys = np.array([
@@ -201,14 +204,13 @@ def thumb_ray(traits):
     ])  # fmt: skip
     keys[:, 1:4] *= r
     return Ray(
-        origin, axis, back, -8.0, tip, (10.0, 1.15 * r),
+        _placed(THUMB_CMC, traits), axis, _back(axis, ROLL["thumb"]), -8.0, tip, (10.0, 1.15 * r),
         PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0, mcp, ip, tip), "thumb",
     )  # fmt: skip
 
 
 def carpus_tube(traits):
     """Wrist and carpus: a flat tube along x that runs out of the wrist's end."""
-    wide = 1 + 0.8 * traits.palm_width
     keys = np.array([
         [-40.0, 27.0, 19.0, 19.0, -2.0, -2.5],
         [-12.0, 27.5, 18.5, 19.0, -2.0, -2.5],
@@ -216,7 +218,7 @@ def carpus_tube(traits):
         [30.0, 30.0, 16.0, 18.0, -4.0, -4.0],
         [50.0, 30.0, 13.0, 15.0, -6.0, -4.0],
     ])  # fmt: skip
-    keys[:, 1] *= wide
+    keys[:, 1] *= 1 + 0.8 * traits.palm_width
     return Ray(
         WRIST, np.array([-1.0, 0, 0]), np.array([0, 1.0, 0]), -40.0, 50.0, (5.0, 25.0),
         PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0,),
