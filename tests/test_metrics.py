@@ -92,10 +92,8 @@ def test_f_scores_of_known_distances():
     grid = np.stack(np.meshgrid(*[np.arange(4) * 0.1] * 3), -1).reshape(1, -1, 3)
     pred = grid.copy()
     pred[0, ::2] += 0.006  # half of the points 10.4 mm away
-    scores = metrics._f_scores(pred, grid)
-    np.testing.assert_allclose(scores["pa_f_5mm"], [0.5])
-    np.testing.assert_allclose(scores["pa_f_15mm"], [1.0])
-    assert metrics._f_scores(grid + 0.03, grid)["pa_f_15mm"] == 0
+    np.testing.assert_allclose(metrics.f_scores(pred, grid), [[0.5, 1.0]])
+    assert metrics.f_scores(grid + 0.03, grid).tolist() == [[0, 0]]
 
 
 def test_samples_count_only_for_what_they_have():
