@@ -95,7 +95,7 @@ def test_mesh_overlay_covers_the_mesh_and_nothing_else(sample, hand):
 
 def test_weak_perspective_camera_projects_as_scale_and_translation(rest):
     vertices = rest[0] - rest[1][ROOT]
-    placed, camera = render.weak_perspective_camera(torch.tensor(vertices), 600.0, (40, 50))
+    placed, camera = render.weak_perspective_camera(vertices, 600.0, (40, 50))
     expected = np.array([40, 50]) + 600 * vertices[:, :2]
     assert np.abs(project(placed, camera) - expected).max() < 0.1
 

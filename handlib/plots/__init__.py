@@ -1,4 +1,4 @@
-"""Figures and 3D scenes. Functions return what they made and never show it."""
+"""Figures and 3D scenes of numpy arrays. Functions return what they made and never show it."""
 
 from handlib.plots.curves import (
     show_error_histogram,

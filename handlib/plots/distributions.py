@@ -4,7 +4,7 @@ import numpy as np
 
 from handlib.geometry import project
 from handlib.joints import BONES, FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, WRIST
-from handlib.plots.style import SERIES, new_figure, styled, to_numpy
+from handlib.plots.style import SERIES, new_figure, styled
 
 INDEX_MCP, PINKY_MCP = JOINT_NAMES.index("index_mcp"), JOINT_NAMES.index("pinky_mcp")
 
@@ -76,8 +76,8 @@ def show_distributions(joints, K, source=""):
     Returns:
         matplotlib Figure with six diagrams.
     """
-    joints = to_numpy(joints).astype(float)
-    K = np.broadcast_to(to_numpy(K).astype(float), (len(joints), 3, 3))
+    joints = joints.astype(float)
+    K = np.broadcast_to(K.astype(float), (len(joints), 3, 3))
     figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands")
     axes[0, 0].remove()
     _draw_views(figure.add_subplot(2, 3, 1, projection="mollweide"), joints)

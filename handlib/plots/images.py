@@ -7,7 +7,7 @@ from matplotlib.patheffects import Normal, Stroke
 from handlib.joints import BONES, JOINT_COLORS
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
-from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled, to_numpy
+from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "camera")
 MASK_COLOR = "#56B4E9"
@@ -20,7 +20,6 @@ def draw_skeleton(ax, joints_2d, color=None):
 
     A white border makes them stand out on any background. Joints that are NaN are left out.
     """
-    joints_2d = to_numpy(joints_2d)
     border = [Stroke(linewidth=2.8, foreground="white"), Normal()]
     for parent, child in BONES:
         ax.plot(*joints_2d[[parent, child]].T, color=color or JOINT_COLORS[child],
@@ -127,7 +126,7 @@ def show_predictions(samples, predictions, faces, title=None):
     names = ("truth", "prediction", "prediction, mesh", "from the right side")
     figure, axes = _grid(len(samples), 1 + len(names), len(samples), title or _sources(samples))
     for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
-        prediction = {name: to_numpy(values[n]) for name, values in predictions.items()}
+        prediction = {name: values[n] for name, values in predictions.items()}
         _draw_prediction(row, sample, prediction, faces)
         error = _error_label(sample, prediction["pred_joints"])
         for ax, name in zip(row, (_label(sample), *names[:2], error or names[2], names[3])):

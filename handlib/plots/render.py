@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from handlib.data.raster import render_mesh
 from handlib.geometry import project
-from handlib.plots.style import SKIN, new_figure, show_picture, styled, to_numpy
+from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
 
 def look(forward, up):
@@ -77,14 +77,14 @@ def weak_perspective_camera(vertices, scale, trans):
     distance = 100.0
     f = float(scale) * distance
     K = np.array([[f, 0, float(trans[0])], [0, f, float(trans[1])], [0, 0, 1]])
-    return to_numpy(vertices) + [0, 0, distance], K
+    return vertices + [0, 0, distance], K
 
 
 def _render(vertices, faces, K, size, color):
     """``render_mesh`` with a matplotlib colour or (V, 3) RGB; alpha gets a third axis."""
     one = isinstance(color, str)
     paint = {"color": to_rgb(color)} if one else {"vertex_colors": color}
-    rgb, alpha, depth = render_mesh(to_numpy(vertices), to_numpy(faces), K, size, **paint)
+    rgb, alpha, depth = render_mesh(vertices, faces, K, size, **paint)
     return rgb, alpha[..., None], depth
 
 
@@ -115,9 +115,9 @@ def render_view(meshes, view, size=(250, 250), bounds=None):
         (picture, to_pixels): (H, W, 3) uint8, and the function from points (..., 3) to its pixels.
     """
     view = VIEWS[view] if isinstance(view, str) else view
-    bounds = np.concatenate([to_numpy(v) for v, *_ in meshes]) if bounds is None else bounds
+    bounds = np.concatenate([v for v, *_ in meshes]) if bounds is None else bounds
     place, K = frame(bounds, view, size)
-    drawn = [(*_render(place(to_numpy(v)), f, K, size, c), o) for v, f, c, o in meshes]
+    drawn = [(*_render(place(v), f, K, size, c), o) for v, f, c, o in meshes]
     # Far first; where a mesh is not, its order does not matter, its alpha is zero.
     order = np.argsort([-depth for _, _, depth, _ in drawn], axis=0)
     picture = np.ones((size[1], size[0], 3))
@@ -125,7 +125,7 @@ def render_view(meshes, view, size=(250, 250), bounds=None):
         for n, (rgb, alpha, _, opacity) in enumerate(drawn):
             weight = alpha * opacity * (rank == n)[..., None]
             picture = weight * rgb + (1 - weight) * picture
-    return (255 * picture + 0.5).astype(np.uint8), lambda p: project(place(to_numpy(p)), K)
+    return (255 * picture + 0.5).astype(np.uint8), lambda p: project(place(p), K)
 
 
 # -- right hands in MANO's frame -------------------------------------------------------------
@@ -151,11 +151,10 @@ def show_poses(poses, faces, view="palm", columns=5, title=None):
     rows, columns = -(-len(poses) // columns), min(columns, len(poses))
     figure, axes = new_figure(rows, columns, 1.9 * columns, 2.2 * rows + 0.3, title)
     rotation = HAND_VIEWS[view]
-    radius = max(np.ptp(to_numpy(v) @ rotation.T, axis=0)[:2].max() for v in poses.values()) / 2
+    radius = max(np.ptp(v @ rotation.T, axis=0)[:2].max() for v in poses.values()) / 2
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, vertices) in zip(axes.flat, poses.items(), strict=False):
-        vertices = to_numpy(vertices)
         centre = (vertices.max(0) + vertices.min(0)) / 2
         corners = centre + radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
         picture, _ = render_view([(vertices, faces, SKIN, 1)], rotation, (200, 200), corners)

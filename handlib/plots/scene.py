@@ -20,16 +20,7 @@ from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
 from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
 from handlib.plots.render import VIEWS, render_view
-from handlib.plots.style import (
-    GLASS,
-    PREDICTION,
-    SKIN,
-    TRUTH,
-    new_figure,
-    show_picture,
-    styled,
-    to_numpy,
-)
+from handlib.plots.style import GLASS, PREDICTION, SKIN, TRUTH, new_figure, show_picture, styled
 
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
 AXES = {"x": "x, right (mm)", "y": "z, depth (mm)", "z": "−y, up (mm)"}
@@ -47,11 +38,6 @@ class Layer:
     opacity: float = 1.0
     bone_color: str | None = None  # default: each finger its own
     error_mm: np.ndarray | None = None  # (V,) colours the mesh
-
-    def __post_init__(self):
-        for name in ("vertices", "faces", "joints", "error_mm"):
-            if (value := getattr(self, name)) is not None:
-                setattr(self, name, to_numpy(value))
 
     @property
     def norm(self):
@@ -219,7 +205,7 @@ def show_mesh(
     Returns:
         ``Scene``.
     """
-    error_mm = None if vertex_error is None else 1000 * to_numpy(vertex_error)
+    error_mm = None if vertex_error is None else 1000 * vertex_error
     if other is None:
         # Bones lie inside the hand: glass shows them.
         opacity = 1.0 if joints is None else GLASS

@@ -4,7 +4,6 @@ import base64
 import io
 
 import matplotlib
-import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
@@ -63,16 +62,13 @@ class StillFigure(Figure):
         picture = Image.open(drawn).convert("RGB")
         if kind == "png":
             picture = picture.quantize(128, Image.Quantize.MEDIANCUT, kmeans=1)
-        picture.save(small, kind, optimize=True, **JPEG if kind == "jpeg" else {})
+        picture.save(small, kind, optimize=True, quality=85, subsampling=0)  # PNG ignores two
         return base64.b64encode(small.getvalue()).decode()
 
     def _ipython_display_(self):
         # Shown by itself: matplotlib's own hooks, where a notebook has them, would add a PNG.
         kind = "jpeg" if self.has_photos else "png"
         display({f"image/{kind}": self.encoded(kind), "text/plain": repr(self)}, raw=True)
-
-
-JPEG = {"quality": 85, "subsampling": 0}
 
 
 def new_figure(rows=1, columns=1, width=9.0, height=3.0, title=None):
@@ -97,8 +93,3 @@ def show_picture(ax, picture, title=None):
     ax.imshow(picture)
     ax.set_title(title)
     ax.axis("off")
-
-
-def to_numpy(value):
-    """A numpy array of an array, list or torch tensor on any device."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
