@@ -23,7 +23,7 @@ from handlib.plots.render import VIEWS, render_view
 from handlib.plots.style import GLASS, PREDICTION, SKIN, TRUTH, new_figure, show_picture, styled
 
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
-AXES = {"x": "x, right (mm)", "y": "z, depth (mm)", "z": "−y, up (mm)"}
+AXES = {"x": "x (mm)", "y": "z (mm)", "z": "−y (mm)"}
 
 
 @dataclass
@@ -115,8 +115,9 @@ def _xyz(point):
 
 
 def _layout(title, view, legend):
-    eye, up = 2.1e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
+    eye, up = 2.5e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
     look = {"backgroundcolor": "#f6f6f6", "gridcolor": "#dddddd", "showbackground": True}
+    look |= {"tickfont": {"size": 10}}
     axes = {
         f"{name}axis": look | {"title": {"text": text, "font": {"size": 11}}}
         for name, text in AXES.items()
