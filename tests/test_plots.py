@@ -333,6 +333,13 @@ def test_training_curves_have_units_and_the_baselines():
     assert top == pytest.approx(250) and "ms" in times.get_ylabel()
 
 
+def test_many_loss_terms_are_told_apart_and_the_smallest_do_not_squeeze_the_others():
+    record = {"step": 1, "loss": 1.0} | {f"loss_{n}": 10.0**-n for n in range(9)}
+    losses = plots.show_training([record, record | {"step": 2}]).axes[0]
+    assert len({(line.get_color(), line.get_linestyle()) for line in losses.lines}) == 10
+    assert losses.get_ylim()[0] > 1e-5
+
+
 def test_error_figures_show_the_given_numbers():
     thresholds = np.linspace(0, 50, 11)
     ax = plots.show_pck({"network": (thresholds, thresholds / 50)}).axes[0]

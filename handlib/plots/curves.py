@@ -19,11 +19,13 @@ def show_training(history, baselines=None, title=None):
         baselines: dict of name -> PA-MPJPE in mm, drawn as lines across.
         title: say what was trained on what.
     """
-    figure, ((losses, error), (rate, times)) = new_figure(2, 2, 9, 5.6, title)
+    figure, ((losses, error), (rate, times)) = new_figure(2, 2, 10, 5.6, title)
     keys = dict.fromkeys(key for record in history for key in record)
-    for key in (k for k in keys if k.startswith("loss")):
-        losses.plot(*_series(history, key), label=_words(key, "loss_"))
+    for n, key in enumerate(k for k in keys if k.startswith("loss")):
+        losses.plot(*_series(history, key), DASHES[n // len(SERIES)], label=_words(key, "loss_"))
     losses.set(yscale="log", ylabel="weighted loss")
+    highest = losses.get_ylim()[1]
+    losses.set_ylim(bottom=max(losses.get_ylim()[0], 1e-4 * highest))  # terms that matter
     error.plot(*_series(history, "val_pa_mpjpe_mm"), "o-", markersize=3, label="validation")
     for n, (name, value) in enumerate((baselines or {}).items(), 1):
         error.axhline(value, color=SERIES[-1], linestyle=DASHES[n % 4], label=name)
@@ -36,7 +38,7 @@ def show_training(history, baselines=None, title=None):
         times.stackplot(steps, [1000 * y for _, y in parts.values()], labels=parts)
         times.legend(loc="lower left", frameon=True, reverse=True)
     times.set_ylabel("time of one step (ms)")
-    losses.legend(ncols=2)
+    losses.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     error.legend()
     for ax in (losses, error, rate, times):
         ax.set_xlabel("step")
