@@ -8,6 +8,8 @@ about where the hand is.
 """
 
 from handlib.metrics.fixed_hand import baselines, best_constant_scale
+from handlib.metrics.freihand import freihand_scores
+from handlib.metrics.intervals import Interval, keypoint_intervals, paper_intervals
 from handlib.metrics.points import (
     PCK_THRESHOLDS_MM,
     area_under,
@@ -22,12 +24,16 @@ from handlib.metrics.surface import F_THRESHOLDS_MM, f_scores
 __all__ = [
     "F_THRESHOLDS_MM",
     "PCK_THRESHOLDS_MM",
+    "Interval",
     "area_under",
     "baselines",
     "best_constant_scale",
     "errors_mm",
     "evaluate",
     "f_scores",
+    "freihand_scores",
+    "keypoint_intervals",
+    "paper_intervals",
     "pck",
     "per_sample",
     "root_relative",

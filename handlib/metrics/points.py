@@ -11,7 +11,9 @@ PCK_THRESHOLDS_MM = np.linspace(0, 50, 100)
 
 def distances(pred, gt):
     """Distances (..., N) between points (..., N, D), in their unit."""
-    return np.linalg.norm(pred - gt, axis=-1)
+    difference = pred - gt
+    # numpy's norm and mean are several times slower along a short axis.
+    return np.sqrt(np.einsum("...d,...d->...", difference, difference))
 
 
 def errors_mm(pred, gt):
@@ -32,15 +34,20 @@ def root_relative(joints):
 def best_scale(pred, gt):
     """The factors (..., 1, 1) that bring ``pred`` (..., N, 3) nearest to ``gt`` in the
     least-squares sense; never negative, which would mirror a hand."""
-    power = (pred * pred).sum((-2, -1), keepdims=True)
-    return np.maximum((pred * gt).sum((-2, -1), keepdims=True), 0) / np.where(power > 0, power, 1)
+    common = np.einsum("...nd,...nd->...", pred, gt)[..., None, None]
+    power = np.einsum("...nd,...nd->...", pred, pred)[..., None, None]
+    return np.maximum(common, 0) / np.where(power > 0, power, 1)
 
 
 def scale_translation_align(pred, gt):
     """``pred`` (..., N, 3) scaled and moved, not turned, onto ``gt``; least squares."""
-    center = gt.mean(-2, keepdims=True)
-    pred = pred - pred.mean(-2, keepdims=True)
+    center = _center(gt)
+    pred = pred - _center(pred)
     return best_scale(pred, gt - center) * pred + center
+
+
+def _center(points):
+    return np.einsum("...nd->...d", points)[..., None, :] / points.shape[-2]
 
 
 def pck(errors, thresholds=PCK_THRESHOLDS_MM):

@@ -46,21 +46,17 @@ def _shares_within(pred, gt, near, far, shares):
 @_jit
 def _share_within(points, targets, near, far, share):
     """Write the shares of ``points`` that have a target nearer than ``near`` and ``far``."""
-    grid = _grid(targets, far / 2)
+    grid = _grid(targets, far)
     n_near = n_far = 0
     for i in range(len(points)):
-        point, partner = points[i], targets[min(i, len(targets) - 1)]
-        distance = np.sqrt(_squared(point, partner))
-        if distance < far or _has_within(point, grid, far):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        j = min(i, len(targets) - 1)
+        dx, dy, dz = targets[j, 0] - x, targets[j, 1] - y, targets[j, 2] - z
+        squared = dx * dx + dy * dy + dz * dz
+        if squared < far * far or _has_within(x, y, z, grid, far):
             n_far += 1
-            n_near += distance < near or _has_within(point, grid, near)
+            n_near += squared < near * near or _has_within(x, y, z, grid, near)
     share[0], share[1] = n_near / len(points), n_far / len(points)
-
-
-@_jit
-def _squared(a, b):
-    x, y, z = a[0] - b[0], a[1] - b[1], a[2] - b[2]
-    return x * x + y * y + z * z
 
 
 @_jit
@@ -78,7 +74,7 @@ def _grid(points, cell):
             high[axis] = max(high[axis], points[i, axis])
     cell = max(cell, (high - low).max() / (_MOST_CELLS - 1))
     counts = ((high - low) / cell).astype(np.int64) + 1
-    starts = np.zeros(counts.prod() + 1, np.int32)
+    starts = np.zeros(counts.prod() + 1, np.uint32)
     cells = np.empty(len(points), np.int32)
     for i in range(len(points)):
         x = int((points[i, 0] - low[0]) / cell)
@@ -96,20 +92,25 @@ def _grid(points, cell):
 
 
 @_jit
-def _has_within(point, grid, distance):
-    """Whether a point of the grid is nearer to ``point`` than ``distance``."""
+def _has_within(x, y, z, grid, distance):
+    """Whether a point of the grid is nearer to (x, y, z) than ``distance``."""
     ordered, starts, counts, low, cell = grid
-    reach = int(np.ceil(distance / cell))
-    x = int(np.floor((point[0] - low[0]) / cell))
-    y = int(np.floor((point[1] - low[1]) / cell))
-    z = int(np.floor((point[2] - low[2]) / cell))
-    first, last = max(z - reach, 0), min(z + reach, counts[2] - 1)
-    if first > last:
+    first_x, last_x = _cells(x - low[0], distance, cell, counts[0])
+    first_y, last_y = _cells(y - low[1], distance, cell, counts[1])
+    first_z, last_z = _cells(z - low[2], distance, cell, counts[2])
+    if first_z > last_z:
         return False
-    for i in range(max(x - reach, 0), min(x + reach, counts[0] - 1) + 1):
-        for j in range(max(y - reach, 0), min(y + reach, counts[1] - 1) + 1):
+    for i in range(first_x, last_x + 1):
+        for j in range(first_y, last_y + 1):
             row = (i * counts[1] + j) * counts[2]
-            for k in range(starts[row + first], starts[row + last + 1]):
-                if _squared(point, ordered[k]) < distance * distance:
+            for k in range(starts[row + first_z], starts[row + last_z + 1]):
+                dx, dy, dz = ordered[k, 0] - x, ordered[k, 1] - y, ordered[k, 2] - z
+                if dx * dx + dy * dy + dz * dz < distance * distance:
                     return True
     return False
+
+
+@_jit
+def _cells(place, distance, cell, count):
+    """First and last cell along an axis within ``distance`` of ``place``."""
+    return max(int((place - distance) / cell), 0), min(int((place + distance) / cell), count - 1)

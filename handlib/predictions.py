@@ -1,0 +1,161 @@
+"""Files of predictions that evaluation servers and other people's programs read.
+
+Written in one piece or not at all, and read back: what is on disk is what was meant. Numbers are
+kept to 0.1 micrometre.
+"""
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from handlib.joints import BONES, N_JOINTS, convert
+from handlib.paths import atomic_write
+
+# Median length of a hand's bones: an infant's to a giant's.
+_BONE_M = (0.008, 0.08)
+_SAME_PLACE_M = 0.2
+_DECIMALS = 7
+
+
+def write_freihand(path, xyz, verts, count=None):
+    """Write what FreiHAND's official program reads: ``pred.json`` and, beside it, its zip.
+
+    Args:
+        path: of the JSON file, best called ``pred.json``.
+        xyz, verts: (N, 21, 3) and (N, V, 3) metres, FreiHAND's order, camera frame.
+        count: samples that there must be (3,960 of FreiHAND's evaluation), or None.
+
+    Returns:
+        Path of the zip.
+
+    Raises:
+        ValueError: counts, shapes, units or numbers are not what the program expects.
+    """
+    path = Path(path)
+    arrays = _checked(path, xyz, verts, count)
+    with atomic_write(path) as temporary, temporary.open("w") as file:
+        _dump(arrays, file)
+    zipped = path.with_suffix(".zip")
+    with (
+        atomic_write(zipped) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.write(path, "pred.json")
+    for ours, found in zip(arrays, read_freihand(zipped, count)):
+        _compare(zipped, ours, found)
+    return zipped
+
+
+def read_freihand(path, count=None):
+    """Read ``pred.json`` or a zip of it: (xyz (N, 21, 3), verts (N, V, 3)) in metres.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not what the official program expects.
+    """
+    path = Path(path)
+    content = _parsed(path)
+    if not (isinstance(content, list) and len(content) == 2):
+        raise ValueError(f"{path}: expected [xyz list, verts list]: write it with write_freihand")
+    return tuple(_checked(path, *content, count))
+
+
+def write_course(path, joints, count=None):
+    """Write joints (N, 21, 3), metres, FreiHAND's order, as the course server of
+    freihand_dataset_MP reads them: one list in its joint order, ``joints.ORDERS["mpii"]``.
+
+    Args:
+        path: ``test_preds.json``, or ``test_preds.json.gz`` for a compressed one.
+        count: samples that there must be, or None.
+    """
+    path = Path(path)
+    joints = _checked_joints(path, joints, count)
+    with atomic_write(path) as temporary, _opened(temporary, "wt") as file:
+        json.dump(convert(joints, "freihand", "mpii").round(_DECIMALS).tolist(), file)
+    _compare(path, joints, read_course(path, count))
+
+
+def read_course(path, count=None):
+    """Read ``test_preds.json(.gz)``: joints (N, 21, 3) in metres, FreiHAND's order."""
+    path = Path(path)
+    joints = _points(path, "joints", _parsed(path), N_JOINTS)
+    return _checked_joints(path, convert(joints, "mpii"), count)
+
+
+# -- files -----------------------------------------------------------------------------------
+def _dump(arrays, file):
+    """Write nested lists a sample at a time: all of FreiHAND as Python numbers fills gigabytes."""
+    for i, array in enumerate(arrays):
+        file.write("[" if i == 0 else ", ")
+        for n, sample in enumerate(array):
+            file.write(("[" if n == 0 else ", ") + json.dumps(sample.round(_DECIMALS).tolist()))
+        file.write("]")
+    file.write("]")
+
+
+def _opened(path, mode):
+    return gzip.open(path, mode) if path.suffix == ".gz" else path.open(mode)
+
+
+def _parsed(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of predictions")
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("pred.json"))
+        with _opened(path, "rt") as file:
+            return json.load(file)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not readable ({error}): write the predictions again") from error
+
+
+def _compare(path, ours, found):
+    if ours.shape != found.shape or np.abs(ours - found).max() > 10**-_DECIMALS:
+        raise ValueError(f"{path}: holds other numbers than were written: is the disk full?")
+
+
+# -- checks ----------------------------------------------------------------------------------
+def _checked(path, xyz, verts, count):
+    xyz = _checked_joints(path, xyz, count)
+    verts = _points(path, "vertices", verts)
+    if len(verts) != len(xyz):
+        raise ValueError(f"{path}: {len(xyz)} samples of joints, {len(verts)} of vertices")
+    apart = np.median(np.linalg.norm(verts.mean(1) - xyz.mean(1), axis=-1))
+    if apart > _SAME_PLACE_M:
+        raise ValueError(
+            f"{path}: vertices lie {apart:.3g} m from their joints: give both in metres and in "
+            "the camera's frame"
+        )
+    return xyz, verts
+
+
+def _checked_joints(path, joints, count):
+    joints = _points(path, "joints", joints, N_JOINTS)
+    if count is not None and len(joints) != count:
+        raise ValueError(f"{path}: {len(joints)} samples, expected {count}: predict all of them")
+    start, end = np.array(BONES).T
+    bone = np.median(np.linalg.norm(joints[:, end] - joints[:, start], axis=-1))
+    if not _BONE_M[0] <= bone <= _BONE_M[1]:
+        remedy = "give metres"
+        if _BONE_M[0] <= bone / 1000 <= _BONE_M[1]:
+            remedy = "these are millimetres: divide by 1000"
+        raise ValueError(f"{path}: the median bone is {bone:.3g} m long: {remedy}")
+    return joints
+
+
+def _points(path, name, values, count=None):
+    """``values`` as a float64 array (N, count, 3), finite and not empty."""
+    try:
+        array = np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {name} differ in shape between samples: {error}") from error
+    wanted = f"(N, {count or 'V'}, 3)"
+    if array.ndim != 3 or 0 in array.shape or array.shape[1:] != (count or array.shape[1], 3):
+        raise ValueError(f"{path}: {name} are {array.shape}, expected {wanted}")
+    bad = np.flatnonzero(~np.isfinite(array).all((1, 2)))
+    if len(bad):
+        raise ValueError(f"{path}: {name} of sample {bad[0]} are not finite ({len(bad)} samples)")
+    return array
