@@ -128,3 +128,13 @@ def test_baselines_score_one_fixed_hand():
 
 def test_root_relative_puts_the_root_at_the_origin():
     assert np.abs(metrics.root_relative(hands())[:, ROOT]).max() == 0
+
+
+@pytest.mark.parametrize("thresholds", [np.linspace(0, 50, 100), [0.0, 1, 7, 7.5, 40], [12.0]])
+def test_curves_count_errors_within_thresholds(thresholds):
+    errors = np.random.default_rng(0).choice([0, 1, 7, 7.2, 12, 40, 90, -0.0, np.nan], (50, 21))
+    expected = [np.nanmean(np.where(np.isnan(errors), np.nan, errors <= t)) for t in thresholds]
+    known = np.isfinite(errors)
+    per_joint = [((errors <= t) & known).sum(0) / known.sum(0) for t in thresholds]
+    np.testing.assert_allclose(metrics.pck(errors, thresholds), np.mean(per_joint, 1), atol=1e-12)
+    np.testing.assert_allclose(metrics.pck(errors.reshape(-1, 1), thresholds), expected, atol=1e-12)

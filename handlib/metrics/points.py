@@ -1,6 +1,7 @@
 """Distances between points, and what is counted of them."""
 
 import numpy as np
+from numba import njit
 from scipy.integrate import trapezoid
 
 from handlib.joints import ROOT
@@ -60,13 +61,30 @@ def pck(errors, thresholds=PCK_THRESHOLDS_MM):
     Returns:
         (T,) share of joints within each threshold, per joint and then averaged over joints.
     """
-    errors = np.asarray(errors)
+    errors, thresholds = np.asarray(errors, np.float64), np.asarray(thresholds, np.float64)
     known = np.isfinite(errors).sum(0)
-    share = np.broadcast_to(1 / np.maximum(known, 1), errors.shape)
-    # Where each error starts to count; NaN sorts behind all thresholds.
-    first = np.searchsorted(thresholds, errors)
-    starts = np.bincount(first.ravel(), share.ravel(), len(thresholds) + 1)
-    return starts[:-1].cumsum() / (known > 0).sum()
+    starts = _starts(errors, thresholds, 1 / np.maximum(known, 1))
+    return starts.cumsum() / (known > 0).sum()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _starts(errors, thresholds, shares):
+    """The joints' shares summed at the threshold from which on each error counts; numpy's search
+    takes several times longer because it does not guess that thresholds are evenly spaced."""
+    last = len(thresholds) - 1
+    starts = np.zeros(len(thresholds))
+    slope = last / (thresholds[last] - thresholds[0]) if last else 0.0
+    for n in range(errors.shape[0]):
+        for j in range(errors.shape[1]):
+            error = errors[n, j]
+            if error <= thresholds[last]:  # neither too far nor NaN
+                k = max(int((error - thresholds[0]) * slope), 0)
+                while thresholds[k] < error:
+                    k += 1
+                while k > 0 and thresholds[k - 1] >= error:
+                    k -= 1
+                starts[k] += shares[j]
+    return starts
 
 
 def area_under(curve, thresholds=PCK_THRESHOLDS_MM):

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 F_THRESHOLDS_MM = (5, 15)
-_jit = njit(cache=True, nogil=True, error_model="numpy")
+_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 # A grid has at most this many cells along its longest side: outliers must not fill the memory.
 _MOST_CELLS = 64
 
@@ -47,16 +47,29 @@ def _shares_within(pred, gt, near, far, shares):
 def _share_within(points, targets, near, far, share):
     """Write the shares of ``points`` that have a target nearer than ``near`` and ``far``."""
     grid = _grid(targets, far)
-    n_near = n_far = 0
+    ordered = grid[0]
+    n_near = n_far = k = 0
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        j = min(i, len(targets) - 1)
-        dx, dy, dz = targets[j, 0] - x, targets[j, 1] - y, targets[j, 2] - z
-        squared = dx * dx + dy * dy + dz * dz
-        if squared < far * far or _has_within(x, y, z, grid, far):
-            n_far += 1
-            n_near += squared < near * near or _has_within(x, y, z, grid, near)
+        # Good guesses: the partner, and what was near the point before.
+        squared = _squared(targets[min(i, len(targets) - 1)], x, y, z)
+        squared = min(squared, _squared(ordered[k], x, y, z))
+        found = k if squared < far * far else _find_within(x, y, z, grid, far)
+        if found < 0:
+            continue
+        n_far += 1
+        k = found
+        found = k if squared < near * near else _find_within(x, y, z, grid, near)
+        if found >= 0:
+            n_near += 1
+            k = found
     share[0], share[1] = n_near / len(points), n_far / len(points)
+
+
+@_jit
+def _squared(point, x, y, z):
+    dx, dy, dz = point[0] - x, point[1] - y, point[2] - z
+    return dx * dx + dy * dy + dz * dz
 
 
 @_jit
@@ -92,22 +105,21 @@ def _grid(points, cell):
 
 
 @_jit
-def _has_within(x, y, z, grid, distance):
-    """Whether a point of the grid is nearer to (x, y, z) than ``distance``."""
+def _find_within(x, y, z, grid, distance):
+    """Index of a point of the grid that is nearer to (x, y, z) than ``distance``, or -1."""
     ordered, starts, counts, low, cell = grid
     first_x, last_x = _cells(x - low[0], distance, cell, counts[0])
     first_y, last_y = _cells(y - low[1], distance, cell, counts[1])
     first_z, last_z = _cells(z - low[2], distance, cell, counts[2])
     if first_z > last_z:
-        return False
+        return -1
     for i in range(first_x, last_x + 1):
         for j in range(first_y, last_y + 1):
             row = (i * counts[1] + j) * counts[2]
             for k in range(starts[row + first_z], starts[row + last_z + 1]):
-                dx, dy, dz = ordered[k, 0] - x, ordered[k, 1] - y, ordered[k, 2] - z
-                if dx * dx + dy * dy + dz * dz < distance * distance:
-                    return True
-    return False
+                if _squared(ordered[k], x, y, z) < distance * distance:
+                    return np.int64(k)
+    return -1
 
 
 @_jit
