@@ -72,6 +72,17 @@ def test_notebook_repeats_what_it_printed(finished, name):
     assert "NBVAL_CHECK_OUTPUT" in Path(path).read_text()
 
 
+def test_evaluation_alone_takes_the_newest_trained_run(finished, synthetic):
+    given = {"data": str(synthetic), "workers": 0, "split": "evaluation"}
+    run_dir = runs.run_notebooks(["04_evaluate"], given)
+    assert run_dir != finished
+    executed = (run_dir / "notebooks" / "04_evaluate.ipynb").read_text()
+    assert f"model: {finished}" in executed
+    assert (
+        "evaluation split" in json.loads((run_dir / "metrics.json").read_text())["evaluate"]["data"]
+    )
+
+
 def test_notebooks_run_from_any_folder(synthetic, tmp_path, monkeypatch):
     """Paths come from parameters or the package, never from the working directory."""
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "experiments"))

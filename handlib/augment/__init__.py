@@ -73,7 +73,7 @@ def train_transforms(
 
 def light_transforms(size, backgrounds=None):
     """For trainings of minutes, which see each image a few times: small changes, own background."""
-    return train_transforms(size, rotate=15, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0)
+    return train_transforms(size, rotate=0, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0)
 
 
 def course_transforms(size=320, backgrounds=None, *, to_right=True):
