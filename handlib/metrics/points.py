@@ -2,7 +2,6 @@
 
 import numpy as np
 from numba import njit
-from scipy.integrate import trapezoid
 
 from handlib.joints import ROOT
 
@@ -89,4 +88,5 @@ def _starts(errors, thresholds, shares):
 
 def area_under(curve, thresholds=PCK_THRESHOLDS_MM):
     """Area under curves (..., T) by the trapezoid rule, as a share of the whole."""
-    return trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0])
+    curve, steps = np.asarray(curve), np.diff(thresholds)
+    return (curve[..., 1:] + curve[..., :-1]) @ steps / (2 * steps.sum())
