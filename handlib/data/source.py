@@ -9,7 +9,7 @@ from handlib.mano import load_hand_model
 from handlib.paths import cache_dir
 
 
-def dataset_root(path="", samples=2000, seed=0):
+def dataset_root(path="", samples=1000, seed=0):
     """Folder of the dataset: ``path``, or ``MP_DATA``, or synthetic data made now and kept.
 
     Args:
