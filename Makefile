@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml constraints.txt
 # What `make run` trains: a few minutes on 2 cores. make run ARGS='-p steps 5000' for another.
-run: ARGS ?= -p samples 2000 -p steps 1800
+run: ARGS ?= -p samples 3000 -p steps 2000
 
 .PHONY: run test lint lab clean
 

@@ -28,7 +28,7 @@ class ModelConfig:
 
     backbone: str = "resnet-tiny"
     """Encoder: a name in ``backbones.BACKBONES``, a Hub repository, or a folder."""
-    input_size: int = 128
+    input_size: int = 96
     """Side of the square crop the model is meant for, px."""
     pooling: str = "keypoints"
     """From maps to a vector: "average", or "keypoints" (found joints and the features there)."""
@@ -102,7 +102,7 @@ class KeypointPooling(nn.Module):
     place (Sun et al. 2018, "Integral Human Pose Regression") and whose mean feature says the rest.
     """
 
-    def __init__(self, channels, width=128, n_local=16):
+    def __init__(self, channels, width=64, n_local=16):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.merge = nn.Sequential(
