@@ -11,15 +11,11 @@ from PIL import Image
 PICTURES = (
     "hand_views",
     "hand_poses",
-    "hand_3d",
     "samples",
     "annotations",
     "augmentations",
-    "distributions",
     "training",
     "predictions",
-    "pck",
-    "errors_per_joint",
 )
 
 
