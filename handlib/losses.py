@@ -14,7 +14,7 @@ from handlib.geometry import axis_angle_to_matrix
 from handlib.joints import ROOT
 
 # Width of a joint's Gaussian, as a share of the crop.
-HEATMAP_SIGMA = 0.05
+HEATMAP_SIGMA = 0.035
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class LossWeights:
 
     joints_2d: float = 1.0
     """Projected joints: L1 in half crops, so that the crop is [-1, 1]."""
-    keypoints_2d: float = 3.0
+    keypoints_2d: float = 5.0
     """The same for joints found directly in the image, where the model has them. The heavier, the
     sooner a network from random weights tells the fingers apart."""
-    heatmaps: float = 1.0
+    heatmaps: float = 3.0
     """Where the model looks for each joint: divergence from a Gaussian about the joint, nats. It
     tells each joint's map apart at once, which the mean place alone does slowly."""
     joints: float = 10.0
     """3D joints relative to the root joint: L1 in metres."""
     vertices: float = 10.0
     """Vertices relative to the root joint: L1 in metres."""
-    aligned: float = 20.0
+    aligned: float = 40.0
     """3D joints after the best similarity onto the truth: L1 in metres. The losses above punish a
     bent hand seen from the wrong side so much that, while the view is unknown, a network curls
     every finger; this one sees the articulation alone."""

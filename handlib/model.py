@@ -102,7 +102,7 @@ class KeypointPooling(nn.Module):
     place (Sun et al. 2018, "Integral Human Pose Regression") and whose mean feature says the rest.
     """
 
-    def __init__(self, channels, width=64, n_local=16):
+    def __init__(self, channels, width=48, n_local=16):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.merge = nn.Sequential(

@@ -33,12 +33,12 @@ def make_batch(missing=(), rows=range(B)):
 
 
 def heatmaps_of(joints_2d, cells=16):
-    """(B, 21, 16, 16) log-probabilities: Gaussians of 5 % of the crop about the joints."""
+    """(B, 21, 16, 16) log-probabilities: Gaussians about the joints."""
     centres = (torch.arange(cells) + 0.5) * (S / cells) - 0.5
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     cells_xy = torch.stack([x, y], -1).reshape(-1, 2)
     squared = (cells_xy - joints_2d[:, :, None]).square().sum(-1)
-    logits = -squared / (2 * (0.05 * S) ** 2)
+    logits = -squared / (2 * (losses.HEATMAP_SIGMA * S) ** 2)
     return logits.log_softmax(-1).unflatten(-1, (cells, cells))
 
 

@@ -19,7 +19,7 @@ SHAPES = {
     "scale": (),
     "trans": (2,),
     "keypoints_2d": (21, 2),
-    "heatmaps": (21, 8, 8),
+    "heatmaps": (21, 16, 16),
 }
 
 
