@@ -12,10 +12,11 @@ from handlib import metrics
 from handlib.data.dataset import one_thread
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
+from handlib.model import inputs
 
 # accelerate runs several processes without a GPU only when it is told to use the CPU.
 ON_CPU = not torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
-PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans")
+PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans", "root")
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
 LABELS = ("id", "version", "is_right", "mirrored")
 
@@ -48,7 +49,7 @@ def predict(model, dataset, batch_size=64, workers=0):
     )
     was_training = model.training
     model.eval()
-    rows = [_rows(model(send_to_device(batch["image"], device)), batch) for batch in loader]
+    rows = [_rows(model(**send_to_device(inputs(batch), device)), batch) for batch in loader]
     model.train(was_training)
     shares = gather_object([_join(rows) | {"place": np.array(share)}])
     everything = _join([part for part in shares if len(part["place"])])
@@ -76,6 +77,7 @@ def score_each(predictions):
         predictions["gt_vertices"] * metre,
         predictions["pred_joints_2d"],
         predictions["gt_joints_2d"],
+        predictions["pred_root"],
     )
 
 

@@ -25,6 +25,17 @@ def project(points, K):
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
+def back_project(points_2d, depth, K):
+    """Camera-frame points (..., 3), metres, that are seen at (..., 2) px in depth (...)."""
+    homogeneous = torch.cat([points_2d, torch.ones_like(points_2d[..., :1])], -1)
+    return depth[..., None] * torch.linalg.solve(K, homogeneous)
+
+
+def focal_length(K):
+    """Focal length (...) in px of intrinsics (..., 3, 3): geometric mean of the two axes'."""
+    return torch.linalg.det(K[..., :2, :2]).abs().sqrt()
+
+
 def transform_points(affine, points_2d):
     """Apply a (3, 3) image affine to points (..., N, 2)."""
     return points_2d @ affine[..., :2, :2].swapaxes(-1, -2) + affine[..., None, :2, 2]

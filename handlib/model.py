@@ -1,8 +1,10 @@
-"""From an image crop to a hand: encoder, head, hand-model decoder and weak-perspective camera.
+"""From an image crop to a hand: encoder, head, hand-model decoder and camera.
 
 The network sees right hands. Joints and vertices are in metres, oriented as the camera, relative
-to joint ``joints.ROOT``; the camera maps them to the crop by
-``joints_2d = trans + scale * joints[..., :2]`` (px, px per metre; x right, y down).
+to joint ``joints.ROOT``. ``trans`` (px) is where that joint is seen, ``scale`` (px per metre) how
+large things are at its depth: with the crop's K they place it in space. A "weak" camera sees the
+whole hand at that depth, ``joints_2d = trans + scale * joints[..., :2]`` (x right, y down); a
+"perspective" camera sees each joint at its own depth, through K.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +13,14 @@ import torch
 from torch import nn
 
 from handlib.backbones import make_backbone
-from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle, rotation_6d_to_matrix
+from handlib.geometry import (
+    axis_angle_to_matrix,
+    back_project,
+    focal_length,
+    matrix_to_axis_angle,
+    project,
+    rotation_6d_to_matrix,
+)
 from handlib.joints import N_JOINTS, ROOT
 from handlib.mano import HandLayer
 
@@ -19,7 +28,11 @@ from handlib.mano import HandLayer
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # A typical hand's scale, and the crop size it was given for (3dhand, arXiv 1902.03451).
 TYPICAL_SCALE, TYPICAL_SIZE = 545.0, 256
+# The focal length assumed where K is not known, in sides of the crop: FreiHAND's images have 2.1.
+ASSUMED_FOCAL = 2.1
+NEAR = 0.01  # metres: an untrained guess must not reach behind the camera
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
+CAMERAS = ("weak", "perspective")
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class ModelConfig:
     """From maps to a vector: "average", or "keypoints" (found joints and the features there)."""
     rotation: str = "rot6d"
     """How the head gives the hand's rotation: "axis_angle" or "rot6d" (continuous)."""
+    camera: str = "weak"
+    """How joints are seen: "weak" (all at one depth) or "perspective" (through the crop's K)."""
     n_pose: int = 45
     """Principal components of the finger pose that the head gives, 1 to 45."""
     hidden: int = 512
@@ -66,7 +81,7 @@ class Prediction:
     vertices: torch.Tensor
     """(B, 778, 3) metres, as ``joints``."""
     joints_2d: torch.Tensor
-    """(B, 21, 2) px of the crop: ``trans + scale * joints[..., :2]``."""
+    """(B, 21, 2) px of the crop, by the model's camera."""
     pose: torch.Tensor
     """(B, 48) axis-angle: 3 of the whole hand, 45 relative to the mean pose (FreiHAND's "mano")."""
     betas: torch.Tensor
@@ -77,6 +92,8 @@ class Prediction:
     """(B,) px of the crop per metre."""
     trans: torch.Tensor
     """(B, 2) px of the crop: where ``joints.ROOT`` is seen."""
+    root: torch.Tensor
+    """(B, 3) metres, camera frame: where ``joints.ROOT`` is; NaN where K is not known."""
     keypoints_2d: torch.Tensor | None = None
     """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
     heatmaps: torch.Tensor | None = None
@@ -146,7 +163,7 @@ def _cell_centres(height, width, like):
 
 
 class HandNet(nn.Module):
-    """Regresses the parameters of a hand model and of a weak-perspective camera.
+    """Regresses the parameters of a hand model and where the camera sees it.
 
     Args:
         config: ``ModelConfig``.
@@ -162,7 +179,11 @@ class HandNet(nn.Module):
         if not hand.is_right:
             raise ValueError(f"the network sees right hands; {hand.name} is a left hand model")
         poolings = {"average": AveragePooling, "keypoints": KeypointPooling}
-        for value, known in ((config.pooling, poolings), (config.rotation, ROTATION_SIZE)):
+        for value, known in (
+            (config.pooling, poolings),
+            (config.rotation, ROTATION_SIZE),
+            (config.camera, CAMERAS),
+        ):
             if value not in known:
                 raise ValueError(f"unknown setting {value!r}; known: {', '.join(known)}")
         self.config, self.hand = config, hand
@@ -176,8 +197,16 @@ class HandNet(nn.Module):
         self.register_buffer("image_mean_std", 255 * mean_std, persistent=False)
         self.register_buffer("components", components, persistent=False)
 
-    def forward(self, image):
-        """Crops (B, 3, S, S), uint8 RGB -> ``Prediction``."""
+    def forward(self, image, K=None):
+        """Look at crops; ``inputs`` takes the arguments from a batch.
+
+        Args:
+            image: (B, 3, S, S) uint8 RGB.
+            K: (B, 3, 3) intrinsics of the crops, NaN where not known, or None.
+
+        Returns:
+            Prediction.
+        """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
         mean, std = self.image_mean_std
@@ -187,11 +216,11 @@ class HandNet(nn.Module):
         # The hand model is millimetres of geometry: half precision would be seen.
         with torch.autocast(image.device.type, enabled=False):
             places = None if places is None else places.float()
-            prediction = self.decode(numbers.float(), places, image.shape[-1])
+            prediction = self.decode(numbers.float(), places, image.shape[-1], K)
         prediction.heatmaps = heatmaps
         return prediction
 
-    def decode(self, numbers, places, size):
+    def decode(self, numbers, places, size, K=None):
         """The head's numbers (B, sum of ``sizes``) -> ``Prediction`` for crops of ``size`` px."""
         scale, shift, rotation, coefficients, betas = numbers.split(self.sizes, 1)
         # Offsets belong to a crop size: they grow with it. exp keeps the scale positive.
@@ -206,15 +235,23 @@ class HandNet(nn.Module):
         hand = self.layer(rotations, betas)
         centre = hand.joints[:, ROOT : ROOT + 1]
         joints = hand.joints - centre
+        camera, has_K = _known_camera(K, numbers, size)
+        root_position = back_project(trans, focal_length(camera) / scale, camera)
+        if self.config.camera == "perspective":
+            x, y, z = (root_position[:, None] + joints).unbind(-1)
+            joints_2d = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), camera)
+        else:
+            joints_2d = trans[:, None] + scale[:, None, None] * joints[..., :2]
         return Prediction(
             joints=joints,
             vertices=hand.vertices - centre,
-            joints_2d=trans[:, None] + scale[:, None, None] * joints[..., :2],
+            joints_2d=joints_2d,
             pose=torch.cat([matrix_to_axis_angle(root), fingers], 1),
             betas=betas,
             rotations=rotations,
             scale=scale,
             trans=trans,
+            root=torch.where(has_K[:, None], root_position, torch.nan),
             keypoints_2d=None if places is None else _to_pixels(places, size),
         )
 
@@ -237,6 +274,22 @@ def _rotation_matrix(numbers):
         return axis_angle_to_matrix(numbers)
     identity = numbers.new_tensor([1.0, 0, 0, 0, 1, 0])
     return rotation_6d_to_matrix(identity + numbers)
+
+
+def _known_camera(K, like, size):
+    """Intrinsics (B, 3, 3) without a gap, an assumed camera in it, and which (B,) were known."""
+    centre = (size - 1) / 2
+    focal = ASSUMED_FOCAL * size
+    assumed = like.new_tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
+    if K is None:
+        K = like.new_full((len(like), 3, 3), torch.nan)
+    known = K.isfinite().all((-2, -1))
+    return torch.where(known[:, None, None], K.float(), assumed), known
+
+
+def inputs(batch):
+    """What ``HandNet.forward`` takes from a batch of ``data.sample.collate``: its arguments."""
+    return {name: batch[name] for name in ("image", "K") if name in batch}
 
 
 def _to_pixels(places, size):

@@ -22,6 +22,7 @@ from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, se
 from handlib import checkpoints
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import LossWeights, total_loss
+from handlib.model import inputs
 from handlib.recipe import MAY_CHANGE, make_optimizer, precision, step_loader
 from handlib.runlog import RunLog
 
@@ -112,7 +113,7 @@ class Trainer:
     def train_step(self, batch):
         """One optimizer step on this process's share of a batch; returns the loss."""
         with self.log.clock("forward"):
-            prediction = self.model(batch["image"])
+            prediction = self.model(**inputs(batch))
             loss, terms = total_loss(prediction, batch, self.loss_weights)
         with self.log.clock("backward"):
             self.accelerator.backward(loss)

@@ -54,6 +54,18 @@ def test_closed_forms():
     assert "pa_mpvpe_mm" not in scores
 
 
+def test_absolute_errors_tell_where_the_hand_is():
+    gt = hands(3)
+    root = gt[:, ROOT] + [[0, 0, 0], [0.003, 0, 0.004], [np.nan] * 3]
+    gt[0] = np.nan
+    pred = metrics.root_relative(np.nan_to_num(gt, nan=0.1))
+    scores = metrics.per_sample(pred, gt, pred_root=root)
+    np.testing.assert_allclose(scores["mpjpe_abs_mm"], [np.nan, 5, np.nan], atol=1e-9)
+    np.testing.assert_allclose(scores["root_abs_mm"], [np.nan, 5, np.nan], atol=1e-9)
+    assert scores["mpjpe_root_mm"][2] == pytest.approx(0, abs=1e-9)
+    assert metrics.summarise(scores)["mpjpe_abs_mm"] == pytest.approx(5)
+
+
 def test_f_scores_of_known_distances():
     grid = np.stack(np.meshgrid(*[np.arange(4) * 0.1] * 3), -1).reshape(1, -1, 3)
     pred = grid.copy()

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from handlib.backbones import make_backbone
-from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d
+from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d, project
 from handlib.joints import ROOT
 from handlib.mano import HandLayer
-from handlib.model import MODEL_PRESETS, AveragePooling, KeypointPooling, make_model
+from handlib.model import CAMERAS, MODEL_PRESETS, AveragePooling, KeypointPooling, make_model
 
 SHAPES = {
     "joints": (21, 3),
@@ -18,6 +18,7 @@ SHAPES = {
     "rotations": (16, 3, 3),
     "scale": (),
     "trans": (2,),
+    "root": (3,),
     "keypoints_2d": (21, 2),
     "heatmaps": (21, 16, 16),
 }
@@ -68,6 +69,35 @@ def test_joints_2d_are_the_weak_perspective_projection_of_the_root_relative_join
     assert torch.allclose(p.joints_2d, expected)
     assert torch.all(p.joints[:, ROOT] == 0)
     assert torch.allclose(p.joints_2d[:, ROOT], p.trans)
+
+
+def test_a_perspective_camera_sees_each_joint_at_its_own_depth(hand):
+    model = shaken(make_model("small", hand, camera="perspective")).eval()
+    K = torch.tensor([[130.0, 0, 30], [0, 140, 33], [0, 0, 1]]).expand(2, 3, 3)
+    p = model(images(), K)
+    assert torch.allclose(p.joints_2d, project(p.joints + p.root[:, None], K), atol=1e-3)
+    # FreiHAND's "mano" vector: xyz_root = ((u - cx) / s, (v - cy) / s, f / s) where fx = fy.
+    K = torch.tensor([[130.0, 0, 30], [0, 130, 33], [0, 0, 1]]).expand(2, 3, 3)
+    p = model(images(), K)
+    xy = (p.trans - K[:, :2, 2]) / p.scale[:, None]
+    expected = torch.cat([xy, 130 / p.scale[:, None]], 1)
+    assert torch.allclose(p.root, expected, atol=1e-6)
+    weak = make_model("small", hand).eval()
+    weak.load_state_dict(model.state_dict())
+    assert torch.allclose(weak(images(), K).root, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_without_a_known_camera_there_is_a_hand_but_no_place_for_it(hand, camera):
+    model = shaken(make_model("small", hand, camera=camera)).train()
+    K = torch.tensor([[130.0, 0, 30], [0, 130, 33], [0, 0, 1]]).repeat(2, 1, 1)
+    K[1] = torch.nan
+    p = model(images(), K)
+    assert p.root[0].isfinite().all() and p.root[1].isnan().all()
+    assert p.joints_2d.isfinite().all()
+    p.joints_2d.sum().backward()
+    assert all(q.grad.isfinite().all() for q in model.parameters() if q.grad is not None)
+    assert model.eval()(images()).root.isnan().all()
 
 
 @pytest.mark.parametrize("preset", MODEL_PRESETS)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from handlib.geometry import similarity_align
+from handlib.joints import ROOT
 from handlib.metrics.points import (
     PCK_THRESHOLDS_MM,
     area_under,
@@ -27,6 +28,7 @@ def per_sample(
     gt_vertices=None,
     pred_2d=None,
     gt_2d=None,
+    pred_root=None,
     allow_reflection=False,
 ):
     """Metrics of every sample.
@@ -36,6 +38,8 @@ def per_sample(
             orientation of.
         pred_vertices, gt_vertices: (N, V, 3) metres, or None.
         pred_2d, gt_2d: (N, 21, 2) px, or None.
+        pred_root: (N, 3) metres, where joint ``joints.ROOT`` is in the camera frame of
+            ``gt_joints``; NaN where that is not known. Or None.
         allow_reflection: align with reflections too, as FreiHAND's official evaluation does.
 
     Returns:
@@ -43,7 +47,8 @@ def per_sample(
         ``mpjpe_root_mm``, ``mpjpe_scale_mm``, ``pa_mpjpe_mm`` (mean joint error), ``pa_mpvpe_mm``
         (the same of the vertices, aligned on themselves), ``auc_root_50mm``, ``auc_pa_50mm`` (area
         under the PCK curve of 0-50 mm), ``pa_f_5mm``, ``pa_f_15mm`` (F-score of the surfaces),
-        ``error_2d_px``. Metrics whose arrays were not given are left out.
+        ``error_2d_px``; ``mpjpe_abs_mm`` (joints where they are in the camera frame) and
+        ``root_abs_mm`` (joint ``joints.ROOT`` alone). Metrics whose arrays were not given are left out.
 
     Raises:
         ValueError: shapes differ, or a prediction is not finite where there is an annotation.
@@ -67,6 +72,8 @@ def per_sample(
         scores |= _where_annotated(vertices_3d, pred_vertices, gt_vertices, "vertices")
     if pred_2d is not None and gt_2d is not None:
         scores |= _where_annotated(joints_2d, pred_2d, gt_2d, "2D joints")
+    if pred_root is not None:
+        scores |= _absolute_scores(pred_joints, gt_joints, pred_root)
     return scores
 
 
@@ -104,6 +111,13 @@ def _joint_scores(pred, gt, aligned):
         "auc_root_50mm": _sample_auc(rooted),
         "auc_pa_50mm": _sample_auc(pa),
     }
+
+
+def _absolute_scores(pred_joints, gt_joints, pred_root):
+    """Errors of position; NaN for a sample whose camera or joints are not known."""
+    placed = root_relative(np.asarray(pred_joints, np.float64)) + np.asarray(pred_root)[:, None]
+    errors = errors_mm(placed, np.asarray(gt_joints, np.float64))
+    return {"mpjpe_abs_mm": errors.mean(1), "root_abs_mm": errors[:, ROOT]}
 
 
 def _sample_auc(errors):
