@@ -48,7 +48,8 @@ def per_sample(
         (the same of the vertices, aligned on themselves), ``auc_root_50mm``, ``auc_pa_50mm`` (area
         under the PCK curve of 0-50 mm), ``pa_f_5mm``, ``pa_f_15mm`` (F-score of the surfaces),
         ``error_2d_px``; ``mpjpe_abs_mm`` (joints where they are in the camera frame) and
-        ``root_abs_mm`` (joint ``joints.ROOT`` alone). Metrics whose arrays were not given are left out.
+        ``root_abs_mm`` (joint ``joints.ROOT`` alone). Metrics whose arrays were not given are left
+        out.
 
     Raises:
         ValueError: shapes differ, or a prediction is not finite where there is an annotation.
