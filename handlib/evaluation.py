@@ -81,6 +81,26 @@ def score_each(predictions):
     )
 
 
+def placed(predictions):
+    """Where the predicted hands are, by what ``predict`` returned.
+
+    Returns:
+        joints (N, 21, 3) and vertices (N, V, 3), metres, camera frame; NaN where K is not known.
+    """
+    root = predictions["pred_root"][:, None]
+    return predictions["pred_joints"] + root, predictions["pred_vertices"] + root
+
+
+def official_scores(predictions):
+    """``metrics.freihand_scores`` of the samples that have all it needs: 3D joints, vertices and K.
+    Its warning numbers them among themselves. None where there is no such sample."""
+    metre = predictions["gt_unit"][:, None, None]
+    truth = (predictions["gt_joints"] * metre, predictions["gt_vertices"] * metre)
+    arrays = (*truth, *placed(predictions))
+    known = np.logical_and.reduce([np.isfinite(a).all((1, 2)) for a in arrays])
+    return metrics.freihand_scores(*(a[known] for a in arrays)) if known.any() else None
+
+
 def mean_pose_scores(hand, reader, fit_reader):
     """What the hand model's mean pose scores on the poses of a dataset split.
 

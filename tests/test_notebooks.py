@@ -31,6 +31,10 @@ def test_a_run_leaves_everything_in_one_folder(finished):
     assert scores["model"]["pa_mpjpe_mm"] > 0
     assert "synthetic (stand-in hand)" in results["evaluate"]["data"]
     assert {"mean pose", "mean pose, best constant scale"} < set(scores)
+    assert (
+        results["official"]["scores"]["xyz_mean3d"] > results["official"]["scores"]["xyz_al_mean3d"]
+    )
+    assert "[" in results["paper"]["scores"]["thumb"]["AUC 20-50 mm"]
     for name in ("checkpoints/best/model.safetensors", "checkpoints/last", "metrics.jsonl"):
         assert (finished / name).exists(), name
     figures = {path.name for path in (finished / "figures").iterdir()}

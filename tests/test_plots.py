@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from handlib import plots
+from handlib import metrics, plots
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
@@ -345,6 +345,10 @@ def test_error_figures_show_the_given_numbers():
     ax = plots.show_pck({"network": (thresholds, thresholds / 50)}).axes[0]
     assert ax.get_legend_handles_labels()[1] == ["network (AUC 0.500)"]
     assert ax.lines[0].get_ydata()[-1] == 100
+    band = metrics.Interval(thresholds / 50, thresholds / 60, thresholds / 40)
+    ax = plots.show_pck({"network": (thresholds, band)}).axes[0]
+    assert ax.get_legend_handles_labels()[1] == ["network (AUC 0.500)"]
+    assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(125)
     errors = np.arange(42.0).reshape(2, 21)
     ax = plots.show_errors_per_joint({"network": errors, "mean pose": errors[1:]}).axes[0]
     assert [bar.get_height() for bar in ax.patches] == errors.mean(0).tolist()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
-from handlib.metrics import area_under
+from handlib.metrics import Interval, area_under
 from handlib.plots.style import SERIES, new_figure, styled
 
 DASHES, MARKERS = ("-", "--", "-.", ":"), "Dsv^"
@@ -60,10 +60,14 @@ def show_pck(curves, title=None):
     """Percentage of correct keypoints over the error threshold.
 
     Args:
-        curves: dict of name -> (thresholds (T,) mm, pck (T,) 0..1).
+        curves: dict of name -> (thresholds (T,) mm, pck (T,) 0..1, or an ``Interval`` of such
+            curves, whose bounds are drawn as a band).
     """
     figure, ((ax,),) = new_figure(1, 1, 5.5, 3.6, title)
     for n, (name, (thresholds, pck)) in enumerate(curves.items()):
+        if isinstance(pck, Interval):
+            pck, low, high = pck
+            ax.fill_between(thresholds, 100 * low, 100 * high, alpha=0.25, linewidth=0)
         label = f"{name} (AUC {area_under(pck, thresholds):.3f})"
         ax.plot(thresholds, 100 * pck, DASHES[n % 4], label=label)
     ax.set(xlabel="error threshold (mm)", ylabel="joints within it (%)")
