@@ -155,6 +155,16 @@ def test_the_number_of_workers_changes_nothing(dataset, settings, tmp_path):
     assert digest(tmp_path / "set") == digest(dataset)
 
 
+def test_what_cannot_be_drawn_is_refused_at_once(settings, tmp_path, monkeypatch):
+    """Not by each worker, after the folder was made."""
+    monkeypatch.setattr(module, "ProcessPoolExecutor", None)
+    left = {"hand": replace(settings["hand"], is_right=False)}
+    for wrong, message in ((left, "stand-in hand is a left hand model"), ({"size": 31}, "31 px")):
+        with pytest.raises(ValueError, match=message):
+            synthesize(tmp_path / "new", **settings | {"workers": 2} | wrong)
+        assert not (tmp_path / "new").exists()
+
+
 def test_a_finished_dataset_is_left_alone_and_another_is_refused(dataset, settings, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
     assert synthesize(dataset, **settings) == dataset

@@ -76,14 +76,22 @@ class Generator:
     """
 
     def __init__(self, hand, size=224):
-        if not hand.is_right:
-            raise ValueError("FreiHAND's layout holds right hands: give a right hand model")
-        if size < 32:
-            raise ValueError(f"the image size is {size} px; hands need at least 32")
+        self.check(hand, size)
         self.hand, self.size = hand, size
         self.layer = HandLayer(hand, dtype=torch.float64)
         self.skin = make_skin(hand)
         self.table = noise_table()
+
+    @staticmethod
+    def check(hand, size):
+        """ValueError for a hand or a size that cannot be drawn."""
+        if not hand.is_right:
+            raise ValueError(
+                f"FreiHAND's layout holds right hands, and {hand.name} is a left hand model: give "
+                "the right one; for left hands mirror the samples (handlib.augment.Flip)"
+            )
+        if size < 32:
+            raise ValueError(f"the image size is {size} px; hands need at least 32")
 
     def draw_pose(self, rng, articulation):
         """A ``Pose`` of an articulation (45,) about the flat hand, with random shape and view."""

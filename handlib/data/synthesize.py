@@ -67,7 +67,7 @@ def synthesize(
         Path of the folder.
 
     Raises:
-        ValueError: the folder holds other settings or other things.
+        ValueError: a left hand, a size under 32, or the folder holds other settings or things.
         FileNotFoundError: the folder of backgrounds does not exist.
     """
     out = Path(out).expanduser()
@@ -107,6 +107,7 @@ def _settings(samples, evaluation, seed, size, hand, backgrounds):
     evaluation = max(1, samples // 10) if evaluation is None else evaluation
     if samples < 1 or evaluation < 1:
         raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
+    Generator.check(hand, size)
     return {
         "generator": _generator_version(),
         "seed": seed,
