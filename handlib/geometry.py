@@ -166,6 +166,19 @@ def mirror_axis_angle(axis_angle):
     return axis_angle * _like([1.0, -1.0, -1.0], axis_angle)
 
 
+def mirror_faces(faces):
+    """Faces (F, 3) of a mirrored mesh, turned round so that normals point outwards again."""
+    return faces[:, ::-1].copy()
+
+
+def mirror_affine(width):
+    """(..., 3, 3) affines that mirror images of ``width`` (a number or an array) px."""
+    affine = np.zeros((*np.shape(width), 3, 3))
+    affine[..., 0, 0], affine[..., 1, 1], affine[..., 2, 2] = -1, 1, 1
+    affine[..., 0, 2] = np.asarray(width) - 1
+    return affine
+
+
 def _like(values, reference):
     if isinstance(reference, torch.Tensor):
         return torch.tensor(values, dtype=reference.dtype, device=reference.device)

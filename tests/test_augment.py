@@ -303,23 +303,6 @@ def posed(hand, pose, betas):
     return output.vertices[0].numpy(), output.joints[0].numpy()
 
 
-def as_left(hand):
-    """The mirror image of a right hand model, as a left model is."""
-    from dataclasses import replace
-
-    mirror = np.array([-1.0, 1, 1])
-    # A posedirs column belongs to one entry of R - I; entries with one x change sign too.
-    signs = np.tile(np.outer(mirror, mirror).ravel(), 15)
-    return replace(
-        hand,
-        v_template=hand.v_template * mirror,
-        shapedirs=hand.shapedirs * mirror[:, None],
-        posedirs=hand.posedirs * mirror[:, None] * signs,
-        hands_mean=(hand.hands_mean.reshape(15, 3) * -mirror).ravel(),
-        is_right=False,
-    )
-
-
 @pytest.mark.parametrize("transform", [Rotate(170), Flip(1.0), Compose([Flip(1.0), Rotate(170)])])
 def test_hand_parameters_pose_the_moved_hand(transform, hand):
     """The pose vector after a transform makes the vertices after it, but for their place."""
@@ -328,7 +311,7 @@ def test_hand_parameters_pose_the_moved_hand(transform, hand):
     shift = np.array([0.02, -0.01, 0.6])
     sample = sample.replace(vertices=vertices + shift, joints=joints + shift)
     moved = transform(sample, np.random.default_rng(3))
-    model = hand if moved.is_right else as_left(hand)
+    model = hand if moved.is_right else hand.mirrored()
     again, again_joints = posed(model, moved.pose, moved.betas)
     for ours, theirs in ((moved.vertices, again), (moved.joints, again_joints)):
         np.testing.assert_allclose(ours - moved.joints[9], theirs - again_joints[9], atol=1e-9)

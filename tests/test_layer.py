@@ -4,7 +4,12 @@ import smplx
 import torch
 from mano_files import manopth_case, write_plain
 
-from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d
+from handlib.geometry import (
+    axis_angle_to_matrix,
+    matrix_to_rotation_6d,
+    mirror_axis_angle,
+    mirror_points,
+)
 from handlib.joints import JOINT_NAMES, TIP_VERTICES, TIPS
 from handlib.mano import HandLayer, ManoLayer, load_hand_model
 
@@ -54,6 +59,35 @@ def test_manopth_gives_the_same_within_a_micrometre(folder, case):
     vertices, joints = layer(stored["pose"], **arguments)
     assert (vertices - stored["verts_mm"]).abs().max() < 0.001
     assert (joints - stored["joints_mm"]).abs().max() < 0.001
+
+
+def test_the_mirrored_model_is_a_left_hand(model):
+    """With the mirrored pose and the same betas it makes the mirror image, inside out nowhere."""
+    left = model.mirrored()
+    assert (left.side, left.mirrored().fingerprint) == ("left", model.fingerprint)
+    pose, betas = (t.float() for t in random_hands())
+    turned = mirror_axis_angle(pose.reshape(-1, 16, 3)).reshape(-1, 48)
+    settings = {"use_pca": False, "flat_hand_mean": False}
+    vertices, joints = ManoLayer(mano_root=model, **settings)(pose, betas)
+    layer = ManoLayer(mano_root=left, side="left", **settings)
+    made, made_joints = layer(turned, betas)
+    torch.testing.assert_close(made, mirror_points(vertices), rtol=0, atol=1e-3)
+    chain = [i for i in range(21) if i not in TIPS]  # manopth takes other tips for a left hand
+    same = {"rtol": 0, "atol": 1e-3}
+    torch.testing.assert_close(made_joints[:, chain], mirror_points(joints[:, chain]), **same)
+    # The coefficients of the components are the same too.
+    settings = {"ncomps": 6, "flat_hand_mean": False}
+    pose = pose[:, :9]
+    vertices, _ = ManoLayer(mano_root=model, **settings)(pose, betas)
+    turned = torch.cat([mirror_axis_angle(pose[:, :3]), pose[:, 3:]], 1)
+    made, _ = ManoLayer(mano_root=left, side="left", **settings)(turned, betas)
+    torch.testing.assert_close(made, mirror_points(vertices), **same)
+
+
+def test_faces_of_either_side_point_outwards(hand):
+    for side in (hand, hand.mirrored()):
+        a, b, c = np.moveaxis(side.v_template[side.faces], 1, 0)
+        assert np.einsum("fi,fi->f", a, np.cross(b, c)).sum() > 0  # six times the volume
 
 
 def test_root_6d_and_rotation_matrices_mean_what_axis_angle_means(folder):

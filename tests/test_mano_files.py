@@ -66,6 +66,22 @@ def test_left_shape_fix_negates_x_only(tmp_path):
     np.testing.assert_array_equal(fixed.shapedirs[:, 1:], plain.shapedirs[:, 1:])
 
 
+def test_the_left_shape_fault_is_seen_where_the_right_hand_lies_beside_it(tmp_path, recwarn):
+    right = load_hand_model(write_plain(tmp_path))
+    sound = load_hand_model(write_plain(tmp_path, "left"), "left")
+    assert load_hand_model(tmp_path, "left", fix_left_shapes=True).fingerprint == sound.fingerprint
+    assert not recwarn
+    # As distributed: x has the right hand's sign. The two sides' numbers need not be equal.
+    faulty = right.shapedirs * 1.01
+    write_plain(tmp_path, "left", shapedirs=faulty)
+    fixed = load_hand_model(tmp_path, "left", fix_left_shapes=True)
+    np.testing.assert_array_equal(fixed.shapedirs, faulty * np.array([-1.0, 1, 1])[:, None])
+    assert not recwarn
+    with pytest.warns(UserWarning, match=r"MANO_LEFT\.pkl.*fix_left_shapes=True"):
+        left = load_hand_model(tmp_path, "left")
+    np.testing.assert_array_equal(left.shapedirs, faulty)
+
+
 # -- finding ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("layout", ["models", ".", "mano", "data", "mano_v1_2/models"])
 @pytest.mark.parametrize("side", ["right", "left"])

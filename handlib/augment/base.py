@@ -13,7 +13,7 @@ import numpy as np
 
 from handlib import geometry
 
-MIRROR = np.diag([-1.0, 1.0, 1.0])
+MIRROR = np.diag(geometry.mirror_points(np.ones(3)))
 SHRINK = 0.6  # below this scale, bilinear sampling skips pixels
 
 

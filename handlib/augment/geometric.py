@@ -52,7 +52,7 @@ class Flip(Geometric):
     def step(self, sample, size, params):
         if not params["on"]:
             return None
-        return np.array([[-1, 0, size[0] - 1], [0, 1, 0], [0, 0, 1.0]]), size, MIRROR
+        return geometry.mirror_affine(size[0]), size, MIRROR
 
 
 class ToRight(Flip):

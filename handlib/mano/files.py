@@ -3,13 +3,15 @@
 import hashlib
 import io
 import os
+import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from handlib.joints import MANO_PARENTS
+from handlib.mano.mirror import mirror_arrays, mirror_shapes
 from handlib.mano.pickles import ForbiddenPickle, read_pickle
 from handlib.mano.standin import standin_path
 
@@ -75,6 +77,10 @@ class HandModel:
                 digest.update(np.ascontiguousarray(value))
         return digest.hexdigest()[:12]
 
+    def mirrored(self):
+        """The other hand's model: with the mirrored pose and the same betas, the mirror image."""
+        return replace(self, is_right=not self.is_right, **mirror_arrays(vars(self)))
+
 
 def load_hand_model(path=None, side="right", fix_left_shapes=False):
     """Read a hand model: a MANO pickle as distributed, a plain pickle or an ``.npz``.
@@ -83,8 +89,11 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         path: a file, or a folder in one of the layouts of manopth, smplx or FreiHAND's tools.
             None: what the environment variable ``MANO`` names; the stand-in where it is unset.
         side: "right" or "left".
-        fix_left_shapes: negate the x component of ``shapedirs``, the known sign fault of
-            MANO_LEFT.pkl as distributed (smplx issue 48). It is not detected, so say it once.
+        fix_left_shapes: correct MANO_LEFT.pkl as distributed, whose ``shapedirs`` have the wrong
+            sign in x (smplx issue 48): betas that lengthen the right hand shorten that left one.
+            Where the right hand's file lies beside it, the two are compared: a sound left file is
+            left as it is, and a faulty one that is not to be corrected gives a warning. Without
+            it nothing can be told, and the sign is turned as asked.
 
     Returns:
         HandModel.
@@ -97,11 +106,12 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         raise ValueError(f"side is 'right' or 'left', not {side!r}")
     place = str(path if path is not None else os.environ.get("MANO", "")).strip()
     if not place:
-        return _read(standin_path(side), side, "stand-in", False)
+        return _read(standin_path(side), side)
     found = _find(place, side, path is not None)
     if path is not None and _side_in_name(found) not in (None, side):
         raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
-    return _read(found, side, str(found), fix_left_shapes)
+    hand = _read(found, side)
+    return hand if side == "right" else _with_checked_shapes(hand, found, fix_left_shapes)
 
 
 def _find(place, side, is_explicit):
@@ -129,7 +139,23 @@ def _side_in_name(path):
     return said[0] if len(said) == 1 else None
 
 
-def _read(path, side, source, fix_left_shapes):
+def _with_checked_shapes(left, path, fix):
+    """A left hand from ``path``, its shapes corrected where that is asked for and needed."""
+    beside = path.with_name(path.name.replace("LEFT", "RIGHT").replace("left", "right"))
+    if beside != path and beside.is_file():
+        of_left, of_right = left.shapedirs[:, 0], _read(beside, "right").shapedirs[:, 0]
+        if np.abs(of_left - of_right).sum() > np.abs(of_left + of_right).sum():
+            return left
+        if not fix:
+            warnings.warn(
+                f"{path}: its shapes have the known sign fault of MANO's left hand (smplx issue "
+                "48): load it with fix_left_shapes=True",
+                stacklevel=3,
+            )
+    return replace(left, shapedirs=mirror_shapes(left.shapedirs)) if fix else left
+
+
+def _read(path, side):
     try:
         arrays = _read_arrays(path)
     except ForbiddenPickle as error:
@@ -144,11 +170,8 @@ def _read(path, side, source, fix_left_shapes):
             f"{path} is not a readable hand model ({type(error).__name__}: {error}). It should be "
             f"MANO_{side.upper()}.pkl from {MANO_PAGE}, whole, or an .npz of its arrays."
         ) from error
-    if arrays.pop(STANDIN_KEY, None) is not None:
-        source = "stand-in"
+    source = str(path) if arrays.pop(STANDIN_KEY, None) is None else "stand-in"
     _check(arrays, path)
-    if fix_left_shapes and side == "left":
-        arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1, 1])[:, None]
     # The root's parent is 2**32 - 1 in MANO's file: only the others say something.
     parents = tuple(arrays.pop("kintree_table")[0, 1:].tolist())
     if parents != MANO_PARENTS[1:]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handlib.geometry import mirror_axis_angle, mirror_points
 from handlib.mano import articulation
+from handlib.mano.mirror import mirror_arrays
 from handlib.paths import atomic_write, cache_dir
 
 from . import anatomy, mesh, skin
@@ -74,7 +74,7 @@ def build_standin(side="right"):
         "bs_style": "lbs",
         "bs_type": "lrotmin",
     }
-    return model if side == "right" else mirrored(model)
+    return model if side == "right" else model | mirror_arrays(model)
 
 
 def _shape_direction(name, step, body, joints):
@@ -113,25 +113,9 @@ def _pose_space():
     return mean, components, (samples - mean) @ components.T
 
 
-def mirrored(model):
-    """The other hand: mirrored at x = 0."""
-    points, turns = mirror_points(np.ones(3)), np.tile(mirror_axis_angle(np.ones(3)), 15)
-    # A rotation matrix R becomes M R M: entries with one index x change sign.
-    features = np.tile(np.outer(points, points).ravel(), 15)
-    return model | {
-        "v_template": model["v_template"] * points,
-        "shapedirs": model["shapedirs"] * points[:, None],
-        "posedirs": model["posedirs"] * points[:, None] * features,
-        "J": model["J"] * points,
-        "f": np.ascontiguousarray(model["f"][:, ::-1]),
-        "hands_mean": model["hands_mean"] * turns,
-        "hands_components": model["hands_components"] * turns,
-    }
-
-
 def _source_hash():
     here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), here.parent / "articulation.py"]
+    files = [*sorted(here.glob("*.py")), here.parent / "articulation.py", here.parent / "mirror.py"]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
