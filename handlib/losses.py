@@ -6,7 +6,7 @@ zero and still part of the graph, so that a batch of unlabelled images trains no
 processes agree on which parameters have gradients.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -41,10 +41,17 @@ class LossWeights:
     """Joint rotations: squared difference of rotation matrices."""
     betas: float = 0.01
     """Shape: squared difference."""
+    mask: float = 0.0
+    """Share of the vertices seen outside of the hand's mask. It falls to 0 over the training: it
+    brings the hand to its place, and then would go on to shrink it."""
     regulariser: float = 0.0001
     """Pull towards the mean hand: |theta|^2 + ``regulariser_betas`` |beta|^2; needs no label."""
     regulariser_betas: float = 1.0
     """Share of the shape in the regulariser (3dhand: 1e4, for its far smaller betas)."""
+
+    def at(self, progress):
+        """The factors at ``progress`` of the training, 0 at its start and 1 at its end."""
+        return replace(self, mask=self.mask * max(1 - progress, 0.0))
 
 
 def total_loss(prediction, batch, weights):
@@ -52,7 +59,8 @@ def total_loss(prediction, batch, weights):
 
     Args:
         prediction: has ``joints``, ``vertices`` (metres, relative to ``joints.ROOT``),
-            ``joints_2d`` (px of the crop), ``pose``, ``betas``, ``rotations``, ``keypoints_2d``.
+            ``joints_2d``, ``vertices_2d`` (px of the crop), ``pose``, ``betas``, ``rotations``,
+            ``keypoints_2d``, ``heatmaps``.
         batch: dict of tensors on the same device.
         weights: LossWeights.
 
@@ -69,6 +77,7 @@ def total_loss(prediction, batch, weights):
         "aligned": lambda: aligned_loss(prediction.joints, batch),
         "pose": lambda: pose_loss(prediction.rotations, prediction.pose, batch),
         "betas": lambda: betas_loss(prediction.betas, batch),
+        "mask": lambda: mask_loss(prediction.vertices_2d, batch),
         "regulariser": lambda: regulariser(
             prediction.pose, prediction.betas, weights.regulariser_betas
         ),
@@ -168,6 +177,22 @@ def betas_loss(betas, batch):
     """Mean squared difference of shapes (B, 10)."""
     error = (betas - _target(betas, batch["betas"], batch["has_betas"])).square()
     return _mean(error, batch["has_betas"])
+
+
+def mask_loss(vertices_2d, batch):
+    """1 - mean of the hand's mask where the vertices are seen (3dhand, section 3.4).
+
+    Args:
+        vertices_2d: (B, V, 2) px. Outside of the image is outside of the mask.
+        batch: has ``mask`` (B, H, W), 1 on the hand.
+    """
+    has = batch["has_mask"]
+    mask = torch.where(has[:, None, None], batch["mask"], 0.0)
+    height, width = mask.shape[-2:]
+    # Pixel centres are at integers; for grid_sample -1 and 1 are the image's borders.
+    places = (2 * vertices_2d + 1) / vertices_2d.new_tensor([width, height]) - 1
+    inside = torch.nn.functional.grid_sample(mask[:, None], places[:, None], align_corners=False)
+    return _mean(torch.where(has[:, None], 1 - inside[:, 0, 0], 0.0), has)
 
 
 def regulariser(pose, betas, betas_weight=1.0):

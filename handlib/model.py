@@ -82,6 +82,8 @@ class Prediction:
     """(B, 778, 3) metres, as ``joints``."""
     joints_2d: torch.Tensor
     """(B, 21, 2) px of the crop, by the model's camera."""
+    vertices_2d: torch.Tensor
+    """(B, 778, 2) px of the crop, by the model's camera."""
     pose: torch.Tensor
     """(B, 48) axis-angle: 3 of the whole hand, 45 relative to the mean pose (FreiHAND's "mano")."""
     betas: torch.Tensor
@@ -237,15 +239,17 @@ class HandNet(nn.Module):
         joints = hand.joints - centre
         camera, has_K = _known_camera(K, numbers, size)
         root_position = back_project(trans, focal_length(camera) / scale, camera)
+        points = torch.cat([joints, hand.vertices - centre], 1)
         if self.config.camera == "perspective":
-            x, y, z = (root_position[:, None] + joints).unbind(-1)
-            joints_2d = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), camera)
+            x, y, z = (root_position[:, None] + points).unbind(-1)
+            seen = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), camera)
         else:
-            joints_2d = trans[:, None] + scale[:, None, None] * joints[..., :2]
+            seen = trans[:, None] + scale[:, None, None] * points[..., :2]
         return Prediction(
             joints=joints,
-            vertices=hand.vertices - centre,
-            joints_2d=joints_2d,
+            vertices=points[:, N_JOINTS:],
+            joints_2d=seen[:, :N_JOINTS],
+            vertices_2d=seen[:, N_JOINTS:],
             pose=torch.cat([matrix_to_axis_angle(root), fingers], 1),
             betas=betas,
             rotations=rotations,

@@ -114,7 +114,7 @@ class Trainer:
         """One optimizer step on this process's share of a batch; returns the loss."""
         with self.log.clock("forward"):
             prediction = self.model(**inputs(batch))
-            loss, terms = total_loss(prediction, batch, self.loss_weights)
+            loss, terms = total_loss(prediction, batch, self.loss_weights.at(self.progress()))
         with self.log.clock("backward"):
             self.accelerator.backward(loss)
         with self.log.clock("step"):

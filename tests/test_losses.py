@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from handlib import losses
-from handlib.geometry import axis_angle_to_matrix, similarity_align
+from handlib.augment import Compose, Resize, Rotate, Scale
+from handlib.data import HandDataset, collate, open_dataset
+from handlib.geometry import axis_angle_to_matrix, project, similarity_align
 from handlib.joints import ROOT
 from handlib.losses import LossWeights, total_loss
 
@@ -16,6 +18,7 @@ ANNOTATIONS = {
     "vertices": (778, 3),
     "pose": (48,),
     "betas": (10,),
+    "mask": (S, S),
 }
 
 
@@ -25,6 +28,9 @@ def make_batch(missing=(), rows=range(B)):
     batch = {"image": torch.zeros(B, 3, S, S, dtype=torch.uint8), "unit": torch.ones(B)}
     for name, shape in ANNOTATIONS.items():
         batch[name] = torch.randn(B, *shape, generator=generator) * 0.1
+        if name == "mask":  # a disc about the middle
+            across = (torch.arange(S) - S / 2) ** 2
+            batch[name] = (across + across[:, None] < 20**2).float().repeat(B, 1, 1)
         batch[f"has_{name}"] = torch.ones(B, dtype=torch.bool)
         if name in missing:
             batch[name][list(rows)] = torch.nan
@@ -50,6 +56,7 @@ def perfect(batch):
         "joints": unit * (batch["joints"] - root),
         "vertices": unit * (batch["vertices"] - root),
         "joints_2d": batch["joints_2d"],
+        "vertices_2d": S / 2 + 100 * batch["vertices"][..., :2].clamp(-0.1, 0.1),
         "keypoints_2d": batch["joints_2d"],
         "heatmaps": heatmaps_of(batch["joints_2d"]),
         "pose": batch["pose"],
@@ -67,7 +74,7 @@ def only(name, **more):
 LABELLED = [f.name for f in fields(LossWeights) if not f.name.startswith("regulariser")]
 # Losses that share an annotation, or a field of the prediction, with another.
 ANNOTATION = {"keypoints_2d": "joints_2d", "heatmaps": "joints_2d", "aligned": "joints"}
-FIELD = {"aligned": "joints"}
+FIELD = {"aligned": "joints", "mask": "vertices_2d"}
 BENT = torch.tensor([1.0, 1.2, 0.9])  # no similarity undoes it
 
 
@@ -78,6 +85,7 @@ def test_a_perfect_prediction_costs_nothing_and_another_something(name):
     assert total_loss(prediction, batch, only(name))[0].item() == pytest.approx(0, abs=1e-6)
     other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
     other.joints = other.joints * BENT + 0.3
+    other.vertices_2d = other.vertices_2d + 15
     assert total_loss(other, batch, only(name))[0].item() > 1e-3
 
 
@@ -127,6 +135,8 @@ def test_rows_without_the_annotation_count_for_nothing(name):
     for key, value in vars(prediction).items():
         shape = BENT if value.shape[-1] == 3 else 1.0
         setattr(prediction, key, (value.detach() * shape + 0.1).requires_grad_())
+    # To the edge of the mask: within it, or far from it, the loss is flat.
+    prediction.vertices_2d = (prediction.vertices_2d.detach() + 15).requires_grad_()
     loss, _ = total_loss(prediction, partly, only(name))
     loss.backward()
     gradient = getattr(prediction, FIELD.get(name, name)).grad
@@ -141,13 +151,59 @@ def test_rows_without_the_annotation_count_for_nothing(name):
 def test_without_any_annotation_the_loss_is_zero_with_a_gradient_of_zero():
     batch = make_batch(missing=ANNOTATIONS)
     prediction = perfect(make_batch())
-    weights = replace(LossWeights(), regulariser=0.0)
+    weights = replace(LossWeights(), regulariser=0.0, mask=1.0)
     total, terms = total_loss(prediction, batch, weights)
     total.backward()
     assert total.item() == 0
     assert set(terms) == set(LABELLED)
     for value in vars(prediction).values():
         assert value.grad.abs().max() == 0
+
+
+def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():
+    mask = torch.zeros(B, 6, 10)
+    mask[:, 2:4, 5:8] = 1  # rows 2-3, columns 5-7
+    batch = {"mask": mask, "has_mask": torch.ones(B, dtype=torch.bool)}
+
+    def outside(*places):
+        return losses.mask_loss(torch.tensor(places, dtype=torch.float32).repeat(B, 1, 1), batch)
+
+    for corner in ((5, 2), (7, 2), (5, 3), (7, 3), (6, 2.5)):
+        assert outside(corner).item() == pytest.approx(0, abs=1e-6)
+    for beside in ((4, 2), (8, 3), (6, 1), (6, 4), (-50, 2), (6, 1e6), (9.5, 5.5)):
+        assert outside(beside).item() == pytest.approx(1, abs=1e-6)
+    assert outside((4.75, 2)).item() == pytest.approx(0.25, abs=1e-6)
+    assert outside((6, 2), (6, 3), (1, 1), (4.5, 3)).item() == pytest.approx(1.5 / 4, abs=1e-6)
+    batch["mask"] = torch.ones(B, 6, 10)  # a hand that fills the image still ends there
+    assert outside((0, 0), (9, 5)).item() == pytest.approx(0, abs=1e-6)
+    assert outside((-1, 0), (9, 6)).item() == pytest.approx(1, abs=1e-6)
+    assert outside((-0.25, 3)).item() == pytest.approx(0.25, abs=1e-6)
+
+
+def test_the_mask_loss_pulls_a_vertex_across_the_edge_as_finite_differences_say():
+    batch = make_batch()
+    places = (torch.rand(B, 50, 2, generator=torch.Generator().manual_seed(2)) * S).double()
+    batch["mask"] = batch["mask"].double()
+    places.requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: losses.mask_loss(p, batch), places)
+
+
+def test_the_true_vertices_of_moved_images_are_on_the_mask(synthetic):
+    chain = Compose([Rotate(), Scale(), Resize(96)])
+    data = HandDataset(open_dataset(synthetic, "train"), chain)
+    batch = collate([data[i] for i in range(12)])
+    places = project(batch["vertices"], batch["K"])
+    loss = losses.mask_loss(places, batch)
+    assert loss < 0.1  # those on the outline are half outside
+    for beside in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)):
+        assert losses.mask_loss(places + torch.tensor(beside), batch) > loss + 0.005
+
+
+def test_the_mask_counts_less_and_less():
+    weights = LossWeights(mask=2.0)
+    assert weights.at(0.0) == weights
+    assert weights.at(0.75) == replace(weights, mask=0.5)
+    assert weights.at(1.5).mask == 0  # a budget of minutes is overrun by a step
 
 
 def test_vertices_need_the_root_joint():

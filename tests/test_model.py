@@ -13,6 +13,7 @@ SHAPES = {
     "joints": (21, 3),
     "vertices": (778, 3),
     "joints_2d": (21, 2),
+    "vertices_2d": (778, 2),
     "pose": (48,),
     "betas": (10,),
     "rotations": (16, 3, 3),
@@ -67,6 +68,8 @@ def test_joints_2d_are_the_weak_perspective_projection_of_the_root_relative_join
     p = shaken(make_model(preset, hand)).eval()(images())
     expected = p.trans[:, None] + p.scale[:, None, None] * p.joints[..., :2]
     assert torch.allclose(p.joints_2d, expected)
+    expected = p.trans[:, None] + p.scale[:, None, None] * p.vertices[..., :2]
+    assert torch.allclose(p.vertices_2d, expected)
     assert torch.all(p.joints[:, ROOT] == 0)
     assert torch.allclose(p.joints_2d[:, ROOT], p.trans)
 
@@ -76,6 +79,7 @@ def test_a_perspective_camera_sees_each_joint_at_its_own_depth(hand):
     K = torch.tensor([[130.0, 0, 30], [0, 140, 33], [0, 0, 1]]).expand(2, 3, 3)
     p = model(images(), K)
     assert torch.allclose(p.joints_2d, project(p.joints + p.root[:, None], K), atol=1e-3)
+    assert torch.allclose(p.vertices_2d, project(p.vertices + p.root[:, None], K), atol=1e-3)
     # FreiHAND's "mano" vector: xyz_root = ((u - cx) / s, (v - cy) / s, f / s) where fx = fy.
     K = torch.tensor([[130.0, 0, 30], [0, 130, 33], [0, 0, 1]]).expand(2, 3, 3)
     p = model(images(), K)
