@@ -114,7 +114,7 @@ class Trainer:
         """One optimizer step on this process's share of a batch; returns the loss."""
         with self.log.clock("forward"):
             prediction = self.model(**inputs(batch))
-            loss, terms = total_loss(prediction, batch, self.loss_weights.at(self.progress()))
+            loss, terms = self.loss(prediction, batch)
         with self.log.clock("backward"):
             self.accelerator.backward(loss)
         with self.log.clock("step"):
@@ -128,6 +128,10 @@ class Trainer:
         named = {f"loss_{name}": value for name, value in terms.items()}
         self.log.add({"loss": loss, "grad_norm": norm} | named)
         return loss.detach()
+
+    def loss(self, prediction, batch):
+        """What is minimised, and its weighted terms; for experiments to override."""
+        return total_loss(prediction, batch, self.loss_weights.at(self.progress()))
 
     def check_finite(self, loss, norm):
         """FloatingPointError, in all processes alike, before bad numbers reach the weights."""

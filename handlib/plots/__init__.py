@@ -4,6 +4,7 @@ from handlib.plots.curves import (
     show_error_histogram,
     show_errors_per_joint,
     show_pck,
+    show_settings,
     show_training,
 )
 from handlib.plots.distributions import show_distributions
@@ -34,6 +35,7 @@ __all__ = [
     "show_poses",
     "show_predictions",
     "show_samples",
+    "show_settings",
     "show_training",
     "show_versions",
     "show_views",

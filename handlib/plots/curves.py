@@ -77,6 +77,28 @@ def show_pck(curves, title=None):
 
 
 @styled
+def show_settings(errors, line=None, title=None):
+    """Errors of several settings: a dot for each repetition, a bar for their mean.
+
+    Args:
+        errors: dict of setting -> (repetitions,) mm, from the top down.
+        line: (name, mm) of a baseline drawn across, or None.
+    """
+    figure, ((ax,),) = new_figure(1, 1, 8, 0.8 + 0.34 * len(errors), title)
+    for place, values in enumerate(errors.values()):
+        ax.barh(place, np.mean(values), color=SERIES[0], alpha=0.35)
+        ax.plot(values, [place] * len(values), "o", color=SERIES[0], markersize=4)
+    if line:
+        ax.axvline(line[1], color="black", linestyle="--", label=f"{line[0]} ({line[1]:.1f})")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.set_yticks(range(len(errors)), errors)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set(xlim=(0, None), xlabel="error (mm)")
+    return figure
+
+
+@styled
 def show_errors_per_joint(errors, title=None):
     """Mean error of each joint.
 
