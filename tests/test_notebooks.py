@@ -80,7 +80,7 @@ def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic
     given = {"data": str(synthetic), "workers": 0, "steps": 1, "seeds": 1, "batch_size": 2}
     run_dir = runs.run_notebooks(["07_ablation"], given)
     report = json.loads((run_dir / "metrics.json").read_text())["ablation"]
-    assert list(report["each"])[0] == "course project"
+    assert next(iter(report["each"])) == "course project"
     assert len(report["each"]) == 10
     assert all(len(scores) == 1 for scores in report["each"].values())
     assert "±" in report["scores"]["+ handlib's network"]["PA-MPJPE"]
