@@ -18,7 +18,7 @@ from handlib.model import inputs
 ON_CPU = not torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans", "root")
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
-LABELS = ("id", "version", "is_right", "mirrored")
+LABELS = ("id", "version", "is_right", "has_is_right", "mirrored")
 
 
 @torch.no_grad()
@@ -26,7 +26,8 @@ def predict(model, dataset, batch_size=64, workers=0):
     """What ``model`` says of every sample of ``dataset``, beside what is known of it.
 
     Normalisation statistics are used, not updated. With several processes each takes a share and
-    all get the whole. Everything is as the network sees it: mirrored where ``mirrored``.
+    all get the whole. Everything is as the network sees it, mirrored where ``mirrored``:
+    ``predictions.mirror_back`` undoes that for what is shown or written.
 
     Args:
         model: ``HandNet``; its training mode is restored afterwards.
@@ -35,7 +36,8 @@ def predict(model, dataset, batch_size=64, workers=0):
     Returns:
         dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
         fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
-        ``id``, ``version``, ``is_right``, ``mirrored``.
+        ``id``, ``version``, ``is_right``, ``has_is_right``, ``mirrored``, and ``width`` of the
+        crop, px.
     """
     state, device = PartialState(cpu=ON_CPU), next(model.parameters()).device
     share = range(state.process_index, len(dataset), state.num_processes)
@@ -130,6 +132,7 @@ def mean_pose_scores(hand, reader, fit_reader):
 def _rows(prediction, batch):
     values = {f"pred_{name}": getattr(prediction, name) for name in PREDICTED}
     values |= {f"gt_{name}": batch[name] for name in KNOWN} | {n: batch[n] for n in LABELS}
+    values["width"] = torch.full_like(batch["id"], batch["image"].shape[-1])
     return {name: value.cpu().numpy() for name, value in values.items()}
 
 

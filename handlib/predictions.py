@@ -1,7 +1,7 @@
-"""Files of predictions that evaluation servers and other people's programs read.
+"""Predictions as others take them: left hands mirrored back, and files.
 
-Written in one piece or not at all, and read back: what is on disk is what was meant. Numbers are
-kept to 0.1 micrometre.
+Files that evaluation servers and other people's programs read are written in one piece or not at
+all, and read back: what is on disk is what was meant. Numbers are kept to 0.1 micrometre.
 """
 
 import gzip
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handlib import geometry
 from handlib.joints import BONES, N_JOINTS, convert
 from handlib.paths import atomic_write
 
@@ -18,6 +19,37 @@ from handlib.paths import atomic_write
 _BONE_M = (0.008, 0.08)
 _SAME_PLACE_M = 0.2
 _DECIMALS = 7
+
+
+def mirror_back(predictions):
+    """What ``evaluation.predict`` returned, each hand as it was photographed.
+
+    Rows that were mirrored on the way to the network are left hands again, ``pred_`` and ``gt_``
+    alike: ``is_right`` is turned, ``mirrored`` is False. Shape and scale stay. The hand model that
+    poses them is ``HandModel.mirrored()``, whose faces they have.
+    """
+    rows = predictions["mirrored"]
+    affine = geometry.mirror_affine(predictions["width"][rows])
+    back = {name: values.copy() for name, values in predictions.items()}
+    for name, values in back.items():
+        field = name.removeprefix("pred_").removeprefix("gt_")
+        values[rows] = _mirrored(field, values[rows], affine)
+    return back
+
+
+def _mirrored(field, values, affine):
+    """A field of n rows in the mirror; ``affine`` (n, 3, 3) mirrors their images."""
+    if field in ("joints", "vertices", "root"):
+        return geometry.mirror_points(values)
+    if field == "pose":
+        return geometry.mirror_axis_angle(values.reshape(-1, 16, 3)).reshape(-1, 48)
+    if field == "joints_2d":
+        return geometry.transform_points(affine, values)
+    if field == "trans":
+        return geometry.transform_points(affine, values[:, None])[:, 0]
+    if field == "K":  # it takes mirrored points, so its first column changes sign
+        return geometry.mirror_points(geometry.transform_intrinsics(affine, values))
+    return ~values if field in ("is_right", "mirrored") else values
 
 
 def write_freihand(path, xyz, verts, count=None):

@@ -14,6 +14,7 @@ from handlib.augment import (
     Compose,
     CropToBox,
     Flip,
+    MirrorBack,
     Resize,
     Rotate,
     Scale,
@@ -174,6 +175,17 @@ def test_left_hands_become_right_and_say_so():
     np.testing.assert_allclose(geometry.mirror_points(seen.joints), left.joints)
     right = fake_sample(5)
     assert ToRight()(right, np.random.default_rng(0)) is right
+    again = MirrorBack()(seen, None)
+    assert (again.is_right, again.mirrored) == (False, False)
+    np.testing.assert_array_equal(again.image, left.image)
+    np.testing.assert_allclose(again.joints_2d, left.joints_2d)
+    assert MirrorBack()(right, None) is right
+
+
+def test_a_hand_of_unknown_side_is_not_mirrored_and_stays_unknown():
+    unknown = fake_sample(5, is_right=None)
+    assert ToRight()(unknown, None) is unknown
+    assert Flip(1.0)(unknown, np.random.default_rng(0)).is_right is None
 
 
 def test_the_course_recipe_never_shows_a_left_hand():

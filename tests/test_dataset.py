@@ -77,6 +77,12 @@ def test_batch_has_the_annotations_and_says_which_are_there():
     np.testing.assert_array_equal(batch["image"][0], expected)
 
 
+def test_a_batch_says_whose_side_is_known():
+    batch = collate([fake_sample(0, is_right=side) for side in (True, False, None)])
+    assert batch["is_right"].tolist() == [True, False, True]  # unknown: as the network sees it
+    assert batch["has_is_right"].tolist() == [True, True, False]
+
+
 def test_single_missing_joints_count_as_missing():
     sample = fake_sample(0)
     sample.joints_2d[4] = np.nan

@@ -35,12 +35,32 @@ def test_photos_have_2d_joints_and_a_box(tmp_path):
     points = write_photos(tmp_path / "freihand")
     (sample,) = read_coco_hands(tmp_path / "freihand")
     assert (sample.id, sample.version, sample.size) == (3, 1, (80, 60))
+    assert sample.is_right is True
     np.testing.assert_array_equal(np.delete(sample.joints_2d, 4, 0), np.delete(points, 4, 0))
     assert np.isnan(sample.joints_2d[4]).all()
     np.testing.assert_array_equal(sample.box, [9, 8, 49, 38])
     assert sample.annotations() == ()  # one joint is missing, and there is no camera
     crop = eval_transforms(32, 1.25)(sample, None)
     np.testing.assert_allclose(np.ptp(crop.box[[0, 2]]), 32 / 1.25)
+
+
+def test_the_side_is_known_where_something_tells_it(tmp_path):
+    for name, hand_type, expected in (
+        ("a_l.jpg", None, False),
+        ("a_r.jpg", None, True),
+        ("a.jpg", None, None),
+        ("a_l.jpg", "right", True),
+        ("a.jpg", "left", False),
+        ("a_l.jpg", "interacting", None),
+    ):
+        folder = tmp_path / f"{name}-{hand_type}"
+        write_photos(folder, name)
+        content = json.loads((folder / "hands.json").read_text())
+        if hand_type:
+            content["annotations"][0]["hand_type"] = hand_type
+        (folder / "hands.json").write_text(json.dumps(content))
+        (sample,) = read_coco_hands(folder)
+        assert sample.is_right is expected
 
 
 def test_joint_orders_are_converted(tmp_path):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from handlib import metrics, plots
+from handlib.augment import Flip, ToRight
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
@@ -141,6 +142,42 @@ def test_versions_and_augmentations_have_all_pictures(sample):
     assert [ax.get_title("left") for ax in figure.axes] == ["original", "draw 1"]
 
 
+def as_rows(prediction, mirrored=False):
+    """A prediction of one sample as ``evaluation.predict`` returns it."""
+    rows = {f"pred_{name}": value[None] for name, value in prediction.items()}
+    labels = {"mirrored": mirrored, "is_right": True, "width": SIZE}
+    return rows | {name: np.array([value]) for name, value in labels.items()}
+
+
+def test_predictions_of_left_hands_are_shown_as_photographed(sample, hand):
+    """A left hand is shown on the photo, not on its mirror image, with skeleton and mesh there."""
+    image = np.zeros_like(sample.image)
+    image[:, : SIZE // 2] = 200  # light on the left
+    photo = Flip(1.0)(sample, np.random.default_rng(0)).replace(image=image)
+    seen = ToRight()(photo, None)
+    assert seen.image[0, 0, 0] == 0
+    prediction = {
+        "joints": sample.joints - sample.joints[ROOT],
+        "vertices": sample.vertices - sample.joints[ROOT],
+        "joints_2d": sample.joints_2d,
+        "scale": np.array(375.0),
+        "trans": sample.joints_2d[ROOT],
+    }
+    figure = plots.show_predictions([seen], as_rows(prediction, mirrored=True), hand.faces)
+    pictures = [ax.images[0].get_array() for ax in figure.axes]
+    for picture in pictures[:3]:
+        np.testing.assert_array_equal(picture, photo.image)
+    assert figure.axes[0].get_title("left") == "7 v1, left"
+    assert figure.axes[3].get_title("left") == "PA-MPJPE 0.0 mm"
+    for ax in figure.axes[1:3]:
+        places = ax.collections[0].get_offsets()
+        np.testing.assert_allclose(places, photo.joints_2d, atol=1e-6)
+    u, v = project(photo.vertices, photo.K).round().astype(int).T
+    changed = (pictures[3] != photo.image).any(-1)
+    # The weak camera puts not all where the true one does.
+    assert changed[v, u].mean() > 0.8 > changed[v, SIZE - 1 - u].mean() + 0.1
+
+
 def test_predictions_show_their_aligned_error(sample, hand):
     truth = sample.joints - sample.joints[ROOT]
     bent = truth.copy()
@@ -153,7 +190,7 @@ def test_predictions_show_their_aligned_error(sample, hand):
             "scale": np.array(300.0),
             "trans": np.array([48.0, 48]),
         }
-        batch = {f"pred_{name}": value[None] for name, value in prediction.items()}
+        batch = as_rows(prediction)
         figure = plots.show_predictions([sample], batch, hand.faces)
         aligned, _ = similarity_align(joints, truth)
         error = 1000 * np.linalg.norm(aligned - truth, axis=-1).mean()

@@ -9,12 +9,16 @@ import torch
 from posed_hands import PosedHands
 
 from handlib import checkpoints
-from handlib.augment import ColorJitter, Compose, Rotate
+from handlib.augment import ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
 from handlib.evaluation import evaluate, predict
+from handlib.geometry import project
+from handlib.joints import ROOT
 from handlib.losses import LossWeights
+from handlib.mano import HandLayer
 from handlib.model import make_model
+from handlib.predictions import mirror_back
 from handlib.recipe import (
     StepBatches,
     TrainConfig,
@@ -239,6 +243,42 @@ def test_predict_leaves_the_model_as_it_was_and_keeps_the_order(hand, data, mode
     assert out["pred_vertices"].shape == out["gt_vertices"].shape == (10, 778, 3)
     one = predict(model, data, batch_size=1)
     assert np.allclose(out["pred_joints"], one["pred_joints"], atol=1e-6)
+
+
+def test_predictions_of_a_left_hand_are_mirrored_back(hand):
+    """The mirrored photo of a hand gives the mirror image of what the photo gives."""
+    rights, rng = PosedHands(hand, 4), np.random.default_rng(0)
+    lefts = [Flip(1.0)(rights[i], rng) for i in range(3)]
+    model = make_model("small", hand)
+    torch.nn.init.normal_(model.head[-1].bias, std=0.3)  # no symmetric hand in the middle
+    right = predict(model, HandDataset([rights[i] for i in range(4)], eval_transforms(64)))
+    seen = predict(model, HandDataset([*lefts, rights[3]], eval_transforms(64)))
+    assert seen["mirrored"].tolist() == [True] * 3 + [False] and seen["is_right"].all()
+    np.testing.assert_allclose(seen["pred_vertices"], right["pred_vertices"], atol=1e-6)
+    left = mirror_back(seen)
+    assert left["is_right"].tolist() == [False] * 3 + [True] and not left["mirrored"].any()
+    for name in ("pred_joints", "pred_vertices", "pred_root"):
+        expected = right[name][:3] * [-1, 1, 1]
+        np.testing.assert_allclose(left[name][:3], expected, atol=1e-5, err_msg=name)
+    for name in ("joints_2d", "trans"):
+        expected = [63, 0] + right[f"pred_{name}"][:3] * [-1, 1]
+        np.testing.assert_allclose(left[f"pred_{name}"][:3], expected, atol=1e-4)
+    for name, values in right.items():
+        np.testing.assert_allclose(left[name][3], values[3], atol=1e-5, err_msg=name)
+        assert left[name].dtype == values.dtype, name
+    # The mirrored hand model makes those vertices of the mirrored pose and the same betas.
+    pose, betas = (torch.tensor(left[f"pred_{name}"][:3]) for name in ("pose", "betas"))
+    layer = HandLayer(hand.mirrored())
+    vertices, joints = layer(layer.rotations(pose), betas)
+    made = vertices - joints[:, ROOT : ROOT + 1]
+    np.testing.assert_allclose(made, left["pred_vertices"][:3], atol=1e-5)
+    # Annotations come back as they were, and are projected by their own camera.
+    placed = torch.tensor(left["pred_joints"] + left["pred_root"][:, None])
+    for name in ("K", "joints", "joints_2d", "vertices", "pose"):
+        before = np.stack([getattr(s, name) for s in lefts])
+        np.testing.assert_allclose(left[f"gt_{name}"][:3], before, atol=1e-4, err_msg=name)
+    seen_root = project(placed, torch.tensor(left["gt_K"]))[:, ROOT]
+    np.testing.assert_allclose(seen_root, left["pred_trans"], atol=1e-3)
 
 
 # -- the recipe ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from handlib.augment.base import Compose
 from handlib.augment.geometric import (
     CropToBox,
     Flip,
+    MirrorBack,
     Resize,
     Rotate,
     Scale,
@@ -23,6 +24,7 @@ __all__ = [
     "Compose",
     "CropToBox",
     "Flip",
+    "MirrorBack",
     "Resize",
     "Rotate",
     "Scale",

@@ -91,7 +91,7 @@ def move_annotations(sample, affine, motion):
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         corners = geometry.transform_points(affine, corners)
         changes["box"] = np.concatenate([corners.min(0), corners.max(0)])
-    if _mirrors(motion):
+    if _mirrors(motion) and sample.is_right is not None:
         changes["is_right"] = not sample.is_right
     return sample.replace(**changes)
 

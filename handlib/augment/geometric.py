@@ -56,16 +56,26 @@ class Flip(Geometric):
 
 
 class ToRight(Flip):
-    """Mirror left hands, for a network that knows right ones; ``sample.mirrored`` remembers."""
+    """Mirror left hands, for a network that knows right ones; ``sample.mirrored`` remembers.
+
+    A hand whose side is not known is left as it is.
+    """
 
     def draw(self, rng, sample):
         return {}
 
     def step(self, sample, size, params):
-        return super().step(sample, size, {"on": not sample.is_right})
+        return super().step(sample, size, {"on": sample.is_left})
 
     def move(self, sample, step):
         return super().move(sample, step).replace(mirrored=not sample.mirrored)
+
+
+class MirrorBack(ToRight):
+    """Undo ``ToRight``: what was mirrored is again as it was photographed."""
+
+    def step(self, sample, size, params):
+        return Flip.step(self, sample, size, {"on": sample.mirrored})
 
 
 class Scale(Geometric):

@@ -1,4 +1,9 @@
-"""Photos with 2D hand keypoints in COCO's JSON form: no camera, no 3D."""
+"""Photos with 2D hand keypoints in COCO's JSON form: no camera, no 3D.
+
+The form has no place for the side of a hand. It is taken from "hand_type" where an annotation says
+"left" or "right" there (InterHand2.6M's word), else from a file name that ends in ``_l`` or ``_r``
+(CMU Panoptic's), else it is not known.
+"""
 
 import json
 from pathlib import Path
@@ -21,7 +26,8 @@ def read_coco_hands(path, order="freihand"):
 
     Returns:
         list of Sample, ordered by file name, with ``joints_2d`` (NaN where a joint is not
-        labelled) and ``box``. In a folder called freihand, file ids give id and version.
+        labelled), ``box`` and ``is_right`` (None where nothing tells it). In a folder called
+        freihand, file ids give id and version, and all are right hands.
 
     Raises:
         FileNotFoundError: no file, or not one JSON with keypoints in the folder, or no photo.
@@ -65,6 +71,13 @@ def _sample(path, image, annotation, order):
         version=version,
         source=f"photos ({path.parent.name})",
         path=path.parent / image["file_name"],
+        is_right=True if is_freihand else _side(image["file_name"], annotation),
         joints_2d=keypoints[:, :2],
         box=np.array([x, y, x + width, y + height], np.float64),
     )
+
+
+def _side(file_name, annotation):
+    """Whether an annotation is of a right hand, or None."""
+    said = annotation.get("hand_type", Path(file_name).stem[-2:])
+    return {"right": True, "_r": True, "left": False, "_l": False}.get(said)

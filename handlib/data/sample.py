@@ -37,7 +37,7 @@ class Sample:
     version: int | None = None  # index into VERSIONS; None where a source has no such thing
     source: str = "unknown"  # what a figure or a table names
     path: Path | None = None  # the image file
-    is_right: bool = True  # what the image shows now
+    is_right: bool | None = True  # what the image shows now; None where nobody knows
     mirrored: bool = False  # mirrored on the way to the network: mirror predictions back
     K: np.ndarray | None = None  # (3, 3) intrinsics of the image as it is now
     joints: np.ndarray | None = None  # (21, 3)
@@ -65,6 +65,11 @@ class Sample:
     def size(self):
         """(width, height) of the image."""
         return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def is_left(self):
+        """Whether it is known to be a left hand."""
+        return self.is_right is not None and not self.is_right
 
     @property
     def green_screen(self):
@@ -101,7 +106,9 @@ def collate(samples):
         dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
         ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,) float32, NaN where
         missing; ``has_<name>`` (B,) bool for each of these; ``is_right``, ``mirrored`` (B,) bool;
-        ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
+        ``has_is_right`` (B,) bool, False where nobody knows the side: ``is_right`` is True there,
+        as the network sees right hands; ``unit`` (B,) float32; ``id``, ``version`` (B,) int64,
+        -1 for no version.
 
     Raises:
         ValueError: when image sizes differ.
@@ -119,7 +126,8 @@ def collate(samples):
         "image": torch.from_numpy(np.ascontiguousarray(images)),
         "id": torch.tensor([s.id for s in samples]),
         "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
-        "is_right": torch.tensor([bool(s.is_right) for s in samples]),
+        "is_right": torch.tensor([not s.is_left for s in samples]),
+        "has_is_right": torch.tensor([s.is_right is not None for s in samples]),
         "mirrored": torch.tensor([bool(s.mirrored) for s in samples]),
         "unit": torch.tensor([s.unit for s in samples], dtype=torch.float32),
     }

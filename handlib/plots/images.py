@@ -4,10 +4,13 @@ import numpy as np
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
+from handlib.augment import MirrorBack
+from handlib.geometry import mirror_faces
 from handlib.joints import BONES, JOINT_COLORS
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
 from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled
+from handlib.predictions import mirror_back
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "camera")
 MASK_COLOR = "#56B4E9"
@@ -48,7 +51,7 @@ def draw_sample(ax, sample, overlay="joints", faces=None):
 
     Args:
         overlay: "camera" is joints, mask and principal point.
-        faces: (F, 3) of the hand model, for mesh.
+        faces: (F, 3) of the right hand model, for mesh.
 
     Raises:
         ValueError: for an overlay that is not known, or mesh without faces.
@@ -59,6 +62,7 @@ def draw_sample(ax, sample, overlay="joints", faces=None):
     if overlay == "mesh" and sample.has("vertices") and sample.has("K"):
         if faces is None:
             raise ValueError("the mesh overlay needs faces=hand.faces of the hand model")
+        faces = mirror_faces(faces) if sample.is_left else faces
         image = overlay_mesh(image, sample.unit * sample.vertices, faces, sample.K)
     if overlay == "mask" and sample.mask is not None:
         faded = (0.4 * image + 0.6 * 160).astype(np.uint8)
@@ -108,7 +112,7 @@ def show_augmentations(sample, transformed, columns=5):
     if not isinstance(transformed, dict):
         transformed = {f"draw {n}": s for n, s in enumerate(transformed, 1)}
     shown = {"original": sample} | transformed
-    names = [name if s.is_right else f"{name}, left" for name, s in shown.items()]
+    names = [f"{name}, left" if s.is_left else name for name, s in shown.items()]
     return show_samples(list(shown.values()), "camera", columns=columns, names=names)
 
 
@@ -116,18 +120,21 @@ def show_augmentations(sample, transformed, columns=5):
 def show_predictions(samples, predictions, faces, title=None):
     """Image, truth, prediction and both hands from the side; one row for each sample.
 
+    All as photographed: what was mirrored on the way to the network is mirrored back.
+
     Args:
         samples: list of B ``Sample`` as the network saw them.
-        predictions: what ``evaluation.predict`` says of them: dict with ``pred_joints``,
-            ``pred_vertices``, ``pred_joints_2d``, ``pred_scale`` and ``pred_trans``, B rows each.
-        faces: (F, 3) of the hand model.
+        predictions: what ``evaluation.predict`` says of them, B rows each.
+        faces: (F, 3) of the right hand model.
         title: default says where the samples come from.
     """
+    samples, predictions = [MirrorBack()(s, None) for s in samples], mirror_back(predictions)
     names = ("truth", "prediction", "prediction, mesh", "from the right side")
     figure, axes = _grid(len(samples), 1 + len(names), len(samples), title or _sources(samples))
     for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
         prediction = {name: values[n] for name, values in predictions.items()}
-        _draw_prediction(row, sample, prediction, faces)
+        side = faces if prediction["is_right"] else mirror_faces(faces)
+        _draw_prediction(row, sample, prediction, side)
         error = _error_label(sample, prediction["pred_joints"])
         for ax, name in zip(row, (_label(sample), *names[:2], error or names[2], names[3])):
             ax.set_title(name)
@@ -164,7 +171,7 @@ def _grid(rows, columns, titles, title):
 
 def _label(sample):
     version = "" if sample.version is None else f" v{sample.version}"
-    return f"{sample.id}{version}" + ("" if sample.is_right else ", left")
+    return f"{sample.id}{version}" + (", left" if sample.is_left else "")
 
 
 def _sources(samples):
