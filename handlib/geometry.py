@@ -55,6 +55,11 @@ def resize_affine(from_size, to_size):
     return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
 
 
+def tight_box(points_2d):
+    """(4,) x0, y0, x1, y1 around those of the points (N, 2) that are known (not NaN)."""
+    return np.concatenate([np.nanmin(points_2d, 0), np.nanmax(points_2d, 0)])
+
+
 # -- rotations (torch) -----------------------------------------------------------------------
 def axis_angle_to_matrix(axis_angle):
     """Rodrigues' formula, smooth at zero.

@@ -31,6 +31,8 @@ PARENTS = tuple(-1 if i == 0 else 0 if i % 4 == 1 else i - 1 for i in range(N_JO
 BONES = tuple((PARENTS[i], i) for i in range(1, N_JOINTS))
 FINGER_JOINTS = {f: tuple(range(1 + 4 * n, 5 + 4 * n)) for n, f in enumerate(FINGERS)}
 TIPS = tuple(FINGER_JOINTS[f][-1] for f in FINGERS)
+# Median length of a hand's bones: an infant's to a giant's.
+BONE_M = (0.008, 0.08)
 
 # The kinematic tree of a MANO file: 16 joints, fingers in the order index, middle, pinky, ring,
 # thumb. Its own names for the thumb's joints differ; these are the anatomical ones.
@@ -108,3 +110,25 @@ def convert(joints, source, target="freihand"):
     if joints.shape[-2] != N_JOINTS:
         raise ValueError(f"expected (..., {N_JOINTS}, D) joints, got {tuple(joints.shape)}")
     return joints[..., order_indices(source, target), :]
+
+
+def check_metres(joints, where):
+    """Refuse joints (N, 21, 3), FreiHAND's order, whose bones are not as long as a hand's.
+
+    Args:
+        joints: NaN where one is not known.
+        where: the file that they come from or go to.
+
+    Raises:
+        ValueError: naming ``where`` and what their unit seems to be.
+    """
+    start, end = np.array(BONES).T
+    bone = np.nanmedian(np.linalg.norm(joints[:, end] - joints[:, start], axis=-1))
+    if BONE_M[0] <= bone <= BONE_M[1]:
+        return
+    remedy = "give metres"
+    if BONE_M[0] <= bone / 1000 <= BONE_M[1]:
+        remedy = "these are millimetres: divide by 1000"
+    if BONE_M[0] <= bone * 1000 <= BONE_M[1]:
+        remedy = "these were metres and were taken for millimetres"
+    raise ValueError(f"{where}: the median bone is {bone:.3g} m long: {remedy}")

@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from handlib import geometry
-from handlib.joints import BONES, N_JOINTS, convert
+from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.paths import atomic_write
 
-# Median length of a hand's bones: an infant's to a giant's.
-_BONE_M = (0.008, 0.08)
 _SAME_PLACE_M = 0.2
 _DECIMALS = 7
 
@@ -168,13 +166,7 @@ def _checked_joints(path, joints, count):
     joints = _points(path, "joints", joints, N_JOINTS)
     if count is not None and len(joints) != count:
         raise ValueError(f"{path}: {len(joints)} samples, expected {count}: predict all of them")
-    start, end = np.array(BONES).T
-    bone = np.median(np.linalg.norm(joints[:, end] - joints[:, start], axis=-1))
-    if not _BONE_M[0] <= bone <= _BONE_M[1]:
-        remedy = "give metres"
-        if _BONE_M[0] <= bone / 1000 <= _BONE_M[1]:
-            remedy = "these are millimetres: divide by 1000"
-        raise ValueError(f"{path}: the median bone is {bone:.3g} m long: {remedy}")
+    check_metres(joints, path)
     return joints
 
 

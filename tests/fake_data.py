@@ -1,12 +1,14 @@
 """Made-up hands for tests of readers and transforms: consistent, but no hand model is needed."""
 
 import json
+import pickle
 
 import cv2
 import numpy as np
 
 from handlib import geometry
 from handlib.data.sample import Sample
+from handlib.joints import convert
 
 
 def fake_hand(rng, n_vertices=778):
@@ -99,3 +101,93 @@ def write_mp(root, poses=(6, 3, 3), versions=4, size=32):
         annotations = _annotations(rng, count)
         for name in ("K", "xyz") if split != "test" else ("K",):
             _write_json(root / f"{split}_{name}.json", annotations[name])
+
+
+def write_interhand(root, splits=("train", "val", "test"), mano=False):
+    """InterHand2.6M's published layout: per split a right hand, a left one, both, and both with a
+    joint of the left and most of the right one's unknown.
+
+    Returns:
+        dict of (split, image id, is_right) -> joints (21, 3), metres, camera frame.
+    """
+    rng = np.random.default_rng(2)
+    written = {}
+    for split in splits:
+        files = {kind: {} for kind in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")}
+        files["data"] = {"images": [], "annotations": []}
+        folder = root / "images" / split / "Capture3/ROM/cam400026"
+        folder.mkdir(parents=True)
+        rotation, place = cv2.Rodrigues(rng.normal(size=3))[0], rng.normal(size=3)
+        camera = {
+            "campos": 1000 * place,
+            "camrot": rotation,
+            "focal": [70, 71],
+            "princpt": [20, 15],
+        }
+        files["camera"]["3"] = {k: {"400026": np.array(v).tolist()} for k, v in camera.items()}
+        frames = files["joint_3d"]["3"] = {}
+        fits = files["MANO_NeuralAnnot"]["3"] = {}
+        for n, sides in enumerate(("right", "left", "right left", "right left")):
+            known = np.zeros((2, 21), bool)
+            world = np.ones((2, 21, 3))  # InterHand has ones where a joint is not known
+            for side, name in enumerate(("right", "left")):
+                if name not in sides:
+                    continue
+                joints = fake_hand(rng)[0]
+                moved = joints @ rotation + place
+                world[side] = 1000 * convert(moved, "freihand", "interhand")
+                known[side] = True
+                written[split, 10 + n, name == "right"] = joints
+            if n == 3:
+                known[0, 4:], known[1, 20] = False, False  # the wrist is the last joint
+                del written[split, 10 + n, True]
+                written[split, 10 + n, False][0] = np.nan
+            name = f"Capture3/ROM/cam400026/image{n:05d}.jpg"
+            cv2.imwrite(str(root / "images" / split / name), np.full((30, 40, 3), 50 * n, np.uint8))
+            image = {"id": 10 + n, "file_name": name, "width": 40, "height": 30, "capture": 3}
+            files["data"]["images"].append(image | {"camera": "400026", "frame_idx": n})
+            valid = {"joint_valid": known.reshape(42, 1).tolist()}
+            annotation = {"id": 10 + n, "image_id": 10 + n, "bbox": [0, 0, 9, 9]} | valid
+            files["data"]["annotations"].append(annotation)
+            frames[str(n)] = {"world_coord": np.where(known[..., None], world, 1.0)} | valid
+            frames[str(n)]["world_coord"] = frames[str(n)]["world_coord"].reshape(42, 3).tolist()
+            pose = {"pose": rng.normal(size=48).tolist(), "shape": [0.5] * 10, "trans": [0, 0, 0]}
+            fits[str(n)] = {"right": pose if "right" in sides else None, "left": None}
+        if not mano:
+            del files["MANO_NeuralAnnot"]
+        (root / "annotations" / split).mkdir(parents=True)
+        for kind, content in files.items():
+            name = f"InterHand2.6M_{split}_{kind}.json"
+            _write_json(root / "annotations" / split / name, content)
+    return written
+
+
+def write_rhd(root, images=10, protocol=2):
+    """RHD's published layout: even images show a left hand, odd ones both; in image 1 most joints
+    of the left one are hidden.
+
+    Returns:
+        dict of part -> list of {"xyz", "uv_vis", "K"} as written.
+    """
+    rng = np.random.default_rng(3)
+    written = {}
+    for part in ("training", "evaluation"):
+        for name in ("color", "mask"):
+            (root / part / name).mkdir(parents=True)
+        entries = written[part] = []
+        for n in range(images):
+            K = np.array([[300.0, 0, 160], [0, 300, 160], [0, 0, 1]])
+            xyz = np.concatenate([fake_hand(rng)[0], fake_hand(rng)[0]])
+            seen = np.repeat([1.0, n % 2], 21)
+            if n == 1:
+                seen[:15] = 0
+            uv_vis = np.c_[geometry.project(xyz, K), seen]
+            entries.append({"xyz": xyz, "uv_vis": uv_vis, "K": K})
+            mask = np.zeros((320, 320), np.uint8)
+            for value in range(1, 34):  # 1 is the person
+                mask[9 * value : 9 * value + 5] = value
+            cv2.imwrite(str(root / part / f"mask/{n:05d}.png"), mask)
+            cv2.imwrite(str(root / part / f"color/{n:05d}.png"), _image(n, 320)[..., ::-1])
+        content = pickle.dumps(dict(enumerate(entries)), protocol=protocol)
+        (root / part / f"anno_{part}.pickle").write_bytes(content)
+    return written

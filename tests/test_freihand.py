@@ -6,8 +6,8 @@ import pytest
 from fake_data import write_mp, write_public
 
 from handlib import geometry
-from handlib.data import annotations
-from handlib.data.freihand import FreiHANDReader, open_dataset
+from handlib.data import annotations, open_dataset
+from handlib.data.freihand import FreiHANDReader
 from handlib.data.sample import OPTIONAL
 
 

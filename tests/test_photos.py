@@ -76,6 +76,13 @@ def test_faults_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds 0 JSON files"):
         read_coco_hands(tmp_path)
     write_photos(tmp_path / "a")
+    path = tmp_path / "a/hands.json"
+    text = path.read_text()
+    for damaged, fault in ((text[:-9], "is truncated"), ("{}", "lacks 'images'")):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=rf"hands\.json {fault}"):
+            read_coco_hands(path)
+    path.write_text(text)
     (tmp_path / "a/32563.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"32563\.jpg is missing"):
         read_coco_hands(tmp_path / "a")
@@ -84,6 +91,32 @@ def test_faults_are_named(tmp_path):
     (tmp_path / "a/hands.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="expected 21 keypoints"):
         read_coco_hands(tmp_path / "a")
+
+
+def test_whole_bodies_have_two_hands(tmp_path):
+    """COCO-WholeBody: 17 keypoints of the body are not a hand's; invalid hands are zeros."""
+    points = write_photos(tmp_path / "a")
+    path = tmp_path / "a/hands.json"
+    content = json.loads(path.read_text())
+    hand = content["annotations"][0]["keypoints"]
+    body = {"keypoints": [0] * 51, "bbox": [0, 0, 80, 60], "image_id": 7}
+    left = {"lefthand_kpts": hand, "lefthand_box": [1, 2, 30, 40], "lefthand_valid": True}
+    right = {"righthand_kpts": hand, "righthand_box": [5, 6, 30, 40], "righthand_valid": True}
+    nothing = {"righthand_kpts": [0] * 63, "righthand_box": [0] * 4, "righthand_valid": False}
+    content["annotations"] = [{"id": 1} | body | left | nothing, {"id": 2} | body | left | right]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    samples = list(read_coco_hands(tmp_path / "instances.json", images=tmp_path / "a"))
+    assert [(s.id, s.is_right) for s in samples] == [(1, False), (2, False), (2, True)]
+    for sample in samples:
+        known = np.delete(sample.joints_2d, 4, 0)
+        np.testing.assert_array_equal(known, np.delete(points, 4, 0))
+        assert np.isnan(sample.joints_2d[4]).all()
+    np.testing.assert_array_equal(samples[2].box, [5, 6, 35, 46])
+
+
+def test_real_signed_hands_are_left_and_right(real_photos):
+    samples = read_coco_hands(real_photos / "panoptic")
+    assert [s.is_right for s in samples] == [False, True, False, True]
 
 
 def test_real_frames_can_be_read(real_photos):

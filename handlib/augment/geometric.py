@@ -140,15 +140,14 @@ class CropToBox(Geometric):
         self.size, self.expand = size, expand
 
     def step(self, sample, size, params):
-        box = tight_box(sample.joints_2d) if sample.box is None else sample.box
+        box = _tight_box(sample.joints_2d) if sample.box is None else sample.box
         return crop_affine(box, self.size, self.expand), (self.size, self.size), np.eye(3)
 
 
-def tight_box(joints_2d):
-    """(4,) x0, y0, x1, y1 around the known 2D joints (21, 2)."""
+def _tight_box(joints_2d):
     if joints_2d is None or not np.isfinite(joints_2d).all(-1).any():
         raise ValueError("a crop needs a box or 2D joints, and this sample has neither")
-    return np.concatenate([np.nanmin(joints_2d, 0), np.nanmax(joints_2d, 0)])
+    return geometry.tight_box(joints_2d)
 
 
 def crop_affine(box, size, expand=1.25):

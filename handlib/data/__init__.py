@@ -2,8 +2,11 @@
 
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
 from handlib.data.dataset import HandDataset
-from handlib.data.freihand import FreiHANDReader, open_dataset
+from handlib.data.freihand import FreiHANDReader
+from handlib.data.interhand import InterHandReader
+from handlib.data.layouts import open_dataset
 from handlib.data.photos import read_coco_hands
+from handlib.data.rhd import RHDReader
 from handlib.data.sample import Sample, collate
 from handlib.data.source import dataset_root
 
@@ -11,6 +14,8 @@ __all__ = [
     "Backgrounds",
     "FreiHANDReader",
     "HandDataset",
+    "InterHandReader",
+    "RHDReader",
     "Sample",
     "collate",
     "dataset_root",

@@ -1,10 +1,11 @@
-"""FreiHAND's annotation files: long JSON lists of number arrays, opened in no time.
+"""Long annotation files, opened in no time: parsed once and kept as arrays in the cache folder.
 
-A file is parsed once, in blocks, and kept as a .npy file in the cache folder; later openings
-and other processes map that file into memory and share its pages.
+FreiHAND's JSON lists of number arrays are parsed in blocks and kept as .npy files; later openings
+and other processes map such a file into memory and share its pages.
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +34,64 @@ def load_annotation(path, shape):
     """
     path = Path(path)
     require_file(path)
-    stat = path.stat()
-    if stat.st_size < SMALL:
+    if path.stat().st_size < SMALL:
         return _parse(path, shape)
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{shape}"
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    cached = cache_dir() / f"annotations-{digest}" / f"{path.stem}.npy"
+    cached = _cached([path], shape) / f"{path.stem}.npy"
     if not cached.is_file():
         with atomic_write(cached) as temporary:
             np.save(temporary, _parse(path, shape))
     return np.load(cached, mmap_mode="r")
+
+
+def load_tables(name, build, paths):
+    """Arrays made of whole files; made once where the files are large.
+
+    Args:
+        name: of the tables: change it when ``build`` makes other ones.
+        build: function of the paths that returns a dict of arrays.
+        paths: the files.
+
+    Raises:
+        FileNotFoundError: no such file. What ``build`` raises.
+    """
+    for path in paths:
+        require_file(path)
+    if sum(path.stat().st_size for path in paths) < SMALL:
+        return build(*paths)
+    cached = _cached(paths, name) / f"{name}.npz"
+    if not cached.is_file():
+        with atomic_write(cached) as temporary:
+            np.savez(temporary, **build(*paths))
+    with np.load(cached, allow_pickle=False) as tables:
+        return dict(tables)
+
+
+def read_json(path, compact=None):
+    """What a JSON file holds.
+
+    Args:
+        compact: replaces each object by what it returns, as soon as the object is parsed: of a
+            file of gigabytes, only what is needed stays in memory.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, truncated or of another form, naming the file.
+    """
+    require_file(path)
+    try:
+        return json.loads(path.read_bytes(), object_hook=compact)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is truncated or not the JSON that it should be "
+            f"({type(error).__name__}: {error}): copy or extract it again"
+        ) from error
+
+
+def _cached(paths, kind):
+    """Folder for what is made of these files as they are now."""
+    stats = [(path.resolve(), path.stat()) for path in paths]
+    key = "|".join(f"{path}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
+    digest = hashlib.sha256(f"{key}|{kind}".encode()).hexdigest()[:16]
+    return cache_dir() / f"annotations-{digest}"
 
 
 def require_file(path):

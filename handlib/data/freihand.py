@@ -7,13 +7,12 @@ for test). In both, file id = unique id + poses * version.
 """
 
 import json
-import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from handlib.data.annotations import load_annotation, require_file
+from handlib.data.images import read_gray, read_image
 from handlib.data.sample import VERSIONS, Sample
 
 SPLITS = ("train", "val", "test", "evaluation")
@@ -101,7 +100,7 @@ class FreiHANDReader:
             K=known["K"],
             joints=known.get("xyz"),
             vertices=known.get("verts"),
-            mask=read_mask(self._masks / f"{unique:08d}.jpg") if self._masks else None,
+            mask=self._mask(unique) if self._masks else None,
             pose=None if mano is None else mano[:48],
             betas=None if mano is None else mano[48:58],
             scale=float(known["scale"]) if "scale" in known else None,
@@ -164,6 +163,10 @@ class FreiHANDReader:
                 self._annotation(name)
         return names
 
+    def _mask(self, unique):
+        # The masks are JPEGs, so their values are not exactly 0 or 255.
+        return read_gray(self._masks / f"{unique:08d}.jpg") >= 128
+
     def _image_path(self, unique, version):
         return self._images / f"{unique + self.poses * version:08d}.jpg"
 
@@ -198,18 +201,6 @@ class FreiHANDReader:
         return start, stop
 
 
-def open_dataset(path=None, split="train", versions=(0, 1, 2, 3)):
-    """A reader for ``path``, or for the folder that the environment variable MP_DATA names.
-
-    Raises:
-        FileNotFoundError: neither is given, or the folder is not there.
-    """
-    name = str(path if path is not None else os.environ.get("MP_DATA", "")).strip()
-    if not name:
-        raise FileNotFoundError(f"no dataset: set MP_DATA to a FreiHAND folder, {MAKE_ONE}")
-    return FreiHANDReader(name, split, versions)
-
-
 def detect_layout(root):
     """ "public" or "MP" for a dataset folder; FileNotFoundError says what was looked for."""
     if not root.is_dir():
@@ -228,7 +219,8 @@ def detect_layout(root):
     hint = f"did you mean {root / inside[0]}?" if inside else f"see {HOMEPAGE}, {MAKE_ONE}"
     raise FileNotFoundError(
         f"{root} is not FreiHAND: looked for training/rgb or evaluation/rgb (public layout) and "
-        f"train, val or test beside <split>_K.json (freihand_dataset_MP); {hint}"
+        "train, val or test beside <split>_K.json (freihand_dataset_MP), and found neither them "
+        f"nor InterHand2.6M or RHD; {hint}"
     )
 
 
@@ -247,29 +239,3 @@ def _source(root, layout):
         hand = json.loads(about.read_text()).get("hand_model", "unknown hand model")
         return f"synthetic ({hand})"
     return "FreiHAND" if layout == "public" else "freihand_dataset_MP"
-
-
-def read_image(path):
-    """RGB image (H, W, 3) uint8.
-
-    Raises:
-        FileNotFoundError, ValueError: missing or unreadable, naming the file.
-    """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-
-def read_mask(path):
-    """Mask (H, W) bool. FreiHAND's masks are JPEGs, so their values are not exactly 0 or 255."""
-    return _decode(path, cv2.IMREAD_GRAYSCALE) >= 128
-
-
-def _decode(path, flags):
-    try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: copy or extract the dataset again") from None
-    except cv2.error:  # an empty file
-        image = None
-    if image is None:
-        raise ValueError(f"{path} is not a readable image: copy or extract it again")
-    return image

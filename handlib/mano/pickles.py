@@ -1,4 +1,4 @@
-"""Reading the arrays of a hand-model pickle without running it.
+"""Reading the arrays of a pickle, a hand model's or RHD's annotations, without running it.
 
 A pickle is a program: loading one may call anything. MANO's was moreover written by Python 2, with
 names of modules that have moved since and with objects of chumpy, which no longer installs. So
@@ -32,7 +32,7 @@ _MAX_DEPTH = 8  # records inside records; MANO's file needs 3
 
 
 class ForbiddenPickle(ValueError):
-    """The file asks for something that a hand model does not need."""
+    """The file asks for something that arrays do not need."""
 
 
 class Record:
@@ -87,10 +87,27 @@ def read_pickle(data, keys):
         ForbiddenPickle: if the pickle asks for anything else. Nothing of it has been run.
         Exception: of any kind where the bytes are damaged or are no such pickle.
     """
+    content = _load_dict(data)
+    return {key: _array(content[key]) for key in keys if key in content}
+
+
+def read_pickled_rows(data, keys):
+    """The entries ``keys`` of each dict in the dict of dicts that a pickle holds.
+
+    Args, Raises: as ``read_pickle``; KeyError where a row lacks a key.
+
+    Returns:
+        dict of row -> dict of name -> array.
+    """
+    content = _load_dict(data)
+    return {row: {key: _array(entry[key]) for key in keys} for row, entry in content.items()}
+
+
+def _load_dict(data):
     content = _RecordingUnpickler(io.BytesIO(data), encoding="latin1").load()
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, not a dict of arrays")
-    return {key: _array(content[key]) for key in keys if key in content}
+    return content
 
 
 def _array(value, depth=0):

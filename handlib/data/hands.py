@@ -1,0 +1,131 @@
+"""What readers of images with one or two annotated hands and a known camera share.
+
+One sample per hand: an image of both hands gives two. Left hands are left (``is_right`` False); the
+transform ``ToRight`` mirrors them. Joints are the dataset's own: named as FreiHAND's, but placed by
+other people, millimetres off.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from handlib import geometry
+from handlib.data.images import read_image
+from handlib.data.sample import Sample
+
+SIDES = ("right", "left")
+# A hand of which fewer of the 21 joints are annotated (or seen) is no sample.
+MOST = 11
+
+
+class HandReader:
+    """One split of a dataset, as samples. Subclasses fill the attributes and the four hooks below.
+
+    Attributes:
+        source: name for figures and tables. ids: (N,) image of each hand; both hands of an image
+        share it. is_right: (N,) bool. widths: (N,) of the images, px. complete: (N,) bool, hands
+        whose 21 joints are all known.
+
+    Raises:
+        FileNotFoundError: an annotation file or an image is not there.
+        ValueError: an unknown split, or files that are not what they should be.
+    """
+
+    splits, source, also = (), "", ()
+
+    def __init__(self, root, split="train"):
+        if split not in self.splits:
+            known = ", ".join(self.splits)
+            raise ValueError(f"unknown split {split!r} of {self.source}; known: {known}")
+        self.root = Path(root).expanduser().resolve()
+        self.split = split
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __repr__(self):
+        name = type(self).__name__
+        return f"{name}({str(self.root)!r}, {self.split!r}): {len(self)} samples"
+
+    def describe(self):
+        """What this is, for a table: dict of plain values."""
+        return {
+            "source": self.source,
+            "root": str(self.root),
+            "split": self.split,
+            "samples": len(self),
+            "images": len(np.unique(self.ids)),
+            "left hands": int((~self.is_right).sum()),
+            "annotations": ["K", "xyz", *self.also],
+        }
+
+    def __getitem__(self, index):
+        """Sample number ``index``; its image is read now. Joints that are not known are NaN."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        row = int(index) % len(self)
+        K, joints, path = self._K([row])[0], self._joints([row])[0], self._path(row)
+        joints_2d = geometry.project(joints, K)
+        return Sample(
+            image=read_image(path),
+            id=int(self.ids[row]),
+            source=self.source,
+            path=path,
+            is_right=bool(self.is_right[row]),
+            K=K,
+            joints=joints,
+            joints_2d=joints_2d,
+            box=geometry.tight_box(joints_2d),
+            **self._more(row),
+        )
+
+    def annotation(self, name):
+        """One annotation of every hand whose joints are all known, without reading images.
+
+        As a network sees them: left hands, and their cameras, are mirrored.
+
+        Args:
+            name: "K" or "xyz".
+
+        Returns:
+            (n, 3, 3) or (n, 21, 3) metres, float64; None for any other name.
+        """
+        if name not in ("K", "xyz"):
+            return None
+        rows = np.flatnonzero(self.complete)
+        left = ~self.is_right[rows]
+        if name == "xyz":
+            joints = self._joints(rows)
+            joints[left] = geometry.mirror_points(joints[left])
+            return joints
+        K = self._K(rows)
+        K[left, 0, 2] = self.widths[rows][left] - 1 - K[left, 0, 2]
+        return K
+
+    def looks(self, unique):
+        """Samples of the image with this id: one hand, or both."""
+        return [self[int(i)] for i in np.flatnonzero(self.ids == unique)]
+
+    def _path(self, row):
+        """The image of a hand."""
+        raise NotImplementedError
+
+    def _joints(self, rows):
+        """(n, 21, 3) float64 metres, camera frame, FreiHAND's order, NaN where not known."""
+        raise NotImplementedError
+
+    def _K(self, rows):
+        """(n, 3, 3) float64."""
+        raise NotImplementedError
+
+    def _more(self, row):
+        """Further fields of the Sample."""
+        return {}
+
+
+def intrinsics(focal, principal):
+    """(N, 3, 3) float64 of focal lengths and principal points (N, 2), px."""
+    K = np.tile(np.eye(3), (len(focal), 1, 1))
+    K[:, [0, 1], [0, 1]] = focal
+    K[:, :2, 2] = principal
+    return K

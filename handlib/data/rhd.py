@@ -1,0 +1,156 @@
+"""RHD, the Rendered Hand Pose Dataset (Zimmermann and Brox, ICCV 2017): rendered people.
+
+Published layout: ``{training,evaluation}/color/%05d.png``, ``mask/%05d.png`` (classes: 2-17 left
+hand, 18-33 right hand) and ``anno_{training,evaluation}.pickle``: for each image ``K``, ``xyz``
+(42, 3) metres and ``uv_vis`` (42, 3), left hand first, each the wrist and then each finger from its
+tip. The COCO-like JSON that others made of it (one hand per image, millimetres) is read as well.
+"""
+
+import numpy as np
+
+from handlib.data.annotations import load_tables, read_json
+from handlib.data.hands import MOST, HandReader, intrinsics
+from handlib.data.images import read_gray
+from handlib.joints import N_JOINTS, check_metres, convert
+from handlib.mano.pickles import read_pickled_rows
+
+HOMEPAGE = (
+    "https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html"
+)
+WIDTH = 320
+MASK_CLASSES = {False: (2, 17), True: (18, 33)}  # by is_right; first and last
+# The published training files serve two splits, cut by image.
+PARTS = {
+    "train": ("training", 0.0, 0.9),
+    "val": ("training", 0.9, 1.0),
+    "test": ("evaluation", 0.0, 1.0),
+    "evaluation": ("evaluation", 0.0, 1.0),
+}
+_JSON_NAMES = {
+    "training": ("annotations/rhd_train.json", "rhd_train.json", "train_rhd.json"),
+    "evaluation": ("annotations/rhd_test.json", "rhd_test.json", "test_rhd.json"),
+}
+
+
+class RHDReader(HandReader):
+    """One split of RHD; see ``HandReader``.
+
+    A hand is a sample where most of its joints are seen; the hidden ones are known too. ``mask``
+    is of this hand alone, without the arm.
+
+    Args:
+        root: folder with ``training`` and ``evaluation``, or with the JSON.
+        split: "test" or "evaluation": the published evaluation images; "train", "val": the first
+            nine tenths of the training images, the last tenth.
+    """
+
+    splits, source = tuple(PARTS), "RHD"
+
+    def __init__(self, root, split="train"):
+        super().__init__(root, split)
+        part, start, stop = PARTS[split]
+        path = find_annotations(self.root, part)
+        if path is None:
+            raise FileNotFoundError(
+                f"{self.root} has no {part}/anno_{part}.pickle: extract RHD there ({HOMEPAGE})"
+            )
+        build = _from_pickle if path.suffix == ".pickle" else _from_json
+        tables = load_tables("rhd-1", build, [path])
+        check_metres(tables["joints"], path)
+        images = np.unique(tables["ids"])
+        edges = [round(share * len(images)) for share in (start, stop)]
+        rows = np.isin(tables["ids"], images[slice(*edges)])
+        if not rows.any():
+            raise ValueError(f"{path}: {len(images)} images are too few for a {split!r} split")
+        self._tables = {name: values[rows] for name, values in tables.items()}
+        self.ids, self.is_right = self._tables["ids"], self._tables["is_right"]
+        self.widths = np.full(len(self), WIDTH)
+        self.complete = np.ones(len(self), bool)
+        self._images = path.parent if path.suffix == ".pickle" else self.root
+        if self._mask_path(0).is_file():
+            self.also = ("mask",)
+
+    def _path(self, row):
+        return self._images / self._tables["names"][row].decode()
+
+    def _mask_path(self, row):
+        path = self._path(row)
+        return path.parent.with_name("mask") / path.name
+
+    def _joints(self, rows):
+        return convert(self._tables["joints"][rows], "rhd")
+
+    def _K(self, rows):
+        return self._tables["K"][rows]
+
+    def _more(self, row):
+        if "mask" not in self.also:
+            return {}
+        classes = read_gray(self._mask_path(row))
+        first, last = MASK_CLASSES[bool(self.is_right[row])]
+        return {"mask": (classes >= first) & (classes <= last)}
+
+
+def find_annotations(root, part):
+    """Path of the annotations of "training" or "evaluation" below ``root``, or None."""
+    for name in (f"{part}/anno_{part}.pickle", *_JSON_NAMES[part]):
+        if (root / name).is_file():
+            return root / name
+    return None
+
+
+def is_rhd(root):
+    return any(
+        find_annotations(root, part) or (root / part / "color").is_dir() for part in _JSON_NAMES
+    )
+
+
+# -- from files to tables --------------------------------------------------------------------
+def _from_pickle(path):
+    """Tables of one part: ``ids``, ``is_right``, ``names``, ``joints`` (N, 21, 3) metres in RHD's
+    order, ``K`` (N, 3, 3)."""
+    try:
+        found = read_pickled_rows(path.read_bytes(), ("xyz", "uv_vis", "K"))
+        ids = np.array(sorted(found), np.int64)
+        xyz, uv_vis, K = (
+            np.array([found[i][name] for i in ids], np.float64) for name in ("xyz", "uv_vis", "K")
+        )
+        xyz = xyz.reshape(len(ids), 2, N_JOINTS, 3)
+        seen = uv_vis.reshape(len(ids), 2, N_JOINTS, 3)[..., 2] > 0
+        K = K.reshape(len(ids), 3, 3)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not RHD's annotation file ({type(error).__name__}: {error}); nothing of it "
+            f"was run. Extract it again, or download it from {HOMEPAGE}."
+        ) from error
+    image, side = np.nonzero(seen.sum(-1) >= MOST)
+    return {
+        "ids": ids[image],
+        "is_right": side == 1,
+        "names": np.array([f"color/{i:05d}.png".encode() for i in ids[image]]),
+        "joints": xyz[image, side],
+        "K": K[image],
+    }
+
+
+def _from_json(path):
+    content = read_json(path)
+    try:
+        images = {image["id"]: image for image in content["images"]}
+        hands = [(images[a["image_id"]], a) for a in content["annotations"]]
+        cameras = [image["cam_param"] for image, _ in hands]
+        joints = np.array([a["joint_cam"] for _, a in hands], np.float64)
+        return {
+            "ids": np.array([image["id"] for image, _ in hands], np.int64),
+            "is_right": np.array([a["hand_type"] == "right" for _, a in hands], bool),
+            "names": np.array([image["file_name"].encode() for image, _ in hands]),
+            "joints": joints.reshape(-1, N_JOINTS, 3) / 1000,
+            "K": intrinsics(
+                np.array([c["focal"] for c in cameras]), np.array([c["princpt"] for c in cameras])
+            ),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not RHD as COCO-like JSON ({type(error).__name__}: {error}): it needs "
+            "cam_param of each image, joint_cam and hand_type of each hand"
+        ) from error
