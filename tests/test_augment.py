@@ -13,6 +13,7 @@ from handlib.augment import (
     ColorJitter,
     Compose,
     CropToBox,
+    CropToHand,
     Flip,
     MirrorBack,
     Resize,
@@ -44,6 +45,7 @@ MOVES = [
     ToRight(),
     ScaleNormalize(),
     CropToBox(128, 2.0),
+    CropToHand(100),
 ]
 PAINTS = [AddClutter(1.0), ColorJitter(), ChangeBackground(Plain())]
 TRANSFORMS = st.lists(st.sampled_from(MOVES + PAINTS), min_size=1, max_size=6)
@@ -303,6 +305,30 @@ def test_a_crop_needs_something_to_crop_to():
         CropToBox(64)(sample, None)
     boxed = sample.replace(box=np.array([20.0, 30, 60, 90]))
     np.testing.assert_allclose(CropToBox(64, 1.0)(boxed, None).box[[1, 3]], [-0.5, 63.5])
+
+
+@pytest.mark.parametrize("name", augment.CHAINS)
+def test_every_chain_finds_the_hand_in_a_larger_picture(name):
+    """A sample with a box: far from the centre, the hand would leave the picture or stay tiny."""
+    for seed in range(8):
+        sample = fake_sample(seed, size=(640, 480), is_right=seed % 2 == 0)
+        moved = sample.joints + [0.16, 0.1, 0]
+        sample = sample.replace(joints=moved, joints_2d=None, vertices=None, box=np.zeros(4))
+        sample = sample.replace(box=geometry.tight_box(sample.joints_2d))
+        out = augment.named_transforms(name, 96)(sample, np.random.default_rng(seed))
+        assert out.size == (96, 96) and out.is_right
+        assert ((out.joints_2d > 0) & (out.joints_2d < 95)).all()
+        assert 0.35 < np.ptp(out.joints_2d, axis=0).max() / 96 < 0.65
+        np.testing.assert_allclose(geometry.project(out.joints, out.K), out.joints_2d, atol=1e-6)
+
+
+def test_a_picture_of_a_hand_is_not_cropped_and_unknown_joints_leave_the_box():
+    sample = fake_sample(3)
+    assert CropToHand(96)(sample, None) is sample
+    joints_2d = sample.joints_2d.copy()
+    joints_2d[5] = np.nan
+    boxed = sample.replace(joints_2d=joints_2d, box=np.array([20.0, 30, 60, 70]))
+    np.testing.assert_allclose(CropToHand(80)(boxed, None).box, [19.5, 19.5, 59.5, 59.5])
 
 
 def posed(hand, pose, betas):

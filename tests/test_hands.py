@@ -10,7 +10,7 @@ import torch
 from fake_data import write_interhand, write_rhd
 
 from handlib import geometry
-from handlib.augment import eval_transforms
+from handlib.augment import ToRight, eval_transforms
 from handlib.data import InterHandReader, RHDReader, annotations, collate, open_dataset
 from handlib.joints import JOINT_NAMES, convert
 from handlib.mano import HandLayer
@@ -75,7 +75,7 @@ def test_both_hands_of_an_image_are_its_looks(interhand):
 def test_annotations_are_of_right_hands_as_the_network_sees_them(interhand, rhd):
     for reader in (InterHandReader(interhand[0]), RHDReader(rhd[0])):
         samples = [s for s in reader if s.has("joints")]
-        right = [eval_transforms(s.size)(s, None) for s in samples]
+        right = [ToRight()(s, None) for s in samples]
         for name, field in (("xyz", "joints"), ("K", "K")):
             expected = [getattr(s, field) for s in right]
             np.testing.assert_allclose(reader.annotation(name), expected)
@@ -268,7 +268,7 @@ def test_real_fingers_bend_towards_the_palm(real_photos):
     """Of right hands and of mirrored left ones; of left hands taken for right, to the back."""
     for name in ("interhand", "rhd"):
         for sample in present(open_dataset(real_photos / name, "test")):
-            right = eval_transforms(sample.size)(sample, None)
+            right = ToRight()(sample, None)
             assert right.is_right and right.mirrored == (not sample.is_right)
             bends = [np.median(bend_angles(s.joints[None])[0, 3:]) for s in (right, sample)]
             assert bends[0] > 0.05 and (bends[1] > 0) == sample.is_right

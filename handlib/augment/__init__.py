@@ -6,6 +6,7 @@ Each transform draws its parameters (``draw``), then applies them (``apply``); c
 from handlib.augment.base import Compose
 from handlib.augment.geometric import (
     CropToBox,
+    CropToHand,
     Flip,
     MirrorBack,
     Resize,
@@ -23,6 +24,7 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "CropToBox",
+    "CropToHand",
     "Flip",
     "MirrorBack",
     "Resize",
@@ -63,6 +65,7 @@ def train_transforms(
         [
             ToRight(),
             Rotate(rotate),
+            CropToHand(size),
             Scale(*scale),
             Shift(shift),
             Resize(size),
@@ -86,14 +89,19 @@ def course_transforms(size=320, backgrounds=None, *, to_right=True):
     """
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds)]
     right = [ToRight()] if to_right else []
-    steps = [Resize(size), ScaleNormalize(), Rotate(), Flip(), *right, AddClutter()]
+    turns = [Rotate(), CropToHand(size), Flip()]
+    steps = [Resize(size), ScaleNormalize(), *turns, *right, AddClutter()]
     return Compose([*behind, *steps])
 
 
 def eval_transforms(size, expand=None):
-    """No randomness: resize, or crop ``expand`` times the hand's box; left hands mirrored."""
-    crop = Resize(size) if expand is None else CropToBox(size, expand)
-    return Compose([ToRight(), crop])
+    """No randomness: left hands mirrored, then resized; a sample with a box is cropped to it.
+
+    Args:
+        expand: crop every sample to so many times its box, or its joints' tight box.
+    """
+    crop = [CropToHand(size), Resize(size)] if expand is None else [CropToBox(size, expand)]
+    return Compose([ToRight(), *crop])
 
 
 # Chains by name: (size, backgrounds) -> Compose.

@@ -144,6 +144,24 @@ class CropToBox(Geometric):
         return crop_affine(box, self.size, self.expand), (self.size, self.size), np.eye(3)
 
 
+class CropToHand(CropToBox):
+    """``CropToBox`` of a sample that comes with a box, from a picture of more than a hand.
+
+    A sample without one is a picture of a hand already, and stays as it is. Default ``expand``:
+    the hand is as large as in FreiHAND's frames and in the synthetic data.
+    """
+
+    def __init__(self, size, expand=2.0):
+        super().__init__(size, expand)
+
+    def step(self, sample, size, params):
+        if sample.box is None:
+            return None
+        if sample.has("joints_2d"):  # whose box is tight after a rotation too
+            sample = sample.replace(box=None)
+        return super().step(sample, size, params)
+
+
 def _tight_box(joints_2d):
     if joints_2d is None or not np.isfinite(joints_2d).all(-1).any():
         raise ValueError("a crop needs a box or 2D joints, and this sample has neither")
