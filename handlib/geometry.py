@@ -210,14 +210,17 @@ def similarity_align(source, target, allow_reflection=False, with_scale=True):
 
     Returns:
         (aligned, determinant): (..., N, 3) float64 and (...) +1 or -1, the sign of the
-        determinant of the best unconstrained orthogonal matrix (-1: a mirrored hand).
+        determinant of the best unconstrained orthogonal matrix (-1: a mirrored hand). NaN where
+        a point of either is NaN.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape:
         raise ValueError(f"shapes differ: {source.shape} and {target.shape}")
     mu_s, mu_t = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
     s, t = source - mu_s, target - mu_t
-    u, d, vt = np.linalg.svd(t.swapaxes(-1, -2) @ s)
+    covariance = t.swapaxes(-1, -2) @ s
+    known = np.isfinite(covariance).all((-2, -1))
+    u, d, vt = np.linalg.svd(np.where(known[..., None, None], covariance, 0))
     determinant = np.sign(np.linalg.det(u @ vt))
     if not allow_reflection:
         u[..., :, -1] *= determinant[..., None]
@@ -226,4 +229,4 @@ def similarity_align(source, target, allow_reflection=False, with_scale=True):
     variance = (s * s).sum((-1, -2))
     scale = d.sum(-1) / np.where(variance > 0, variance, 1) if with_scale else np.ones(d.shape[:-1])
     aligned = scale[..., None, None] * (s @ rotation.swapaxes(-1, -2)) + mu_t
-    return aligned, determinant
+    return aligned, np.where(known, determinant, np.nan)

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate
 from handlib.data.dataset import HandDataset, ShuffledSampler
 from handlib.data.sample import OPTIONAL, Sample, collate
+from handlib.joints import ROOT
 
 
 class Hands:
@@ -98,3 +99,13 @@ def test_wrong_shapes_are_refused():
         Sample(image / 255, 0)
     with pytest.raises(ValueError, match="one size"):
         collate([Sample(image, 0), Sample(image[:4], 1)])
+
+
+def test_what_is_not_all_known_has_no_place_by_the_root():
+    sample = fake_sample(0)
+    np.testing.assert_array_equal(sample.rooted("joints")[ROOT], 0)
+    assert sample.replace(vertices=None).rooted("vertices") is None
+    joints = sample.joints.copy()
+    joints[0] = np.nan
+    unknown = sample.replace(joints=joints)
+    assert unknown.rooted("joints") is None and unknown.rooted("vertices") is None

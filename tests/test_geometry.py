@@ -124,3 +124,14 @@ def test_nearest_rotation_and_its_gradient():
         assert torch.autograd.gradcheck(
             geometry.nearest_rotation, matrices.clone().requires_grad_()
         )
+
+
+def test_a_hand_with_an_unknown_joint_is_not_aligned_and_harms_no_other():
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=(2, 3, 21, 3))
+    expected, signs = geometry.similarity_align(source, target)
+    target[1, 4] = np.nan
+    aligned, determinant = geometry.similarity_align(source, target)
+    assert np.isnan(aligned[1]).all() and np.isnan(determinant[1])
+    np.testing.assert_allclose(aligned[[0, 2]], expected[[0, 2]])
+    np.testing.assert_array_equal(determinant[[0, 2]], signs[[0, 2]])

@@ -80,7 +80,10 @@ class Sample:
         return replace(self, **changes)
 
     def rooted(self, name):
-        """``joints`` or ``vertices`` in metres, relative to joint ``joints.ROOT``."""
+        """``joints`` or ``vertices`` in metres, relative to joint ``joints.ROOT``; None where they
+        or the joints are not all known."""
+        if not (self.has(name) and self.has("joints")):
+            return None
         return self.unit * (getattr(self, name) - self.joints[ROOT])
 
     def annotations(self):
