@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from handlib.geometry import axis_angle_to_matrix, nearest_rotation, rotation_6d_to_matrix
-from handlib.joints import TIP_VERTICES, order_indices
+from handlib.joints import MANO_PARENTS, TIP_VERTICES, order_indices
 from handlib.mano.files import load_hand_model
 
 JOINT_DEFINITIONS = ("freihand", "manopth")
@@ -53,9 +53,9 @@ class HandLayer(nn.Module):
             "template": hand.v_template.T.reshape(-1),
             # Shape and pose displacements side by side: one matrix product for both.
             "directions": np.concatenate([hand.shapedirs, hand.posedirs], 2).T.reshape(145, -1),
-            # The rest joints are linear in the betas: no need to pass by the vertices.
-            "rest_template": (regressor @ hand.v_template).reshape(-1),
-            "rest_directions": rest_directions.reshape(10, -1),
+            # Joints and bones at rest are linear in the betas: no need to pass by the vertices.
+            "rest_template": _with_bones(regressor @ hand.v_template).reshape(-1),
+            "rest_directions": _with_bones(rest_directions).reshape(10, -1),
             "weights": hand.weights.T,
             "regressor": regressor,
             "hands_mean": hand.hands_mean,
@@ -138,14 +138,14 @@ def hand_forward(arrays, rotations, betas):
     identity = torch.eye(3, dtype=betas.dtype, device=betas.device)
     features = torch.cat([betas, (rotations[:, 1:] - identity).reshape(B, 135)], 1)
     shaped = torch.addmm(arrays.template, features, arrays.directions).reshape(B, 3, 778)
-    rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 16, 3)
-    turned, chain = kinematic_chain(rotations, rest)
-    # Each joint moves x to R x + (chain - R rest): 3 columns of R and one of translation.
+    rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 2, 16, 3)
+    rest, bones = rest.unbind(1)
+    turned, chain = kinematic_chain(rotations, bones)
+    # Each joint moves x to R x + (chain - R rest); a vertex moves by the weighted mean of these.
     shift = chain - (turned @ rest[..., None])[..., 0]
-    columns = torch.cat([turned, shift[..., None]], 3).permute(0, 3, 2, 1).reshape(B * 12, 16)
-    moves = (columns @ arrays.weights).reshape(B, 4, 3, 778)
-    x, y, z = shaped[:, :, None].unbind(1)
-    points = x * moves[:, 0] + y * moves[:, 1] + z * moves[:, 2] + moves[:, 3]
+    turns = (turned.permute(0, 3, 2, 1).reshape(B * 9, 16) @ arrays.weights).reshape(B, 3, 3, 778)
+    shifts = (shift.transpose(1, 2).reshape(B * 3, 16) @ arrays.weights).reshape(B, 3, 778)
+    points = (turns * shaped[:, :, None]).sum(1) + shifts
     vertices = points.transpose(1, 2).contiguous()
     if arrays.joint_definition == "freihand":
         chain = torch.matmul(arrays.regressor, vertices)
@@ -153,29 +153,32 @@ def hand_forward(arrays, rotations, betas):
     return HandOutput(vertices, joints)
 
 
-def kinematic_chain(rotations, rest):
+def _with_bones(rest):
+    """Joints at rest (..., 16, 3), and each as seen from its parent: (..., 2, 16, 3)."""
+    bones = rest.copy()
+    bones[..., 1:, :] -= rest[..., MANO_PARENTS[1:], :]
+    return np.stack([rest, bones], -3)
+
+
+def kinematic_chain(rotations, bones):
     """Global rotations (B, 16, 3, 3) and joints (B, 16, 3) of MANO's tree.
 
     The tree is a root with five fingers of three joints, so each level is done for all fingers.
 
     Args:
         rotations: (B, 16, 3, 3) relative to the parent.
-        rest: (B, 16, 3) joints at rest, metres.
+        bones: (B, 16, 3) joints at rest as seen from their parents, metres; the root as it is.
     """
-    B = len(rest)
-    fingers, places = rotations[:, 1:].reshape(B, 5, 3, 3, 3), rest[:, 1:].reshape(B, 5, 3, 3)
-    turn, joint = rotations[:, :1].expand(B, 5, 3, 3), rest[:, :1].expand(B, 5, 3)
-    before = joint
-    turns, joints = [], []
-    for level in range(3):
-        bone = places[:, :, level] - before
-        joint = joint + (turn @ bone[..., None])[..., 0]
-        turn = turn @ fingers[:, :, level]
-        before = places[:, :, level]
-        turns.append(turn)
-        joints.append(joint)
-    turns = torch.cat([rotations[:, :1], torch.stack(turns, 2).reshape(B, 15, 3, 3)], 1)
-    return turns, torch.cat([rest[:, :1], torch.stack(joints, 2).reshape(B, 15, 3)], 1)
+    B = len(bones)
+    last = rotations.new_tensor([0.0, 0, 0, 1]).expand(B, 16, 1, 4)
+    local = torch.cat([torch.cat([rotations, bones[..., None]], 3), last], 2)
+    levels = local[:, 1:].reshape(B, 5, 3, 4, 4).unbind(2)
+    root = local[:, :1]
+    first = root @ levels[0]
+    second = first @ levels[1]
+    fingers = torch.stack([first, second, second @ levels[2]], 2).reshape(B, 15, 4, 4)
+    moves = torch.cat([root, fingers], 1)
+    return moves[..., :3, :3], moves[..., :3, 3]
 
 
 class ManoLayer(nn.Module):
