@@ -169,17 +169,17 @@ def place(rng, vertices, joints, size):
 
 # -- versions --------------------------------------------------------------------------------
 @lru_cache(maxsize=1)
-def _grain():
-    """(512, 512, 3) float32 normal noise, of which each picture takes a piece."""
-    return np.random.default_rng(1).normal(size=(512, 512, 3)).astype(np.float32)
+def _grain(size):
+    """(size, size, 3) float32 normal noise, of which each picture takes a piece."""
+    return np.random.default_rng(1).normal(size=(size, size, 3)).astype(np.float32)
 
 
 def green_screen(rng, size):
     """An unevenly lit green backdrop (size, size, 3) uint8, sometimes with a fold."""
     green = np.array([rng.uniform(30, 90), rng.uniform(110, 190), rng.uniform(20, 90)])
-    coarse = 1 + rng.normal(0, 0.10, (3, 3)).astype(np.float32)
-    light = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
-    picture = (green * light).clip(0, 255).astype(np.uint8)
+    coarse = green * (1 + rng.normal(0, 0.10, (3, 3, 1)))
+    smooth = cv2.resize(coarse.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    picture = cv2.convertScaleAbs(smooth)
     if rng.random() < 0.3:
         ends = [tuple(int(c) for c in p) for p in rng.uniform(-0.3, 1.3, (2, 2)) * size]
         cv2.line(picture, *ends, (green * 0.75).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
@@ -204,21 +204,25 @@ def composite(rng, render, version, backgrounds):
         around = np.array(cv2.mean(behind)[:3]) + 20
         cast = (around / around.mean()) ** rng.uniform(0, 0.25)
         gain = cast * np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.12))
-    y, x = rng.integers(0, 512 - size + 1, 2) if size <= 512 else (0, 0)
+    grain = _grain(max(size, 512))
+    y, x = rng.integers(0, len(grain) - size + 1, 2)
     strength = rng.uniform(0.5, 6) if version else rng.uniform(0.5, 3)
     out = np.empty((size, size, 3), np.uint8)
-    _blend(render.rgb, render.alpha, behind, gain, _grain(), y, x, strength, out)
+    gain = (255 * gain).astype(np.float32)
+    _blend(render.rgb, render.alpha, behind, gain, grain, y, x, np.float32(strength), out)
     if version and rng.random() < 0.35:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.1) * size / 224)
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _blend(rgb, alpha, behind, gain, grain, y0, x0, strength, out):
-    height, width = alpha.shape
-    for y in range(height):
-        for x in range(width):
+    # In single precision: twice as fast, and finer than a picture's 256 levels.
+    half, most = np.float32(0.5), np.float32(255)
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            through = np.float32(1) - alpha[y, x]
             for k in range(3):
-                value = rgb[y, x, k] * gain[k] * 255 + behind[y, x, k] * (1 - alpha[y, x])
-                value += strength * grain[(y0 + y) % 512, (x0 + x) % 512, k]
-                out[y, x, k] = np.uint8(min(max(value + 0.5, 0), 255))
+                value = rgb[y, x, k] * gain[k] + behind[y, x, k] * through + half
+                value += strength * grain[y0 + y, x0 + x, k]
+                out[y, x, k] = np.uint8(min(max(value, np.float32(0)), most))
