@@ -1,6 +1,7 @@
 """The hand model: reading its files, the differentiable layer, and the stand-in."""
 
 from handlib.mano.articulation import POSES
+from handlib.mano.backends import mano_layer
 from handlib.mano.files import HandModel, load_hand_model
 from handlib.mano.layer import HandLayer, HandOutput, ManoLayer, pose_hand
 
@@ -11,5 +12,6 @@ __all__ = [
     "HandOutput",
     "ManoLayer",
     "load_hand_model",
+    "mano_layer",
     "pose_hand",
 ]

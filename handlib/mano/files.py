@@ -102,16 +102,19 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         FileNotFoundError: no file; the message says where it looked and what to do.
         ValueError: the file is not a whole hand model of that side, or tries to run code.
     """
-    if side not in SIDES:
-        raise ValueError(f"side is 'right' or 'left', not {side!r}")
-    place = str(path if path is not None else os.environ.get("MANO", "")).strip()
-    if not place:
-        return _read(standin_path(side), side)
-    found = _find(place, side, path is not None)
+    found = hand_model_path(path, side)
     if path is not None and _side_in_name(found) not in (None, side):
         raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
     hand = _read(found, side)
-    return hand if side == "right" else _with_checked_shapes(hand, found, fix_left_shapes)
+    return hand if side == "right" or hand.is_standin else _with_checked_shapes(hand, found, fix_left_shapes)
+
+
+def hand_model_path(path=None, side="right"):
+    """The file that ``load_hand_model`` reads; FileNotFoundError says where it looked."""
+    if side not in SIDES:
+        raise ValueError(f"side is 'right' or 'left', not {side!r}")
+    place = str(path if path is not None else os.environ.get("MANO", "")).strip()
+    return _find(place, side, path is not None) if place else standin_path(side)
 
 
 def _find(place, side, is_explicit):
