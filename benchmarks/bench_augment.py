@@ -9,7 +9,6 @@ what a straightforward implementation costs on this machine. The course project'
 
 import itertools
 import tempfile
-from pathlib import Path
 
 import cv2
 import numpy as np

@@ -1,6 +1,6 @@
 """Finished pictures per second and core of the generator: posed, rendered, composited, written.
 
-    python benchmarks/bench_generator.py
+python benchmarks/bench_generator.py
 """
 
 import statistics
@@ -18,11 +18,12 @@ GOAL = 300
 
 def rows(rounds=5, samples=256):
     hand, rates = load_hand_model(), []
-    for number in range(rounds + 1):  # the first compiles and makes the backgrounds
+    for _ in range(rounds + 1):  # the first compiles and makes the backgrounds
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
             synthesize(Path(folder) / "made", samples, 1, 0, 224, hand, workers=1, progress=False)
-            rates.append((4 * samples + 1) / (time.process_time() - start))
+            taken = time.process_time() - start
+        rates.append((4 * samples + 1) / taken)
     rate = statistics.median(rates[1:])
     return [
         Row("generator, 224 px, one worker", "pictures per CPU second", rate,

@@ -1,6 +1,6 @@
 """How long a command waits before it does anything: new processes, in turns with a bare Python.
 
-    python benchmarks/bench_startup.py
+python benchmarks/bench_startup.py
 """
 
 import subprocess

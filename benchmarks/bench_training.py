@@ -8,10 +8,11 @@ again; the loop of ``handlib.training`` reads files, transforms them in worker p
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-from timing import Row
+from timing import Row, one_thread
 
 from handlib import training
 from handlib.augment import train_transforms
@@ -21,10 +22,8 @@ from handlib.mano import load_hand_model
 from handlib.model import MODEL_PRESETS, make_model
 from handlib.recipe import TrainConfig
 
-BATCH = 32
 
-
-def rows(rounds=3, steps=30, samples=64, workers=1):
+def rows(rounds=3, steps=30, samples=64, workers=1, batch=32):
     hand = load_hand_model()
     size = MODEL_PRESETS["small"].input_size
     with tempfile.TemporaryDirectory() as folder:
@@ -32,10 +31,14 @@ def rows(rounds=3, steps=30, samples=64, workers=1):
         synthesize(folder / "data", samples, 1, progress=False)
         transforms = train_transforms(size, load_backgrounds())
         data = HandDataset(FreiHANDReader(folder / "data", "train"), transforms)
+        config = TrainConfig(
+            steps=steps, batch_size=batch, workers=workers, log_with=None,
+            save_every=10**9, log_every=10**9,
+        )  # fmt: skip
         rates = {"loop": [], "bare": []}
         for number in range(2 * rounds):
             kind = ("loop", "bare")[number % 2]
-            rates[kind].append(_rate(kind, data, hand, folder / str(number), steps, workers))
+            rates[kind].append(_rate(kind, data, hand, folder / str(number), config))
     shares = sorted(a / b for a, b in zip(rates["loop"], rates["bare"]))
     share = shares[len(shares) // 2]
     loop, bare = (sorted(rates[k])[rounds // 2] for k in ("loop", "bare"))
@@ -45,16 +48,10 @@ def rows(rounds=3, steps=30, samples=64, workers=1):
     ]  # fmt: skip
 
 
-def _rate(kind, data, hand, folder, steps, workers):
-    """Images per second of ``steps`` steps after a fifth as many to get going."""
+def _rate(kind, data, hand, folder, config):
+    """Images per second over the last five sixths of the steps."""
     model = make_model("small", hand)
-    warm = max(steps // 5, 1)
-    config = TrainConfig(
-        steps=steps + warm, batch_size=BATCH, workers=workers, log_with=None,
-        save_every=10**9, log_every=10**9,
-    )  # fmt: skip
-    trainer = training.Trainer(model, data, None, config, folder)
-    times = []
+    trainer, times = training.Trainer(model, data, None, config, folder), []
     step = trainer.train_step
 
     def timed(batch):
@@ -62,16 +59,16 @@ def _rate(kind, data, hand, folder, steps, workers):
         times.append(time.perf_counter())
         return loss
 
-    with patch.object(trainer, "train_step", timed):
+    with patch.object(trainer, "train_step", timed), one_thread():
         if kind == "loop":
             trainer.run()
         else:
-            batch = next(iter(training.step_loader(data, TrainConfig(batch_size=BATCH))))
+            batch = next(iter(training.step_loader(data, replace(config, workers=0))))
             model.train()
-            trainer.started = time.monotonic()
-            for _ in range(steps + warm):
+            for _ in range(config.steps):
                 timed(batch)
-    return BATCH * steps / (times[-1] - times[-1 - steps])
+    counted = times[len(times) // 6 :]
+    return config.batch_size * (len(counted) - 1) / (counted[-1] - counted[0])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""Measures handlib's parts and writes docs/benchmarks.md.
+
+    python benchmarks/run.py
+
+About ten minutes on a quiet machine with two cores. Each part also runs alone, by its own file.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported
+
+import argparse
+import datetime
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import bench_augment
+import bench_generator
+import bench_layer
+import bench_metrics
+import bench_startup
+import bench_training
+
+OUT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PARTS = (
+    bench_layer, bench_augment, bench_metrics, bench_generator, bench_startup, bench_training
+)  # fmt: skip
+TINY = {  # settings that only show that everything runs
+    bench_layer: {"rounds": 1, "batches": (1,)},
+    bench_augment: {"rounds": 1, "samples": 2},
+    bench_metrics: {"rounds": 1, "samples": 3},
+    bench_generator: {"rounds": 1, "samples": 1},
+    bench_startup: {"rounds": 1},
+    bench_training: {"rounds": 1, "steps": 3, "samples": 2, "workers": 0, "batch": 2},
+}
+PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
+NOTES = """\
+Made by `python benchmarks/run.py`. One process, one thread, handlib and its peer in turns; medians
+over the rounds, and the ratio is the median of each round's (above 1: handlib is faster). Times in
+ms hang on the machine and on what else it does; ratios less so.
+
+- smplx and handlib get the same poses and return the same vertices and joints. manopth does not
+  install beside a current numpy (it needs chumpy); where it is installed,
+  `pytest tests/test_backends.py` prints its speed and difference. Measured elsewhere, forward and
+  backward at batch 64 and 512: manopth 14 and 109 ms, smplx 8-10 and 50-62 ms.
+- "Step by step" is a plain implementation of the six transforms with OpenCV, written for this
+  comparison. The course project's own code took 2.2-3.6 ms a sample (measured elsewhere).
+- FreiHAND's official program took 11 ms a sample (measured elsewhere).
+- The generator is counted in CPU seconds of one process: a picture is posed, rendered,
+  composited and written as JPEG, its mask and annotations included.
+- The bare step of the training sees one batch in memory again and again, with the same losses and
+  optimizer; the loop reads and transforms files in a worker process that has a core of its own
+  where the machine has one to spare.
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiny", action="store_true", help="show that everything runs")
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    rows = []
+    for part in PARTS:
+        print(f"{part.__name__} ...", flush=True)
+        rows += part.rows(**(TINY[part] if args.tiny else {}))
+    args.out.write_text(page(rows))
+    print(args.out.read_text())
+
+
+def page(rows):
+    """The page as text: machine and versions, table, notes."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    lines = [
+        "# Benchmarks",
+        f"{datetime.date.today()}, {os.cpu_count()} cores ({_processor()}), load {load}, "
+        f"Python {platform.python_version()}, {versions}.",
+        "",
+        "| what | handlib | peer | ratio | goal | met |",
+        "|---|---|---|---|---|---|",
+        *map(_line, rows),
+        "",
+        NOTES,
+    ]
+    return "\n".join(lines)
+
+
+def _line(row):
+    peer = "" if row.peer is None else f"{row.peer:.3g} {row.unit} ({row.peer_name})"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    met = {None: "", True: "yes", False: "**no**"}[row.met]
+    return f"| {row.what} | {row.ours:.3g} {row.unit} | {peer} | {ratio} | {row.goal} | {met} |"
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    return next((v.split(":")[1].strip() for v in lines if v.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main()
