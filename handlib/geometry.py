@@ -197,6 +197,11 @@ def smoothstep(x, low=0.0, high=1.0):
 
 
 # -- alignment (numpy) -----------------------------------------------------------------------
+def centroid(points):
+    """Means (..., 1, D) of points (..., N, D); numpy's own is slow where the last axis is short."""
+    return np.einsum("...nd->...d", points)[..., None, :] / points.shape[-2]
+
+
 def similarity_align(source, target, allow_reflection=False, with_scale=True):
     """Best similarity transform of ``source`` onto ``target`` in the least-squares sense.
 
@@ -216,7 +221,7 @@ def similarity_align(source, target, allow_reflection=False, with_scale=True):
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape:
         raise ValueError(f"shapes differ: {source.shape} and {target.shape}")
-    mu_s, mu_t = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    mu_s, mu_t = centroid(source), centroid(target)
     s, t = source - mu_s, target - mu_t
     covariance = t.swapaxes(-1, -2) @ s
     known = np.isfinite(covariance).all((-2, -1))
@@ -226,7 +231,7 @@ def similarity_align(source, target, allow_reflection=False, with_scale=True):
         u[..., :, -1] *= determinant[..., None]
         d[..., -1] *= determinant
     rotation = u @ vt
-    variance = (s * s).sum((-1, -2))
+    variance = np.einsum("...nd,...nd->...", s, s)
     scale = d.sum(-1) / np.where(variance > 0, variance, 1) if with_scale else np.ones(d.shape[:-1])
     aligned = scale[..., None, None] * (s @ rotation.swapaxes(-1, -2)) + mu_t
     return aligned, np.where(known, determinant, np.nan)

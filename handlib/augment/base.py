@@ -13,6 +13,7 @@ import numpy as np
 
 from handlib import geometry
 
+STILL = np.eye(3)  # no motion; told by identity, which is faster than by its numbers
 MIRROR = np.diag(geometry.mirror_points(np.ones(3)))
 SHRINK = 0.6  # below this scale, bilinear sampling skips pixels
 
@@ -60,7 +61,7 @@ class Compose(Transform):
         return [t.draw(rng, sample) for t in self.transforms]
 
     def apply(self, sample, params):
-        pending, size = np.eye(3), sample.size
+        pending, size = STILL, sample.size
         for transform, drawn in zip(self.transforms, params, strict=True):
             if isinstance(transform, Geometric):
                 step = transform.step(sample, size, drawn)
@@ -69,7 +70,7 @@ class Compose(Transform):
                     pending, size = step[0] @ pending, step[1]
             else:
                 sample = transform.apply(warp(sample, pending, size), drawn)
-                pending = np.eye(3)
+                pending = STILL
         return warp(sample, pending, size)
 
 
@@ -81,19 +82,27 @@ def move_annotations(sample, affine, motion):
         changes["K"] = geometry.transform_intrinsics(affine, sample.K) @ motion.T
     if sample.joints_2d is not None:
         changes["joints_2d"] = geometry.transform_points(affine, sample.joints_2d)
-    for name in ("joints", "vertices"):
-        if getattr(sample, name) is not None:
-            changes[name] = getattr(sample, name) @ motion.T
-    if sample.pose is not None:
-        changes["pose"] = move_pose(sample.pose, motion)
+    if motion is not STILL:
+        changes |= _moved_hand(sample, motion)
     if sample.box is not None:
         x0, y0, x1, y1 = sample.box
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         corners = geometry.transform_points(affine, corners)
         changes["box"] = np.concatenate([corners.min(0), corners.max(0)])
+    return sample.replace(**changes)
+
+
+def _moved_hand(sample, motion):
+    """What of the hand in space a motion changes."""
+    changes = {}
+    for name in ("joints", "vertices"):
+        if getattr(sample, name) is not None:
+            changes[name] = getattr(sample, name) @ motion.T
+    if sample.pose is not None:
+        changes["pose"] = move_pose(sample.pose, motion)
     if _mirrors(motion) and sample.is_right is not None:
         changes["is_right"] = not sample.is_right
-    return sample.replace(**changes)
+    return changes
 
 
 def move_pose(pose, motion):
@@ -105,7 +114,7 @@ def move_pose(pose, motion):
     if _mirrors(motion):
         pose = geometry.mirror_axis_angle(pose.reshape(16, 3)).ravel()
         motion = motion @ MIRROR
-    if np.array_equal(motion, np.eye(3)):
+    if np.array_equal(motion, STILL):
         return pose
     root = cv2.Rodrigues(motion @ cv2.Rodrigues(pose[:3])[0])[0]
     return np.concatenate([root[:, 0], pose[3:]])
@@ -118,14 +127,14 @@ def _mirrors(motion):
 
 def warp(sample, affine, size):
     """Image and mask of a sample under an affine, on a canvas (width, height), black outside."""
-    if size == sample.size and np.array_equal(affine, np.eye(3)):
+    if size == sample.size and np.array_equal(affine, STILL):
         return sample
     # OpenCV warps four channels in half the time of three: the mask rides along.
     pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2RGBA)
     if sample.mask is not None:
-        cv2.insertChannel(sample.mask.astype(np.uint8) * 255, pixels, 3)
+        cv2.insertChannel(sample.mask * np.uint8(255), pixels, 3)
     pixels = warp_image(pixels, affine, size)
-    mask = None if sample.mask is None else pixels[..., 3] >= 128
+    mask = None if sample.mask is None else cv2.extractChannel(pixels, 3) >= 128
     return sample.replace(image=cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), mask=mask)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from handlib import geometry
-from handlib.augment.base import MIRROR, Geometric
+from handlib.augment.base import MIRROR, STILL, Geometric
 from handlib.joints import REFERENCE_BONE
 
 
@@ -16,7 +16,7 @@ class Resize(Geometric):
     def step(self, sample, size, params):
         if size == self.size:
             return None
-        return geometry.resize_affine(size, self.size), self.size, np.eye(3)
+        return geometry.resize_affine(size, self.size), self.size, STILL
 
 
 class Rotate(Geometric):
@@ -89,7 +89,7 @@ class Scale(Geometric):
 
     def step(self, sample, size, params):
         centre, zoom = _centre(size), np.diag([params["factor"], params["factor"], 1.0])
-        return centre @ zoom @ np.linalg.inv(centre), size, np.eye(3)
+        return centre @ zoom @ np.linalg.inv(centre), size, STILL
 
 
 class Shift(Geometric):
@@ -104,7 +104,7 @@ class Shift(Geometric):
     def step(self, sample, size, params):
         affine = np.eye(3)
         affine[:2, 2] = np.array(params["fraction"]) * size
-        return affine, size, np.eye(3)
+        return affine, size, STILL
 
 
 class ScaleNormalize(Geometric):
@@ -115,7 +115,7 @@ class ScaleNormalize(Geometric):
     """
 
     def step(self, sample, size, params):
-        return np.eye(3), size, np.eye(3)
+        return STILL, size, STILL
 
     def move(self, sample, step):
         if not sample.has("joints"):
@@ -141,7 +141,7 @@ class CropToBox(Geometric):
 
     def step(self, sample, size, params):
         box = _tight_box(sample.joints_2d) if sample.box is None else sample.box
-        return crop_affine(box, self.size, self.expand), (self.size, self.size), np.eye(3)
+        return crop_affine(box, self.size, self.expand), (self.size, self.size), STILL
 
 
 class CropToHand(CropToBox):

@@ -45,7 +45,7 @@ class ChangeBackground(Transform):
         if sample.mask is None:
             alpha = green_screen_alpha(sample.image, sample.joints_2d)
         else:
-            alpha = soft_edge(sample.mask.astype(np.uint8) * 255)
+            alpha = soft_edge(sample.mask * np.uint8(255))
         background = self.backgrounds.draw(np.random.default_rng(params["seed"]), sample.size)
         weight = alpha.astype(np.float32) * (1 / 255)
         return sample.replace(image=cv2.blendLinear(image, background, weight, 1 - weight))
@@ -116,8 +116,8 @@ class AddClutter(Transform):
 
     def _thing(self, rng):
         """Place and size as fractions of the image's."""
-        skin = skin_tone(rng.uniform(0, len(SKIN_TONES) - 1))
-        color = skin if rng.random() < 0.4 else rng.uniform(0, 255, 3)
+        tone = rng.uniform(0, len(SKIN_TONES) - 1)
+        color = skin_tone(tone) if rng.random() < 0.4 else rng.uniform(0, 255, 3)
         return {
             "kind": self.KINDS[rng.integers(len(self.KINDS))],
             "at": rng.uniform(0, 1, 2),

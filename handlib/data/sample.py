@@ -4,7 +4,7 @@ An annotation that a source does not have is None: never zeros, which would trai
 is NaN, and ``has_<name>`` says which rows have it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,13 @@ class Sample:
 
     def replace(self, **changes):
         """A copy with some fields changed."""
-        return replace(self, **changes)
+        if unknown := changes.keys() - self.__dict__.keys():
+            raise TypeError(f"a sample has no {', '.join(sorted(unknown))}")
+        # Several times faster than the same of dataclasses, and a chain makes many copies.
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | changes
+        other.__post_init__()
+        return other
 
     def rooted(self, name):
         """``joints`` or ``vertices`` in metres, relative to joint ``joints.ROOT``; None where they

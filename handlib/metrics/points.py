@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from handlib.geometry import centroid
 from handlib.joints import ROOT
 
 # FreiHAND's official evaluation: 100 thresholds of 0-50 mm, "<=".
@@ -41,13 +42,9 @@ def best_scale(pred, gt):
 
 def scale_translation_align(pred, gt):
     """``pred`` (..., N, 3) scaled and moved, not turned, onto ``gt``; least squares."""
-    center = _center(gt)
-    pred = pred - _center(pred)
+    center = centroid(gt)
+    pred = pred - centroid(pred)
     return best_scale(pred, gt - center) * pred + center
-
-
-def _center(points):
-    return np.einsum("...nd->...d", points)[..., None, :] / points.shape[-2]
 
 
 def pck(errors, thresholds=PCK_THRESHOLDS_MM):
