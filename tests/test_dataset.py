@@ -91,6 +91,11 @@ def test_single_missing_joints_count_as_missing():
     assert not batch["has_joints_2d"][0] and torch.isnan(batch["joints_2d"]).all()
 
 
+def test_a_copy_with_an_unknown_field_is_refused():
+    with pytest.raises(TypeError, match="no joint$"):
+        fake_sample(0).replace(joint=None)
+
+
 def test_wrong_shapes_are_refused():
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match=r"joints of shape \(21, 3\), got \(3, 21\)"):
