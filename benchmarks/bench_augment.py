@@ -22,7 +22,7 @@ from handlib.data.synthesize import synthesize
 SIZE = 320
 
 
-def rows(rounds=25, samples=16):
+def rows(rounds=15, samples=16):
     with tempfile.TemporaryDirectory() as folder, one_thread():
         synthesize(folder, samples, 1, workers=1, progress=False)
         reader = FreiHANDReader(folder, "train")

@@ -16,7 +16,7 @@ from handlib.mano import load_hand_model
 GOAL = 300
 
 
-def rows(rounds=4, samples=192):
+def rows(rounds=3, samples=192):
     hand, rates = load_hand_model(), []
     for _ in range(rounds + 1):  # the first compiles and makes the backgrounds
         with tempfile.TemporaryDirectory() as folder:

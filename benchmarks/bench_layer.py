@@ -13,7 +13,7 @@ from handlib.mano import HandLayer, load_hand_model
 from handlib.mano.standin import standin_path
 
 
-def rows(rounds=40, batches=(1, 64, 512)):
+def rows(rounds=25, batches=(1, 64, 512)):
     folder = standin_path("right").parent
     layer = HandLayer(load_hand_model(folder / "MANO_RIGHT.pkl"), "manopth")
     found = []

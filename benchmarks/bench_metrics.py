@@ -20,7 +20,7 @@ from handlib.metrics import freihand_scores
 OFFICIAL_MS, FASTER = 11, 30
 
 
-def rows(rounds=7, samples=3960):
+def rows(rounds=5, samples=3960):
     stored = np.load(Path(__file__).parents[1] / "tests/data/freihand_eval.npz")
     names = ("xyz", "verts", "pred_xyz", "pred_verts")
     few = [stored[f"{name}_um"] / 1e6 for name in names]

@@ -5,20 +5,21 @@ python benchmarks/bench_startup.py
 
 import subprocess
 import sys
+import time
 
 from timing import Row, compare, in_turns
 
 GOAL = 0.5  # s
 
 
-def rows(rounds=15):
+def rows(rounds=9):
     commands = {
         "bare": ["-c", "pass"],
         "handlib --help": ["-m", "handlib.cli", "--help"],
         "import handlib": ["-c", "import handlib"],
     }
     functions = {name: lambda c=c: _run(c) for name, c in commands.items()}
-    times = in_turns(functions, rounds)
+    times = in_turns(functions, rounds, clock=time.perf_counter)
     found = []
     for name in ("handlib --help", "import handlib"):
         ours, bare, _ = compare(times, name, "bare")

@@ -23,7 +23,7 @@ from handlib.model import MODEL_PRESETS, make_model
 from handlib.recipe import TrainConfig
 
 
-def rows(rounds=3, steps=24, samples=64, workers=1, batch=32):
+def rows(rounds=3, steps=18, samples=64, workers=1, batch=32):
     hand = load_hand_model()
     size = MODEL_PRESETS["small"].input_size
     with tempfile.TemporaryDirectory() as folder:

@@ -37,8 +37,9 @@ TINY = {  # settings that only show that everything runs
 PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
 NOTES = """\
 Made by `python benchmarks/run.py`. One process, one thread, handlib and its peer in turns; medians
-over the rounds, and the ratio is the median of each round's (above 1: handlib is faster). Times in
-ms hang on the machine and on what else it does; ratios less so.
+over the rounds, and the ratio is the median of each round's (above 1: handlib is faster). Layer,
+transforms, scores and generator are counted in the process's own CPU time, the others by the
+clock. A busy machine (the load above is of its last minutes) makes both longer; ratios less so.
 
 - smplx and handlib get the same poses and return the same vertices and joints. manopth does not
   install beside a current numpy (it needs chumpy); where it is installed,

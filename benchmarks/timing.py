@@ -1,7 +1,7 @@
 """Times of functions that do the same job, called in turns in one process and on one thread.
 
-The machine may be busy with other things: what a round says of two functions is their ratio, and
-what is reported is the median over the rounds.
+The machine may be busy with other things: time is the process's own on the processor, what a round
+says of two functions is their ratio, and what is reported is the median over the rounds.
 """
 
 import gc
@@ -27,13 +27,14 @@ class Row(NamedTuple):
     peer_name: str = ""
 
 
-def in_turns(functions, rounds, calls=1):
+def in_turns(functions, rounds, calls=1, clock=time.process_time):
     """Seconds of one call, in each round: dict of name -> list; the order changes every round.
 
     Args:
         functions: dict of name -> function without arguments.
         rounds: how often each has its turn.
         calls: calls in a turn, for those that take less than a millisecond.
+        clock: seconds of this process on the processor, unless others' count too.
     """
     times = {name: [] for name in functions}
     for function in functions.values():  # compiles, fills caches
@@ -42,10 +43,10 @@ def in_turns(functions, rounds, calls=1):
     gc.collect()
     for number in range(rounds):
         for name in names[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls):
                 functions[name]()
-            times[name].append((time.perf_counter() - start) / calls)
+            times[name].append((clock() - start) / calls)
     return times
 
 

@@ -92,7 +92,7 @@ def test_single_missing_joints_count_as_missing():
 
 
 def test_a_copy_with_an_unknown_field_is_refused():
-    with pytest.raises(TypeError, match="no joint$"):
+    with pytest.raises(TypeError, match=r"no joint$"):
         fake_sample(0).replace(joint=None)
 
 

@@ -106,7 +106,11 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
     if path is not None and _side_in_name(found) not in (None, side):
         raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
     hand = _read(found, side)
-    return hand if side == "right" or hand.is_standin else _with_checked_shapes(hand, found, fix_left_shapes)
+    return (
+        hand
+        if side == "right" or hand.is_standin
+        else _with_checked_shapes(hand, found, fix_left_shapes)
+    )
 
 
 def hand_model_path(path=None, side="right"):
