@@ -1,5 +1,6 @@
 """Image encoders by name, from transformers: the architecture here, the weights from the Hub."""
 
+import torch
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, ConvNextV2Config, Dinov2Config, ResNetConfig
 
@@ -36,12 +37,13 @@ _BACKBONES = {
 BACKBONES = tuple(_BACKBONES)
 
 
-def make_backbone(name, init="random"):
+def make_backbone(name, init="random", channels=3):
     """An encoder whose ``feature_maps`` are (B, C, H, W), fine to coarse, C in ``channels``.
 
     Args:
         name: one of ``BACKBONES``, or a Hub repository or local folder that AutoBackbone knows.
         init: "random", or "pretrained" (downloaded once, then read from the Hub's cache).
+        channels: of the input; to those beyond three, the encoder is blind at first.
 
     Raises:
         ValueError: for an unknown name, or one that has no pretrained weights.
@@ -73,6 +75,8 @@ def make_backbone(name, init="random"):
         ) from error
     if name == "resnet-tiny":
         _quarter_at_once(backbone)
+    if channels > 3:
+        _widen(backbone, channels)
     _freeze_unused(backbone)
     return backbone
 
@@ -84,6 +88,20 @@ def _quarter_at_once(resnet):
     """
     resnet.embedder.embedder.convolution.stride = (4, 4)
     resnet.embedder.pooler = nn.Identity()
+
+
+def _widen(backbone, channels):
+    """Let the first convolution take more channels, with weights of zero for the new ones."""
+    name, first = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
+    extra = first.weight.new_zeros(len(first.weight), channels - 3, *first.kernel_size)
+    first.weight = nn.Parameter(torch.cat([first.weight.detach(), extra], 1))
+    first.in_channels = backbone.config.num_channels = channels
+    # The module around it compares its input with the number it was made for.
+    while name:
+        name = name.rpartition(".")[0]
+        module = backbone.get_submodule(name)
+        if hasattr(module, "num_channels"):
+            module.num_channels = channels
 
 
 def _freeze_unused(backbone):

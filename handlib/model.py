@@ -33,6 +33,8 @@ ASSUMED_FOCAL = 2.1
 NEAR = 0.01  # metres: an untrained guess must not reach behind the camera
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
 CAMERAS = ("weak", "perspective")
+# Width of a keypoint's Gaussian in its input map, as a share of the crop.
+MAP_SIGMA = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class ModelConfig:
     """Principal components of the finger pose that the head gives, 1 to 45."""
     hidden: int = 512
     """Width of the head's two hidden layers; 0 for a single linear layer."""
+    keypoint_maps: bool = False
+    """Whether the network sees, beside the image, a map of each joint that a detector has found
+    (24 channels, as Boukhayma et al. 2019)."""
     dropout: float = 0.0
     """Share of the head's inputs dropped in training."""
 
@@ -189,7 +194,9 @@ class HandNet(nn.Module):
             if value not in known:
                 raise ValueError(f"unknown setting {value!r}; known: {', '.join(known)}")
         self.config, self.hand = config, hand
-        self.backbone = make_backbone(config.backbone, init).to(memory_format=torch.channels_last)
+        channels = 3 + N_JOINTS * config.keypoint_maps
+        backbone = make_backbone(config.backbone, init, channels)
+        self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pooling = poolings[config.pooling](self.backbone.channels)
         self.sizes = [1, 2, ROTATION_SIZE[config.rotation], config.n_pose, 10]
         self.head = _make_head(self.pooling.out_features, config, sum(self.sizes))
@@ -199,21 +206,34 @@ class HandNet(nn.Module):
         self.register_buffer("image_mean_std", 255 * mean_std, persistent=False)
         self.register_buffer("components", components, persistent=False)
 
-    def forward(self, image, K=None):
+    def forward(self, image, K=None, keypoints=None):
         """Look at crops; ``inputs`` takes the arguments from a batch.
 
         Args:
             image: (B, 3, S, S) uint8 RGB.
             K: (B, 3, 3) intrinsics of the crops, NaN where not known, or None.
+            keypoints: (B, 21, 3) x, y px of the crop and confidence, see ``keypoint_maps``; for
+                a model without such maps they change nothing.
 
         Returns:
             Prediction.
+
+        Raises:
+            ValueError: images that are not square, or a hand whose keypoints nobody looked for.
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
         mean, std = self.image_mean_std
-        normalised = ((image - mean) / std).contiguous(memory_format=torch.channels_last)
-        pooled, places, heatmaps = self.pooling(self.backbone(normalised).feature_maps)
+        seen = (image - mean) / std
+        if self.config.keypoint_maps:
+            if keypoints is None or not keypoints.isfinite().all():
+                raise ValueError(
+                    "this model sees maps of keypoints, and these images have none: fill them in "
+                    "with handlib.keypoints.add_keypoints (in a notebook: the parameter keypoints)"
+                )
+            seen = torch.cat([seen, keypoint_maps(keypoints, image.shape[-1])], 1)
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        pooled, places, heatmaps = self.pooling(self.backbone(seen).feature_maps)
         numbers = self.head(pooled)
         # The hand model is millimetres of geometry: half precision would be seen.
         with torch.autocast(image.device.type, enabled=False):
@@ -293,7 +313,25 @@ def _known_camera(K, like, size):
 
 def inputs(batch):
     """What ``HandNet.forward`` takes from a batch of ``data.sample.collate``: its arguments."""
-    return {name: batch[name] for name in ("image", "K") if name in batch}
+    return {name: batch[name] for name in ("image", "K", "keypoints") if name in batch}
+
+
+def keypoint_maps(keypoints, size):
+    """Gaussians about keypoints.
+
+    Args:
+        keypoints: (B, 21, 3) x, y px and confidence.
+        size: side of the crop and of the maps, px.
+
+    Returns:
+        (B, 21, size, size): the confidence at a keypoint's place, falling to 0 about it.
+    """
+    x, y, confidence = keypoints.unbind(-1)
+    pixels = torch.arange(size, dtype=keypoints.dtype, device=keypoints.device)
+    across, down = (
+        (-0.5 * ((pixels - centre[..., None]) / (MAP_SIGMA * size)) ** 2).exp() for centre in (x, y)
+    )
+    return confidence[..., None, None] * down[..., None] * across[..., None, :]
 
 
 def _to_pixels(places, size):

@@ -138,6 +138,14 @@ def test_missing_annotations_stay_missing(missing, transforms):
     assert all(np.isfinite(getattr(moved, n)).all() for n in moved.annotations())
 
 
+def test_a_chain_within_a_chain_is_the_chain():
+    inner, sample = Compose([Rotate(), Resize(96)]), fake_sample(1)
+    within = Compose([ColorJitter(0), inner])(sample, np.random.default_rng(0))
+    alone = Compose([ColorJitter(0), *inner.transforms])(sample, np.random.default_rng(0))
+    np.testing.assert_array_equal(within.image, alone.image)
+    np.testing.assert_array_equal(within.K, alone.K)
+
+
 def test_a_dot_in_the_image_goes_where_the_joint_goes():
     sample = fake_sample(1)
     image = np.zeros((224, 224, 3), np.uint8)

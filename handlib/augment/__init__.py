@@ -16,6 +16,7 @@ from handlib.augment.geometric import (
     Shift,
     ToRight,
 )
+from handlib.augment.keypoints import GivenKeypoints, NoisyKeypoints
 from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "CropToBox",
     "CropToHand",
     "Flip",
+    "GivenKeypoints",
     "MirrorBack",
+    "NoisyKeypoints",
     "Resize",
     "Rotate",
     "Scale",

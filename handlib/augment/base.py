@@ -70,7 +70,7 @@ class Compose(Transform):
                     pending, size = step[0] @ pending, step[1]
             else:
                 sample = transform.apply(warp(sample, pending, size), drawn)
-                pending = STILL
+                pending, size = STILL, sample.size
         return warp(sample, pending, size)
 
 
@@ -82,6 +82,9 @@ def move_annotations(sample, affine, motion):
         changes["K"] = geometry.transform_intrinsics(affine, sample.K) @ motion.T
     if sample.joints_2d is not None:
         changes["joints_2d"] = geometry.transform_points(affine, sample.joints_2d)
+    if sample.keypoints is not None:
+        places = geometry.transform_points(affine, sample.keypoints[:, :2])
+        changes["keypoints"] = np.column_stack([places, sample.keypoints[:, 2]])
     if motion is not STILL:
         changes |= _moved_hand(sample, motion)
     if sample.box is not None:

@@ -4,6 +4,7 @@ from handlib.data.backgrounds import Backgrounds, load_backgrounds
 from handlib.data.dataset import HandDataset
 from handlib.data.freihand import FreiHANDReader
 from handlib.data.interhand import InterHandReader
+from handlib.data.keypoints import KeypointFiles
 from handlib.data.layouts import open_dataset
 from handlib.data.photos import read_coco_hands
 from handlib.data.rhd import RHDReader
@@ -15,6 +16,7 @@ __all__ = [
     "FreiHANDReader",
     "HandDataset",
     "InterHandReader",
+    "KeypointFiles",
     "RHDReader",
     "Sample",
     "collate",

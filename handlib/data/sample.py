@@ -20,6 +20,7 @@ SHAPES = {
     "pose": (48,),
     "betas": (10,),
     "box": (4,),
+    "keypoints": (21, 3),
 }
 VERSIONS = ("green screen", "homogenised", "sampled", "automatic")
 
@@ -48,6 +49,7 @@ class Sample:
     betas: np.ndarray | None = None  # (10,)
     scale: float | None = None  # length of the reference bone
     box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 around the hand
+    keypoints: np.ndarray | None = None  # (21, 3) x, y px and confidence in [0, 1], 0: not found
     unit: float = 1.0  # metres per unit of joints, vertices and scale
 
     def __post_init__(self):
@@ -113,11 +115,11 @@ def collate(samples):
 
     Returns:
         dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
-        ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,) float32, NaN where
-        missing; ``has_<name>`` (B,) bool for each of these; ``is_right``, ``mirrored`` (B,) bool;
-        ``has_is_right`` (B,) bool, False where nobody knows the side: ``is_right`` is True there,
-        as the network sees right hands; ``unit`` (B,) float32; ``id``, ``version`` (B,) int64,
-        -1 for no version.
+        ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,), ``keypoints``
+        (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool for each of these;
+        ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool, False where nobody knows
+        the side: ``is_right`` is True there, as the network sees right hands; ``unit`` (B,)
+        float32; ``id``, ``version`` (B,) int64, -1 for no version.
 
     Raises:
         ValueError: when image sizes differ.
@@ -141,7 +143,7 @@ def collate(samples):
         "unit": torch.tensor([s.unit for s in samples], dtype=torch.float32),
     }
     shapes = SHAPES | {"mask": samples[0].image.shape[:2], "scale": ()}
-    for name in OPTIONAL:
+    for name in (*OPTIONAL, "keypoints"):
         has = [s.has(name) for s in samples]
         values = np.full((len(samples), *shapes[name]), np.nan, np.float32)
         for row, sample in enumerate(samples):
