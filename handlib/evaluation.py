@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, send_to_device
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
+from handlib.augment import Flip, ToRight
 from handlib.data.dataset import one_thread
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
@@ -16,13 +17,15 @@ from handlib.model import inputs
 
 # accelerate runs several processes without a GPU only when it is told to use the CPU.
 ON_CPU = not torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
-PREDICTED = ("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans", "root")
+PREDICTED = (
+    *("joints", "vertices", "joints_2d", "pose", "betas", "scale", "trans", "root"),
+    "right",  # where the model tells it
+)
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
 LABELS = ("id", "version", "is_right", "has_is_right", "mirrored")
 
 
-@torch.no_grad()
-def predict(model, dataset, batch_size=64, workers=0):
+def predict(model, dataset, batch_size=64, workers=0, sides="known"):
     """What ``model`` says of every sample of ``dataset``, beside what is known of it.
 
     Normalisation statistics are used, not updated. With several processes each takes a share and
@@ -32,13 +35,58 @@ def predict(model, dataset, batch_size=64, workers=0):
     Args:
         model: ``HandNet``; its training mode is restored afterwards.
         dataset: ``HandDataset`` whose transforms end in the model's input size.
+        sides: "known": a hand of unknown side is taken for a right one. "predicted": the model
+            decides; what it calls a left hand is mirrored and looked at again.
 
     Returns:
         dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
         fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
         ``id``, ``version``, ``is_right``, ``has_is_right``, ``mirrored``, and ``width`` of the
         crop, px.
+
+    Raises:
+        ValueError: sides shall be predicted by a model that does not tell them.
     """
+    predictions = _predict(model, dataset, batch_size, workers)
+    if sides == "known":
+        return predictions
+    if sides != "predicted" or "pred_right" not in predictions:
+        raise ValueError(
+            f"sides={sides!r}: give 'known', or 'predicted' with a model that was trained with "
+            "handedness=True"
+        )
+    left = np.flatnonzero(~predictions["has_is_right"] & (predictions["pred_right"] < 0))
+    if len(left):
+        again = _predict(model, _Changed(dataset, left, _mirrored), batch_size, workers)
+        for name, values in again.items():
+            predictions[name][left] = values
+    return predictions
+
+
+class _Changed(Dataset):
+    """Samples ``rows`` of a dataset, each after ``change``."""
+
+    def __init__(self, dataset, rows, change):
+        self.dataset, self.rows, self.change = dataset, rows, change
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.change(self.dataset[int(self.rows[index])])
+
+
+def _mirrored(sample):
+    """A sample of unknown side, taken for a left hand."""
+    return ToRight()(sample.replace(is_right=False), None).replace(is_right=None)
+
+
+def _flipped(sample):
+    return Flip().apply(sample, {"on": True})
+
+
+@torch.no_grad()
+def _predict(model, dataset, batch_size, workers):
     state, device = PartialState(cpu=ON_CPU), next(model.parameters()).device
     share = range(state.process_index, len(dataset), state.num_processes)
     loader = DataLoader(
@@ -61,7 +109,28 @@ def predict(model, dataset, batch_size=64, workers=0):
 
 def evaluate(model, dataset, batch_size=64, workers=0):
     """Metrics (see ``metrics.per_sample``) of ``model`` on ``dataset``: dict of name -> mean."""
-    return score(predict(model, dataset, batch_size, workers))
+    predictions = predict(model, dataset, batch_size, workers)
+    return score(predictions) | handedness_scores(model, dataset, predictions, batch_size, workers)
+
+
+def handedness_scores(model, dataset, predictions, batch_size=64, workers=0):
+    """How well a model tells the side.
+
+    Args:
+        predictions: what ``predict`` returned for them.
+
+    Returns:
+        dict with ``handedness_accuracy``: right answers among the samples of known side and their
+        mirror images; empty for a model that does not tell the side.
+    """
+    known = np.flatnonzero(predictions["has_is_right"])
+    if "pred_right" not in predictions or not len(known):
+        return {}
+    flipped = _predict(model, _Changed(dataset, known, _flipped), batch_size, workers)
+    both = {
+        n: np.concatenate([predictions[n][known], flipped[n]]) for n in ("pred_right", "is_right")
+    }
+    return {"handedness_accuracy": float(((both["pred_right"] > 0) == both["is_right"]).mean())}
 
 
 def score(predictions):
@@ -131,6 +200,7 @@ def mean_pose_scores(hand, reader, fit_reader):
 
 def _rows(prediction, batch):
     values = {f"pred_{name}": getattr(prediction, name) for name in PREDICTED}
+    values = {name: value for name, value in values.items() if value is not None}
     values |= {f"gt_{name}": batch[name] for name in KNOWN} | {n: batch[n] for n in LABELS}
     values["width"] = torch.full_like(batch["id"], batch["image"].shape[-1])
     return {name: value.cpu().numpy() for name, value in values.items()}

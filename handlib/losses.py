@@ -3,7 +3,8 @@
 Shapes: B batch, 21 joints, V=778 vertices. A batch is what ``data.sample.collate`` makes: NaN and
 ``has_<name>`` False where an annotation is missing. A loss without any annotated row is exactly
 zero and still part of the graph, so that a batch of unlabelled images trains nothing and several
-processes agree on which parameters have gradients.
+processes agree on which parameters have gradients. From an image of a left hand only its side is
+learnt: the network sees right hands.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,8 @@ class LossWeights:
     mask: float = 0.0
     """Share of the vertices seen outside of the hand's mask. It falls to 0 over the training: it
     brings the hand to its place, and then would go on to shrink it."""
+    handedness: float = 5.0
+    """Right or left, where the model tells it: binary cross-entropy, nats."""
     regulariser: float = 0.0001
     """Pull towards the mean hand: |theta|^2 + ``regulariser_betas`` |beta|^2; needs no label."""
     regulariser_betas: float = 1.0
@@ -60,7 +63,7 @@ def total_loss(prediction, batch, weights):
     Args:
         prediction: has ``joints``, ``vertices`` (metres, relative to ``joints.ROOT``),
             ``joints_2d``, ``vertices_2d`` (px of the crop), ``pose``, ``betas``, ``rotations``,
-            ``keypoints_2d``, ``heatmaps``.
+            ``keypoints_2d``, ``heatmaps``, ``right``.
         batch: dict of tensors on the same device.
         weights: LossWeights.
 
@@ -68,6 +71,7 @@ def total_loss(prediction, batch, weights):
         (total, terms): scalar tensor, and dict of its weighted parts, detached.
     """
     size = batch["image"].shape[-1]
+    all_hands, batch = batch, _of_right_hands(batch)
     parts = {
         "joints_2d": lambda: joint_2d_loss(prediction.joints_2d, batch, size),
         "keypoints_2d": lambda: joint_2d_loss(prediction.keypoints_2d, batch, size),
@@ -78,18 +82,27 @@ def total_loss(prediction, batch, weights):
         "pose": lambda: pose_loss(prediction.rotations, prediction.pose, batch),
         "betas": lambda: betas_loss(prediction.betas, batch),
         "mask": lambda: mask_loss(prediction.vertices_2d, batch),
+        "handedness": lambda: handedness_loss(prediction.right, all_hands),
         "regulariser": lambda: regulariser(
-            prediction.pose, prediction.betas, weights.regulariser_betas
+            prediction.pose, prediction.betas, weights.regulariser_betas, batch["is_right"]
         ),
     }
     factors = asdict(weights)
     if prediction.keypoints_2d is None:
         factors |= {"keypoints_2d": 0, "heatmaps": 0}
+    if prediction.right is None:
+        factors["handedness"] = 0
     terms = {name: factors[name] * part() for name, part in parts.items() if factors[name]}
     if not terms:
         raise ValueError("all loss weights are 0: there is nothing to train")
     total = torch.stack(list(terms.values())).sum()
     return total, {name: term.detach() for name, term in terms.items()}
+
+
+def _of_right_hands(batch):
+    """The batch without the annotations of left hands."""
+    known = {name: has for name, has in batch.items() if name.startswith("has_")}
+    return batch | {name: has & batch["is_right"] for name, has in known.items()}
 
 
 def joint_2d_loss(joints_2d, batch, size):
@@ -195,16 +208,32 @@ def mask_loss(vertices_2d, batch):
     return _mean(torch.where(has[:, None], 1 - inside[:, 0, 0], 0.0), has)
 
 
-def regulariser(pose, betas, betas_weight=1.0):
-    """|theta|^2 + w |beta|^2, mean of the batch (3dhand, arXiv 1902.03451, section 3.4).
+def handedness_loss(right, batch):
+    """Binary cross-entropy of log-odds (B,) of a right hand, where the side is known.
+
+    Both sides count alike, however few left hands there are: else the first thing learnt is that
+    they are few.
+    """
+    has, is_right = batch["has_is_right"], batch["is_right"]
+    softplus = torch.nn.functional.softplus
+    sides = ((softplus(-right), has & is_right), (softplus(right), has & ~is_right))
+    return sum(_mean(torch.where(rows, error, 0.0), rows) for error, rows in sides) / 2
+
+
+def regulariser(pose, betas, betas_weight=1.0, rows=None):
+    """|theta|^2 + w |beta|^2, mean of the rows (3dhand, arXiv 1902.03451, section 3.4).
 
     Args:
         pose: (B, 48); theta is its last 45 numbers, the departure from the mean pose (as long as
             its coefficients in the pose components, which are orthonormal).
         betas: (B, 10).
         betas_weight: w.
+        rows: (B,) bool, those that count; None for all.
     """
-    return (pose[:, 3:].square().sum(1) + betas_weight * betas.square().sum(1)).mean()
+    error = pose[:, 3:].square().sum(1) + betas_weight * betas.square().sum(1)
+    if rows is None:
+        return error.mean()
+    return _mean(torch.where(rows, error, 0.0), rows)
 
 
 def _absolute_3d(points, target, has, batch):

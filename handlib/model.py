@@ -60,6 +60,8 @@ class ModelConfig:
     (24 channels, as Boukhayma et al. 2019)."""
     dropout: float = 0.0
     """Share of the head's inputs dropped in training."""
+    handedness: bool = False
+    """Whether the head also tells a right hand from a left one."""
 
 
 MODEL_PRESETS = {
@@ -105,6 +107,8 @@ class Prediction:
     """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
     heatmaps: torch.Tensor | None = None
     """(B, 21, h, w) log-probabilities of each joint's place, cells over the whole crop; or None."""
+    right: torch.Tensor | None = None
+    """(B,) log-odds that the crop shows a right hand; None without a handedness head."""
 
 
 class AveragePooling(nn.Module):
@@ -199,6 +203,7 @@ class HandNet(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pooling = poolings[config.pooling](self.backbone.channels)
         self.sizes = [1, 2, ROTATION_SIZE[config.rotation], config.n_pose, 10]
+        self.sizes += [1] * config.handedness
         self.head = _make_head(self.pooling.out_features, config, sum(self.sizes))
         self.layer = HandLayer(hand)
         components = torch.tensor(hand.hands_components[: config.n_pose], dtype=torch.float32)
@@ -244,7 +249,7 @@ class HandNet(nn.Module):
 
     def decode(self, numbers, places, size, K=None):
         """The head's numbers (B, sum of ``sizes``) -> ``Prediction`` for crops of ``size`` px."""
-        scale, shift, rotation, coefficients, betas = numbers.split(self.sizes, 1)
+        scale, shift, rotation, coefficients, betas, *right = numbers.split(self.sizes, 1)
         # Offsets belong to a crop size: they grow with it. exp keeps the scale positive.
         scale = TYPICAL_SCALE * size / TYPICAL_SIZE * scale[:, 0].exp()
         # The root is seen near the crop's centre, or near where its keypoint was found.
@@ -277,6 +282,7 @@ class HandNet(nn.Module):
             trans=trans,
             root=torch.where(has_K[:, None], root_position, torch.nan),
             keypoints_2d=None if places is None else _to_pixels(places, size),
+            right=right[0][:, 0] if right else None,
         )
 
 

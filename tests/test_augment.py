@@ -372,6 +372,15 @@ def test_every_named_chain_ends_in_a_right_hand_of_the_input_size(name):
     assert name == "course" or out.mirrored  # its random flip may have done it already
 
 
+@pytest.mark.parametrize("name", augment.CHAINS)
+def test_a_share_of_left_hands_may_be_shown(name):
+    chain = augment.named_transforms(name, 16, left_hands=True)
+    sample = fake_sample(size=(32, 32))
+    shown = [chain(sample, np.random.default_rng(seed)) for seed in range(200)]
+    assert 20 < sum(s.is_left for s in shown) < 60
+    assert_consistent(next(s for s in shown if s.is_left))
+
+
 def test_an_unknown_chain_is_named():
     with pytest.raises(ValueError, match="unknown augmentation 'heavy'; known: full, light"):
         augment.named_transforms("heavy", 96)

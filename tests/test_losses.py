@@ -26,6 +26,7 @@ def make_batch(missing=(), rows=range(B)):
     """A batch whose samples ``rows`` lack the annotations named in ``missing``."""
     generator = torch.Generator().manual_seed(0)
     batch = {"image": torch.zeros(B, 3, S, S, dtype=torch.uint8), "unit": torch.ones(B)}
+    batch |= dict.fromkeys(("is_right", "has_is_right"), torch.ones(B, dtype=torch.bool))
     for name, shape in ANNOTATIONS.items():
         batch[name] = torch.randn(B, *shape, generator=generator) * 0.1
         if name == "mask":  # a disc about the middle
@@ -48,6 +49,12 @@ def heatmaps_of(joints_2d, cells=16):
     return logits.log_softmax(-1).unflatten(-1, (cells, cells))
 
 
+class Made(SimpleNamespace):
+    """A prediction of a model that does not tell the side."""
+
+    right = None
+
+
 def perfect(batch):
     """The prediction that agrees with all annotations; its tensors are leaves."""
     root = batch["joints"][:, ROOT : ROOT + 1]
@@ -63,7 +70,7 @@ def perfect(batch):
         "betas": batch["betas"],
         "rotations": axis_angle_to_matrix(batch["pose"].reshape(B, 16, 3)),
     }
-    return SimpleNamespace(**{k: v.clone().requires_grad_() for k, v in parts.items()})
+    return Made(**{k: v.clone().requires_grad_() for k, v in parts.items()})
 
 
 def only(name, **more):
@@ -71,7 +78,8 @@ def only(name, **more):
     return LossWeights(**dict.fromkeys(asdict(LossWeights()), 0.0) | {name: 1.0} | more)
 
 
-LABELLED = [f.name for f in fields(LossWeights) if not f.name.startswith("regulariser")]
+OTHER = ("regulariser", "regulariser_betas", "handedness")  # need no annotation of a pose
+LABELLED = [f.name for f in fields(LossWeights) if f.name not in OTHER]
 # Losses that share an annotation, or a field of the prediction, with another.
 ANNOTATION = {"keypoints_2d": "joints_2d", "heatmaps": "joints_2d", "aligned": "joints"}
 FIELD = {"aligned": "joints", "mask": "vertices_2d"}
@@ -99,6 +107,7 @@ def test_closed_forms():
     pose, betas = torch.zeros(2, 48), torch.zeros(2, 10)
     pose[0, :5], betas[1, 0] = 2.0, 3.0  # the root's three do not count
     assert losses.regulariser(pose, betas, 10.0).item() == pytest.approx((8 + 90) / 2)
+    assert losses.regulariser(pose, betas, 10.0, betas[:, 0] > 0).item() == pytest.approx(90)
     # half a turn about x changes two entries of nine by 2, in one of 16 rotations
     pose, rotations = torch.zeros(B, 48), torch.eye(3).repeat(B, 16, 1, 1)
     batch["pose"] = torch.zeros(B, 48)
@@ -144,7 +153,7 @@ def test_rows_without_the_annotation_count_for_nothing(name):
     assert gradient[[0, 2]].abs().max() == 0
     assert gradient[[1, 3]].abs().max() > 0
     rest = {k: v[[1, 3]] for k, v in whole.items()}
-    half = SimpleNamespace(**{k: v[[1, 3]] for k, v in vars(prediction).items()})
+    half = Made(**{k: v[[1, 3]] for k, v in vars(prediction).items()})
     assert loss.item() == pytest.approx(total_loss(half, rest, only(name))[0].item(), rel=1e-5)
 
 
@@ -204,6 +213,35 @@ def test_the_mask_counts_less_and_less():
     assert weights.at(0.0) == weights
     assert weights.at(0.75) == replace(weights, mask=0.5)
     assert weights.at(1.5).mask == 0  # a budget of minutes is overrun by a step
+
+
+def test_from_a_left_hand_only_its_side_is_learnt():
+    batch = make_batch()
+    batch["is_right"] = torch.tensor([True, False, True, False])
+    other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
+    leaves = dict(vars(other))
+    other.right = leaves["right"] = torch.tensor([2.0, 2, 2, -2], requires_grad=True)
+    total, terms = total_loss(other, batch, LossWeights(mask=1.0))
+    total.backward()
+    assert leaves.pop("right").grad.abs().min() > 0
+    for name, value in leaves.items():
+        assert value.grad[[1, 3]].abs().max() == 0, name
+    good, bad = (torch.tensor(x).exp().log1p().item() for x in (-2.0, 2.0))
+    weight = LossWeights().handedness
+    assert terms["handedness"].item() == pytest.approx(weight * (good + (good + bad) / 2) / 2)
+    rights = {k: v[[0, 2]] for k, v in batch.items()}
+    alone = Made(**{k: v[[0, 2]] for k, v in leaves.items()})
+    _, of_rights = total_loss(alone, rights, LossWeights(mask=1.0))
+    for name, value in of_rights.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-5), name
+
+
+def test_a_side_that_nobody_knows_is_not_learnt():
+    batch = make_batch()
+    batch["has_is_right"] = torch.tensor([True, False, True, True])
+    right = torch.full((B,), -3.0, requires_grad=True)
+    losses.handedness_loss(right, batch).backward()
+    assert (right.grad != 0).tolist() == batch["has_is_right"].tolist()
 
 
 def test_vertices_need_the_root_joint():

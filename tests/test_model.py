@@ -48,11 +48,22 @@ def test_prediction_has_the_promised_shapes(hand, preset, batch):
     prediction = make_model(preset, hand).eval()(images(batch))
     for field in fields(prediction):
         value = getattr(prediction, field.name)
-        if field.name in ("keypoints_2d", "heatmaps") and preset == "boukhayma2019":
+        found = field.name in ("keypoints_2d", "heatmaps") and preset == "boukhayma2019"
+        if found or field.name == "right":
             assert value is None
         else:
             assert value.shape == (batch, *SHAPES[field.name]), field.name
             assert value.dtype == torch.float32
+
+
+def test_the_side_is_one_more_number(hand):
+    prediction = make_model("boukhayma2019", hand, handedness=True).eval()(images(3))
+    assert prediction.right.shape == (3,)
+    model = make_model("small", hand, handedness=True)
+    assert model.sizes[-1] == 1
+    numbers = torch.randn(2, sum(model.sizes))
+    numbers[:, -1] = torch.tensor([4.0, -5.0])
+    assert model.decode(numbers, None, 96).right.tolist() == [4.0, -5.0]
 
 
 def test_boukhayma_regresses_22_numbers_with_a_resnet_34(hand):

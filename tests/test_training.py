@@ -12,7 +12,7 @@ from handlib import checkpoints
 from handlib.augment import ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
-from handlib.evaluation import evaluate, predict
+from handlib.evaluation import evaluate, handedness_scores, predict
 from handlib.geometry import project
 from handlib.joints import ROOT
 from handlib.losses import LossWeights
@@ -279,6 +279,54 @@ def test_predictions_of_a_left_hand_are_mirrored_back(hand):
         np.testing.assert_allclose(left[f"gt_{name}"][:3], before, atol=1e-4, err_msg=name)
     seen_root = project(placed, torch.tensor(left["gt_K"]))[:, ROOT]
     np.testing.assert_allclose(seen_root, left["pred_trans"], atol=1e-3)
+
+
+class TellsByColour(torch.nn.Module):
+    """A model whose log-odds of a right hand are positive where the left half is the lighter."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image, **others):
+        prediction = self.net(image, **others)
+        left, right = image.float().chunk(2, -1)
+        prediction.right = (left - right).mean((1, 2, 3))
+        return prediction
+
+
+def test_an_unknown_side_is_found_and_the_hand_mirrored_back(hand):
+    hands = PosedHands(hand, 4)
+    light = np.where(np.arange(64) < 32, 200, 50).astype(np.uint8)  # as a right hand's photo is
+    photos = [hands[i].replace(image=hands.images[i] // 8 + light[:, None]) for i in range(4)]
+    rng = np.random.default_rng(0)
+    lefts = [Flip(1.0)(photos[i], rng) for i in (1, 2)]
+    unknown = [
+        photos[0],
+        *(s.replace(is_right=None) for s in lefts),
+        photos[3].replace(is_right=None),
+    ]
+    model = TellsByColour(make_model("small", hand))
+    torch.nn.init.normal_(model.net.head[-1].bias, std=0.3)
+    right = predict(model, photos)
+    dataset = HandDataset(unknown, eval_transforms(64))
+    for given in (dataset, unknown):
+        found = predict(model, given, sides="predicted", workers=0)
+        assert found["mirrored"].tolist() == [False, True, True, False]
+        assert found["has_is_right"].tolist() == [True, False, False, False]
+        np.testing.assert_allclose(found["pred_joints"], right["pred_joints"], atol=1e-5)
+    back = mirror_back(found)
+    assert back["is_right"].tolist() == [True, False, False, True]
+    for row, sample in enumerate(unknown):
+        np.testing.assert_allclose(back["gt_joints_2d"][row], sample.joints_2d, atol=1e-4)
+    assert not predict(model, unknown)["mirrored"].any()
+    scores = handedness_scores(model, dataset, predict(model, dataset))
+    assert scores == {"handedness_accuracy": 1.0}
+    wrong = HandDataset([photos[0], photos[1].replace(image=lefts[0].image)])
+    assert evaluate(model, wrong)["handedness_accuracy"] == 0.5
+    with pytest.raises(ValueError, match="trained with handedness=True"):
+        predict(model.net, unknown, sides="predicted")
+    assert "handedness_accuracy" not in evaluate(model.net, dataset)
 
 
 # -- the recipe ------------------------------------------------------------------------------

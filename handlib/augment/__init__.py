@@ -116,8 +116,20 @@ CHAINS = {
 }
 
 
-def named_transforms(name, size, backgrounds=None):
-    """The chain ``name`` of ``CHAINS``; ValueError for a name that is not known."""
+LEFT_SHARE = 0.2
+
+
+def named_transforms(name, size, backgrounds=None, left_hands=False):
+    """The chain ``name`` of ``CHAINS``; ValueError for a name that is not known.
+
+    Args:
+        left_hands: show ``LEFT_SHARE`` of the right hands as left ones, for a network that learns
+            to tell the side.
+    """
     if name not in CHAINS:
         raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(CHAINS)}")
-    return CHAINS[name](size, backgrounds)
+    chain = CHAINS[name](size, backgrounds)
+    if not left_hands:
+        return chain
+    after = {ToRight: [Flip(LEFT_SHARE)]}
+    return Compose([step for t in chain.transforms for step in (t, *after.get(type(t), []))])

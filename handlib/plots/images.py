@@ -136,7 +136,10 @@ def show_predictions(samples, predictions, faces, title=None):
         side = faces if prediction["is_right"] else mirror_faces(faces)
         _draw_prediction(row, sample, prediction, side)
         error = _error_label(sample, prediction["pred_joints"])
-        for ax, name in zip(row, (_label(sample), *names[:2], error or names[2], names[3])):
+        label = _label(sample)
+        if sample.is_right is None and not prediction["is_right"]:
+            label += ", taken for left"
+        for ax, name in zip(row, (label, *names[:2], error or names[2], names[3])):
             ax.set_title(name)
     patches = [Patch(color=PREDICTION, label="prediction"), Patch(color=TRUTH, label="truth")]
     figure.legend(handles=patches, loc="outside lower right", ncols=2)
