@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from handlib.geometry import axis_angle_to_matrix
+from handlib.geometry import axis_angle_to_matrix, focal_length
 from handlib.joints import ROOT
 
 # Width of a joint's Gaussian, as a share of the crop.
@@ -42,6 +42,8 @@ class LossWeights:
     """Joint rotations: squared difference of rotation matrices."""
     betas: float = 0.01
     """Shape: squared difference."""
+    camera: float = 0.0
+    """Where and how large the hand is seen: L1 of ``trans`` in half crops and of log ``scale``."""
     mask: float = 0.0
     """Share of the vertices seen outside of the hand's mask. It falls to 0 over the training: it
     brings the hand to its place, and then would go on to shrink it."""
@@ -57,13 +59,20 @@ class LossWeights:
         return replace(self, mask=self.mask * max(1 - progress, 0.0))
 
 
+# The camera and the hand's parameters alone: what an encoder is pretrained with (3dhand).
+PARAMETERS_ONLY = LossWeights(
+    **dict.fromkeys(asdict(LossWeights()), 0.0)
+    | {"camera": 1.0, "pose": 2.0, "betas": 0.01, "handedness": LossWeights().handedness}
+)
+
+
 def total_loss(prediction, batch, weights):
     """Weighted sum of the losses.
 
     Args:
         prediction: has ``joints``, ``vertices`` (metres, relative to ``joints.ROOT``),
             ``joints_2d``, ``vertices_2d`` (px of the crop), ``pose``, ``betas``, ``rotations``,
-            ``keypoints_2d``, ``heatmaps``, ``right``.
+            ``keypoints_2d``, ``heatmaps``, ``scale``, ``trans``, ``right``.
         batch: dict of tensors on the same device.
         weights: LossWeights.
 
@@ -81,6 +90,7 @@ def total_loss(prediction, batch, weights):
         "aligned": lambda: aligned_loss(prediction.joints, batch),
         "pose": lambda: pose_loss(prediction.rotations, prediction.pose, batch),
         "betas": lambda: betas_loss(prediction.betas, batch),
+        "camera": lambda: camera_loss(prediction.scale, prediction.trans, batch, size),
         "mask": lambda: mask_loss(prediction.vertices_2d, batch),
         "handedness": lambda: handedness_loss(prediction.right, all_hands),
         "regulariser": lambda: regulariser(
@@ -190,6 +200,19 @@ def betas_loss(betas, batch):
     """Mean squared difference of shapes (B, 10)."""
     error = (betas - _target(betas, batch["betas"], batch["has_betas"])).square()
     return _mean(error, batch["has_betas"])
+
+
+def camera_loss(scale, trans, batch, size):
+    """Mean absolute difference of (B, 2) ``trans``, in half crops, and of log (B,) ``scale``.
+
+    The true scale is focal length over the root joint's depth, so K and 3D joints are needed.
+    """
+    has = batch["has_K"] & batch["has_joints"] & batch["has_joints_2d"]
+    depth = torch.where(has, batch["joints"][:, ROOT, 2] * batch["unit"], 1.0)
+    focal = focal_length(torch.where(has[:, None, None], batch["K"], torch.eye(3).to(batch["K"])))
+    true = torch.cat([2 / size * batch["joints_2d"][:, ROOT], (focal / depth).log()[:, None]], 1)
+    made = torch.cat([2 / size * trans, scale.log()[:, None]], 1)
+    return _mean((made - _target(made, true, has)).abs(), has)
 
 
 def mask_loss(vertices_2d, batch):

@@ -28,6 +28,8 @@ class TrainConfig:
     steps: int | None = 1000
     """Optimizer steps in all; None: as many as ``max_minutes`` allow (the schedule then follows
     the clock, so such a run can be repeated only as closely as its machine keeps its speed)."""
+    pretrain_steps: int = 0
+    """Steps before these ones that teach the camera and the hand's parameters alone."""
     max_minutes: float | None = None
     """Stop after so many minutes. With ``steps`` this ends the session, not the run: the same
     call goes on where it stopped."""

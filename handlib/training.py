@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, se
 
 from handlib import checkpoints
 from handlib.evaluation import ON_CPU, evaluate
-from handlib.losses import LossWeights, total_loss
+from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
 from handlib.recipe import MAY_CHANGE, make_optimizer, precision, step_loader
 from handlib.runlog import RunLog
@@ -58,6 +58,7 @@ class Trainer:
         self.config, self.run_dir = config, Path(run_dir)
         self.loss_weights = loss_weights or LossWeights()
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.stop_file = self.run_dir / "STOP"
         # Silent units' moments fade into denormal numbers, which make a CPU's Adam twice as slow.
         torch.set_flush_denormal(True)
         self.accelerator = _make_accelerator(config, self.run_dir)
@@ -107,7 +108,7 @@ class Trainer:
         self.save("last")
         if reason == "STOP file" and self.rank == 0:
             # Obeyed: the next call goes on.
-            (self.run_dir / "STOP").unlink(missing_ok=True)
+            self.stop_file.unlink(missing_ok=True)
         return reason
 
     def train_step(self, batch):
@@ -161,7 +162,7 @@ class Trainer:
         reasons = {
             "finished": self.progress() >= 1,
             "deadline": limit is not None and time.monotonic() - self.started > 60 * limit,
-            "STOP file": (self.run_dir / "STOP").exists(),
+            "STOP file": self.stop_file.exists(),
             "interrupt": self.interrupted.is_set(),
         }
         reason = next((name for name, holds in reasons.items() if holds), "")
@@ -278,7 +279,7 @@ def _interrupts(event):
         signal.signal(signal.SIGINT, before)
 
 
-def train(model, train_set, val_set, config, run_dir, loss_weights=None):
+def train(model, train_set, val_set, config, run_dir, loss_weights=None, pretrain_set=None):
     """Train ``model`` in place, from where ``run_dir`` stands; what is finished is not done again.
 
     Args:
@@ -287,12 +288,27 @@ def train(model, train_set, val_set, config, run_dir, loss_weights=None):
         config: ``TrainConfig``.
         run_dir: folder for ``checkpoints/{best,last}``, ``metrics.jsonl`` and the tracker's files.
         loss_weights: ``LossWeights``; None for the usual ones.
+        pretrain_set: ``HandDataset`` of ``config.pretrain_steps``, in a run folder of their own,
+            ``pretrain``, whose weights the others begin with; None for ``train_set``.
 
     Returns:
-        TrainResult. The model has the last step's weights and is in evaluation mode.
+        TrainResult, of the pretraining where that was stopped. The model has the last step's
+        weights and is in evaluation mode.
 
     Raises:
         ValueError: for an unknown setting, or a run folder that was begun with other settings.
         FloatingPointError: the loss or its gradient is not finite; the last checkpoint is good.
     """
+    if config.pretrain_steps:
+        started = time.monotonic()
+        stage = replace(config, steps=config.pretrain_steps, pretrain_steps=0, eval_every=None)
+        folder = Path(run_dir) / "pretrain"
+        first = Trainer(model, pretrain_set or train_set, None, stage, folder, PARAMETERS_ONLY)
+        first.stop_file = Path(run_dir) / "STOP"
+        result = first.run()
+        if not result.finished:
+            return result
+        if config.max_minutes is not None:
+            left = config.max_minutes - (time.monotonic() - started) / 60
+            config = replace(config, max_minutes=max(left, 1e-9))
     return Trainer(model, train_set, val_set, config, run_dir, loss_weights).run()

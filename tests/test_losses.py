@@ -1,3 +1,4 @@
+import math
 from dataclasses import asdict, fields, replace
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ ANNOTATIONS = {
     "pose": (48,),
     "betas": (10,),
     "mask": (S, S),
+    "K": (3, 3),
 }
 
 
@@ -32,6 +34,10 @@ def make_batch(missing=(), rows=range(B)):
         if name == "mask":  # a disc about the middle
             across = (torch.arange(S) - S / 2) ** 2
             batch[name] = (across + across[:, None] < 20**2).float().repeat(B, 1, 1)
+        if name == "K":
+            batch[name] = torch.tensor([[90.0, 5, 30], [0, 110, 33], [0, 0, 1]]).repeat(B, 1, 1)
+        if name == "joints":  # in front of the camera
+            batch[name][..., 2] += 1
         batch[f"has_{name}"] = torch.ones(B, dtype=torch.bool)
         if name in missing:
             batch[name][list(rows)] = torch.nan
@@ -68,6 +74,8 @@ def perfect(batch):
         "heatmaps": heatmaps_of(batch["joints_2d"]),
         "pose": batch["pose"],
         "betas": batch["betas"],
+        "trans": batch["joints_2d"][:, ROOT],
+        "scale": (90 * 110) ** 0.5 / (batch["unit"] * batch["joints"][:, ROOT, 2]),
         "rotations": axis_angle_to_matrix(batch["pose"].reshape(B, 16, 3)),
     }
     return Made(**{k: v.clone().requires_grad_() for k, v in parts.items()})
@@ -82,7 +90,8 @@ OTHER = ("regulariser", "regulariser_betas", "handedness")  # need no annotation
 LABELLED = [f.name for f in fields(LossWeights) if f.name not in OTHER]
 # Losses that share an annotation, or a field of the prediction, with another.
 ANNOTATION = {"keypoints_2d": "joints_2d", "heatmaps": "joints_2d", "aligned": "joints"}
-FIELD = {"aligned": "joints", "mask": "vertices_2d"}
+ANNOTATION |= {"camera": "K"}
+FIELD = {"aligned": "joints", "mask": "vertices_2d", "camera": "scale"}
 BENT = torch.tensor([1.0, 1.2, 0.9])  # no similarity undoes it
 
 
@@ -94,6 +103,7 @@ def test_a_perfect_prediction_costs_nothing_and_another_something(name):
     other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
     other.joints = other.joints * BENT + 0.3
     other.vertices_2d = other.vertices_2d + 15
+    other.scale = other.scale * 1.3
     assert total_loss(other, batch, only(name))[0].item() > 1e-3
 
 
@@ -160,13 +170,28 @@ def test_rows_without_the_annotation_count_for_nothing(name):
 def test_without_any_annotation_the_loss_is_zero_with_a_gradient_of_zero():
     batch = make_batch(missing=ANNOTATIONS)
     prediction = perfect(make_batch())
-    weights = replace(LossWeights(), regulariser=0.0, mask=1.0)
+    weights = replace(LossWeights(), regulariser=0.0, mask=1.0, camera=1.0)
     total, terms = total_loss(prediction, batch, weights)
     total.backward()
     assert total.item() == 0
     assert set(terms) == set(LABELLED)
     for value in vars(prediction).values():
         assert value.grad.abs().max() == 0
+
+
+def test_the_camera_is_that_of_freihands_hand_vector():
+    batch = make_batch()
+    batch |= {k: batch[k] / 0.03 for k in ("joints", "vertices")} | {"unit": torch.full((B,), 0.03)}
+    p = perfect(batch)
+    assert losses.camera_loss(p.scale, p.trans, batch, S).item() == pytest.approx(0, abs=1e-6)
+    other = losses.camera_loss(p.scale * 1.1, p.trans + 8, batch, S).item()
+    assert other == pytest.approx((2 * 0.25 + math.log(1.1)) / 3, rel=1e-4)
+    for missing in ("K", "joints", "joints_2d"):
+        part = make_batch([missing], rows=[0])
+        p = perfect(make_batch())
+        p.scale = p.scale.detach() * torch.tensor([3.0, 1.1, 1.1, 1.1])
+        loss = losses.camera_loss(p.scale, p.trans, part, S).item()
+        assert loss == pytest.approx(math.log(1.1) / 3, rel=1e-4)
 
 
 def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():

@@ -88,6 +88,30 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights(hand, data, tmp_pa
     assert losses[0] == losses[1]
 
 
+def test_pretraining_comes_first_and_is_not_done_again(hand, data, tmp_path):
+    config = replace(QUICK, pretrain_steps=3, eval_every=None)
+    whole, parts = fresh(hand), fresh(hand)
+    assert train(whole, data, None, config, tmp_path / "whole").step == QUICK.steps
+    first, second = (
+        [set(json.loads(line)) for line in (tmp_path / "whole" / p / "metrics.jsonl").open()]
+        for p in ("pretrain", ".")
+    )
+    losses = {"loss_camera", "loss_pose", "loss_betas"}
+    assert {n for names in first for n in names if n.startswith("loss_")} == losses
+    assert "loss_joints" in second[0] and "loss_camera" not in second[0]
+
+    (tmp_path / "parts").mkdir()
+    # In the second step of the pretraining; then its third, and in the second of the training.
+    for calls, where in ((4 + 2, "parts/pretrain"), (4 + 4 + 2, "parts")):
+        stopping = StopAfter(data, tmp_path / "parts", calls)
+        stopped = train(parts, stopping, None, config, tmp_path / "parts")
+        assert (stopped.stopped, stopped.step) == ("STOP file", 2)
+        assert stopped.run_dir == tmp_path / where
+        parts = fresh(hand)
+    assert train(parts, data, None, config, tmp_path / "parts").finished
+    assert same(whole, parts)
+
+
 class StopAfter(HandDataset):
     """Data that ask for a stop, by the STOP file, when they are read the n-th time."""
 
