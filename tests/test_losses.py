@@ -246,7 +246,7 @@ def test_from_a_left_hand_only_its_side_is_learnt():
     other = perfect({k: v + 0.3 if v.is_floating_point() else v for k, v in batch.items()})
     leaves = dict(vars(other))
     other.right = leaves["right"] = torch.tensor([2.0, 2, 2, -2], requires_grad=True)
-    total, terms = total_loss(other, batch, LossWeights(mask=1.0))
+    total, terms = total_loss(other, batch, LossWeights(mask=1.0, camera=1.0))
     total.backward()
     assert leaves.pop("right").grad.abs().min() > 0
     for name, value in leaves.items():
@@ -256,7 +256,7 @@ def test_from_a_left_hand_only_its_side_is_learnt():
     assert terms["handedness"].item() == pytest.approx(weight * (good + (good + bad) / 2) / 2)
     rights = {k: v[[0, 2]] for k, v in batch.items()}
     alone = Made(**{k: v[[0, 2]] for k, v in leaves.items()})
-    _, of_rights = total_loss(alone, rights, LossWeights(mask=1.0))
+    _, of_rights = total_loss(alone, rights, LossWeights(mask=1.0, camera=1.0))
     for name, value in of_rights.items():
         assert terms[name].item() == pytest.approx(value.item(), rel=1e-5), name
 
