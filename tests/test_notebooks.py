@@ -1,5 +1,6 @@
 """The notebooks, run headless on tiny parameters: by papermill into one run, then by nbval."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from handlib import cli, runs
 
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {"steps": 6, "batch_size": 8, "size": 64, "workers": 0, "hands": 2, "evaluations": 2}
 
 
@@ -85,6 +87,15 @@ def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic
     assert all(len(scores) == 1 for scores in report["each"].values())
     assert "±" in report["scores"]["+ handlib's network"]["PA-MPJPE"]
     assert (run_dir / "figures" / "ablation.png").exists()
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_parameter_is_used(path):
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    given, *rest = (ast.parse(cell.source) for cell in cells)
+    names = {target.id for line in given.body for target in line.targets}
+    used = {n.id for tree in rest for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    assert names <= used, names - used
 
 
 def test_evaluation_alone_takes_the_newest_trained_run(finished, synthetic):
