@@ -12,12 +12,12 @@ import tempfile
 
 import cv2
 import numpy as np
-from timing import Row, compare, in_turns, one_thread
+from timing import Row, compare, in_turns
 
 from handlib import geometry
 from handlib.augment import course_transforms
 from handlib.data import FreiHANDReader, load_backgrounds
-from handlib.data.synthesize import synthesize
+from handlib.data.synthesize import one_thread, synthesize
 
 SIZE = 320
 

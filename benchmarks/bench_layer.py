@@ -7,8 +7,9 @@ Both get the same axis-angle poses and give vertices and joints, and the same gr
 
 import smplx
 import torch
-from timing import Row, compare, in_turns, one_thread
+from timing import Row, compare, in_turns
 
+from handlib.data.synthesize import one_thread
 from handlib.mano import HandLayer, load_hand_model
 from handlib.mano.standin import standin_path
 

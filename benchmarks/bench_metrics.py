@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
-from timing import Row, compare, in_turns, one_thread
+from timing import Row, compare, in_turns
 
+from handlib.data.synthesize import one_thread
 from handlib.metrics import freihand_scores
 
 OFFICIAL_MS, FASTER = 11, 30

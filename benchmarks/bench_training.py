@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-from timing import Row, one_thread
+from timing import Row
 
 from handlib import training
 from handlib.augment import train_transforms
 from handlib.data import FreiHANDReader, HandDataset, load_backgrounds
-from handlib.data.synthesize import synthesize
+from handlib.data.synthesize import one_thread, synthesize
 from handlib.mano import load_hand_model
 from handlib.model import MODEL_PRESETS, make_model
 from handlib.recipe import TrainConfig

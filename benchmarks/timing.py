@@ -7,11 +7,7 @@ says of two functions is their ratio, and what is reported is the median over th
 import gc
 import statistics
 import time
-from contextlib import contextmanager
 from typing import NamedTuple
-
-import cv2
-import torch
 
 
 class Row(NamedTuple):
@@ -54,16 +50,3 @@ def compare(times, ours, peer):
     """(median of ours, median of the peer's, median over rounds of peer / ours)."""
     ratios = [p / o for p, o in zip(times[peer], times[ours])]
     return (*(statistics.median(times[n]) for n in (ours, peer)), statistics.median(ratios))
-
-
-@contextmanager
-def one_thread():
-    """torch and OpenCV on one thread each."""
-    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv_threads)

@@ -7,12 +7,12 @@ for test). In both, file id = unique id + poses * version.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 
 from handlib.data.annotations import load_annotation, require_file
 from handlib.data.images import read_gray, read_image
+from handlib.data.reader import SplitReader
 from handlib.data.sample import VERSIONS, Sample
 
 SPLITS = ("train", "val", "test", "evaluation")
@@ -22,7 +22,7 @@ HOMEPAGE = "https://lmb.informatik.uni-freiburg.de/projects/freihand/"
 MAKE_ONE = "or make a synthetic dataset: handlib synthesize --samples 200 --out DIR"
 
 
-class FreiHANDReader:
+class FreiHANDReader(SplitReader):
     """One split of a dataset in either layout, as samples.
 
     The public training set is split 70 / 15 / 15 % by unique id in contiguous blocks, so that the
@@ -42,11 +42,10 @@ class FreiHANDReader:
         ValueError: an unknown split, or files that do not fit each other.
     """
 
+    splits = SPLITS
+
     def __init__(self, root, split="train", versions=(0, 1, 2, 3)):
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-        self.root = Path(root).expanduser().resolve()
-        self.split = split
+        super().__init__(root, split)
         self.layout = detect_layout(self.root)
         self._prefix, self._images = self._locate()
         self.source = _source(self.root, self.layout)
@@ -61,23 +60,13 @@ class FreiHANDReader:
         self._masks = folder if folder.is_dir() else None
         self._names = self._find_annotations()
 
-    def __len__(self):
-        return len(self.ids)
-
-    def __repr__(self):
-        return f"FreiHANDReader({str(self.root)!r}, {self.split!r}): {len(self)} samples"
-
     def __getstate__(self):
         # A worker process maps the annotation files itself instead of receiving copies.
         return self.__dict__ | {"_opened": {}}
 
     def describe(self):
         """What this is, for a table: dict of plain values."""
-        return {
-            "source": self.source,
-            "root": str(self.root),
-            "split": self.split,
-            "samples": len(self),
+        return super().describe() | {
             "poses": len(np.unique(self.ids)),
             "versions": [VERSIONS[v] for v in self.versions],
             "annotations": [*self._names, *(["mask"] if self._masks else [])],
@@ -85,9 +74,8 @@ class FreiHANDReader:
 
     def __getitem__(self, index):
         """Sample number ``index``; images and annotations are read now."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        unique, version = int(self.ids[index]), int(self._versions[index])
+        row = self.row(index)
+        unique, version = int(self.ids[row]), int(self._versions[row])
         path = self._image_path(unique, version)
         known = {n: np.array(self._annotation(n)[unique], np.float64) for n in self._names}
         mano = known.get("mano")

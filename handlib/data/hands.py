@@ -5,12 +5,11 @@ transform ``ToRight`` mirrors them. Joints are the dataset's own: named as FreiH
 other people, millimetres off.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from handlib import geometry
 from handlib.data.images import read_image
+from handlib.data.reader import SplitReader
 from handlib.data.sample import Sample
 
 SIDES = ("right", "left")
@@ -18,7 +17,7 @@ SIDES = ("right", "left")
 MOST = 11
 
 
-class HandReader:
+class HandReader(SplitReader):
     """One split of a dataset, as samples. Subclasses fill the attributes and the four hooks below.
 
     Attributes:
@@ -31,29 +30,11 @@ class HandReader:
         ValueError: an unknown split, or files that are not what they should be.
     """
 
-    splits, source, also = (), "", ()
-
-    def __init__(self, root, split="train"):
-        if split not in self.splits:
-            known = ", ".join(self.splits)
-            raise ValueError(f"unknown split {split!r} of {self.source}; known: {known}")
-        self.root = Path(root).expanduser().resolve()
-        self.split = split
-
-    def __len__(self):
-        return len(self.ids)
-
-    def __repr__(self):
-        name = type(self).__name__
-        return f"{name}({str(self.root)!r}, {self.split!r}): {len(self)} samples"
+    also = ()
 
     def describe(self):
         """What this is, for a table: dict of plain values."""
-        return {
-            "source": self.source,
-            "root": str(self.root),
-            "split": self.split,
-            "samples": len(self),
+        return super().describe() | {
             "images": len(np.unique(self.ids)),
             "left hands": int((~self.is_right).sum()),
             "annotations": ["K", "xyz", *self.also],
@@ -61,9 +42,7 @@ class HandReader:
 
     def __getitem__(self, index):
         """Sample number ``index``; its image is read now. Joints that are not known are NaN."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        row = int(index) % len(self)
+        row = self.row(index)
         K, joints, path = self._K([row])[0], self._joints([row])[0], self._path(row)
         joints_2d = geometry.project(joints, K)
         return Sample(

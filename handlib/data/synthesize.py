@@ -167,7 +167,7 @@ def _run_chunks(job, hand, chunks, workers, progress):
         disable=not progress,
     ) as bar:  # fmt: skip
         if workers <= 1:
-            with _one_thread():
+            with one_thread():
                 for chunk in left:
                     bar.update(_render_chunk(job, hand, *chunk))
             return
@@ -184,7 +184,7 @@ def _run_chunks(job, hand, chunks, workers, progress):
 
 
 @contextmanager
-def _one_thread():
+def one_thread():
     """One thread for each library: sums in the same order, and no fight between the workers."""
     threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
@@ -211,7 +211,7 @@ def _tools(job, hand):
 
 def _render_chunk(job, hand, split, start, stop):
     """Render ids start to stop of a split; the file that marks the chunk as done comes last."""
-    with _one_thread():
+    with one_thread():
         generator, backgrounds = _tools(job, hand)
         numbers = range(start, stop)
         streams = [np.random.default_rng([job["seed"], SPLITS.index(split), n]) for n in numbers]
