@@ -89,11 +89,11 @@ class WindowPooling(AveragePooling):
         return super().forward([maps[-1][..., :side, :side]])
 
 
-def faulty_model(faults, hand, size, seed):
+def faulty_model(faults, hand, size, seed, camera="weak"):
     """The network of a setting: the encoder of preset "small" for all of them."""
     old = {"pooling": "average", "rotation": "axis_angle", "n_pose": 6, "hidden": 0}
     options = old if "old head" in faults else {}
-    model = make_model("small", hand, seed=seed, input_size=size, **options)
+    model = make_model("small", hand, seed=seed, input_size=size, camera=camera, **options)
     if "window" in faults:
         model.pooling = WindowPooling(model.backbone.channels)
     return model

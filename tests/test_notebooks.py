@@ -79,14 +79,20 @@ def test_notebook_repeats_what_it_printed(finished, name):
 
 
 def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic):
-    given = {"data": str(synthetic), "workers": 0, "steps": 1, "seeds": 1, "batch_size": 2}
+    given = {"data": str(synthetic), "workers": 0, "steps": 4, "seeds": 1, "batch_size": 2}
     run_dir = runs.run_notebooks(["07_ablation"], given)
     report = json.loads((run_dir / "metrics.json").read_text())["ablation"]
     assert next(iter(report["each"])) == "course project"
-    assert len(report["each"]) == 10
+    assert len(report["each"]) == 13
     assert all(len(scores) == 1 for scores in report["each"].values())
     assert "±" in report["scores"]["+ handlib's network"]["PA-MPJPE"]
     assert (run_dir / "figures" / "ablation.png").exists()
+    pretrained = [path.parent for path in run_dir.glob("trainings/*/pretrain")]
+    files = [
+        (pretrained[0] / stage / "checkpoints/last/trainer.json") for stage in ("pretrain", "")
+    ]
+    taken = [json.loads(file.read_text())["step"] for file in files]
+    assert (len(pretrained), taken) == (1, [1, 3])
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
