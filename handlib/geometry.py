@@ -64,8 +64,8 @@ def tight_box(points_2d):
 def axis_angle_to_matrix(axis_angle):
     """Rodrigues' formula, smooth at zero.
 
-    sin(t)/t and (1-cos(t))/t^2 are replaced by their series near zero, so the value and the
-    first two derivatives are finite everywhere.
+    Below a millionth of a radian, squares that vanish beside 1 are held at that of the millionth:
+    the value and the first two derivatives are finite everywhere, and those of the formula.
 
     Args:
         axis_angle: (..., 3) radians.
@@ -73,26 +73,22 @@ def axis_angle_to_matrix(axis_angle):
     Returns:
         (..., 3, 3).
     """
-    squared = (axis_angle * axis_angle).sum(-1, keepdim=True)[..., None]
-    small = squared < 1e-6 if squared.dtype == torch.float64 else squared < 1e-4
-    safe = torch.where(small, torch.ones_like(squared), squared)
-    angle = safe.sqrt()
-    a = torch.where(small, 1 - squared / 6 * (1 - squared / 20), torch.sin(angle) / angle)
+    squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
+    angle = squared.clamp(min=1e-12).sqrt()
     # (1 - cos t) / t^2 written with the half angle: no cancellation in float32.
     half = torch.sin(angle / 2) / angle
-    b = torch.where(small, 0.5 - squared / 24 * (1 - squared / 30), 2 * half * half)
     eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
     # skew @ skew, elementwise: a matrix product would run in half precision under autocast.
     skew_squared = axis_angle[..., :, None] * axis_angle[..., None, :] - squared * eye
-    return eye + a * skew_matrix(axis_angle) + b * skew_squared
+    skewed = torch.sin(angle) / angle * skew_matrix(axis_angle)
+    return eye + skewed + 2 * half * half * skew_squared
 
 
 def skew_matrix(vector):
     """Cross-product matrices (..., 3, 3) of vectors (..., 3)."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    return torch.stack(rows, -1).reshape(*vector.shape[:-1], 3, 3)
+    eye = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    vector = vector[..., None, :]
+    return torch.linalg.cross(eye.expand(*vector.shape[:-2], 3, 3), vector)  # a row for each axis
 
 
 def rotation_6d_to_matrix(rotation_6d):

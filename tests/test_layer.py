@@ -11,7 +11,9 @@ from handlib.geometry import (
     mirror_points,
 )
 from handlib.joints import JOINT_NAMES, TIP_VERTICES, TIPS
-from handlib.mano import HandLayer, ManoLayer, load_hand_model
+from handlib.mano import HandLayer, HandOutput, ManoLayer, load_hand_model
+from handlib.mano.kernels import CompiledHand
+from handlib.mano.skinning import hand_forward
 
 MEAN = {"flat_hand_mean": False}
 CASES = {  # constructor and forward arguments that the stored outputs of manopth were made with
@@ -199,8 +201,13 @@ def test_the_root_turns_about_the_rest_wrist(model):
     torch.testing.assert_close(turned.vertices, expected)
 
 
+def compiled(layer, rotations, betas):
+    return HandOutput(*CompiledHand.apply(rotations, betas, layer))
+
+
+@pytest.mark.parametrize("formula", [hand_forward, compiled])
 @pytest.mark.parametrize("is_zero", [True, False])
-def test_gradcheck(model, is_zero):
+def test_gradcheck(model, is_zero, formula):
     layer = HandLayer(model, dtype=torch.float64)
     pose, betas = random_hands(batch=1)
     if is_zero:
@@ -208,11 +215,73 @@ def test_gradcheck(model, is_zero):
     vertices = torch.arange(0, 778, 41)
 
     def hand(pose, betas):
-        output = layer(layer.rotations(pose), betas)
+        output = formula(layer, layer.rotations(pose), betas)
         return output.vertices[:, vertices], output.joints
 
     inputs = (pose.clone().requires_grad_(), betas.clone().requires_grad_())
     assert torch.autograd.gradcheck(hand, inputs, atol=1e-7)
+
+
+@pytest.mark.parametrize("definition", ["freihand", "manopth"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_hand_is_the_plain_one(model, definition, dtype):
+    """Outputs, gradients and second derivatives, also of hands that lie oddly in memory."""
+    layer = HandLayer(model, definition, dtype)
+    pose, betas = random_hands(batch=3, dtype=dtype)
+    rotations = layer.rotations(pose).mT.contiguous().mT.requires_grad_()
+    betas = betas.T.contiguous().T.requires_grad_()
+    made = {}
+    for formula in (hand_forward, compiled):
+        output = formula(layer, rotations, betas)
+        weights = [torch.linspace(-1, 1, value.numel(), dtype=dtype) for value in output]
+        total = sum((w * v.reshape(-1) ** 2).sum() for w, v in zip(weights, output))
+        first = torch.autograd.grad(total, (rotations, betas), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (rotations, betas))
+        once = torch.autograd.grad(
+            sum(
+                (w * v.reshape(-1)).sum() for w, v in zip(weights, formula(layer, rotations, betas))
+            ),
+            (rotations, betas),
+        )
+        made[formula] = (*output, *first, *second, *once)
+    exact = dtype == torch.float64
+    for expected, got in zip(made[hand_forward], made[compiled], strict=True):
+        atol = (1e-12 if exact else 1e-5) * expected.detach().abs().max().item()
+        torch.testing.assert_close(got, expected, rtol=0, atol=atol)
+
+
+def test_second_derivatives_of_the_pose_alone(model):
+    layer = HandLayer(model)
+    pose, betas = (t.float() for t in random_hands(batch=1))
+    pose.requires_grad_()
+    joints = layer(layer.rotations(pose), betas).joints
+    (first,) = torch.autograd.grad(joints.square().sum(), pose, create_graph=True)
+    first.square().sum().backward()
+    assert pose.grad.isfinite().all() and pose.grad.abs().max() > 0
+
+
+def test_what_trains_on_a_cpu_is_compiled_and_sees_numbers_that_are_not_finite(model):
+    layer = HandLayer(model)
+    pose, betas = (t.float() for t in random_hands(batch=2))
+    pose[1, 5] = torch.nan
+    vertices, joints = layer(layer.rotations(pose.requires_grad_()), betas)
+    assert "CompiledHand" in vertices.grad_fn.name()
+    assert vertices[0].isfinite().all() and vertices[1].isnan().any()
+    joints[1].sum().backward()
+    assert pose.grad[0].isfinite().all() and pose.grad[1].isnan().any()
+
+
+def test_function_transforms_take_the_plain_formula(model):
+    layer = HandLayer(model)
+    pose, betas = (t.float() for t in random_hands(batch=3))
+
+    def vertices(pose, betas):
+        return layer(layer.rotations(pose[None]), betas[None]).vertices[0]
+
+    made = torch.func.vmap(vertices)(pose, betas)
+    torch.testing.assert_close(made, layer(layer.rotations(pose), betas).vertices)
+    slope = torch.func.jacrev(vertices)(pose[0], betas[0])
+    assert slope.shape == (778, 3, 48)
 
 
 def test_finite_gradients_at_zero_in_single_precision(model):

@@ -8,8 +8,6 @@ Two definitions of joints exist and differ by millimetres:
 - "manopth": the joints of the kinematic chain, and manopth's tip vertices.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import nn
@@ -17,14 +15,10 @@ from torch import nn
 from handlib.geometry import axis_angle_to_matrix, nearest_rotation, rotation_6d_to_matrix
 from handlib.joints import MANO_PARENTS, TIP_VERTICES, order_indices
 from handlib.mano.files import load_hand_model
+from handlib.mano.skinning import HandOutput, hand_forward
 
 JOINT_DEFINITIONS = ("freihand", "manopth")
 _PALM_VERTICES = (95, 22)  # manopth's palm is halfway between them
-
-
-class HandOutput(NamedTuple):
-    vertices: torch.Tensor  # (B, 778, 3) metres
-    joints: torch.Tensor  # (B, 21, 3) metres, FreiHAND's order
 
 
 class HandLayer(nn.Module):
@@ -66,6 +60,7 @@ class HandLayer(nn.Module):
         self._buffer("tips", torch.tensor(TIP_VERTICES[tips]))
         self._buffer("order", torch.as_tensor(order_indices("mano")))
         self._buffer("faces", torch.as_tensor(hand.faces))
+        self.shares = self._shares()
 
     def _buffer(self, name, tensor):
         self.register_buffer(name, tensor, persistent=False)
@@ -99,8 +94,45 @@ class HandLayer(nn.Module):
         if len(rotations) != len(betas):
             raise ValueError(f"{len(rotations)} hands of rotations but {len(betas)} of betas")
         with torch.autocast(rotations.device.type, enabled=False):
-            dtype = self.template.dtype
-            return hand_forward(self, rotations.to(dtype), betas.to(dtype))
+            given = rotations.to(self.template.dtype), betas.to(self.template.dtype)
+            if _runs_compiled(self.template):
+                # numba takes a while to import: only where it computes.
+                from handlib.mano.kernels import CompiledHand
+
+                return HandOutput(*CompiledHand.apply(*given, self))
+            return hand_forward(self, *given)
+
+    def _shares(self):
+        """The joints as sums of shares of vertices and, after these, of the chain's joints.
+
+        Returns:
+            (rows, points, shares): output joint, (N,) each.
+        """
+        shares = np.zeros((21, 778 + 16))
+        if self.joint_definition == "freihand":
+            shares[:16, :778] = self.hand.J_regressor
+        else:
+            shares[range(16), range(778, 794)] = 1
+        shares[range(16, 21), self.tips] = 1
+        shares = shares[self.order]
+        rows, points = np.nonzero(shares)
+        return rows, points, shares[rows, points]
+
+
+def _runs_compiled(tensor):
+    """Whether the loops compiled for a CPU can do the work: they are where time counts, in single
+    precision, and torch's tracers and function transforms cannot look into them."""
+    if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+        return False
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not (traced or torch._C._are_functorch_transforms_active())
+
+
+def _with_bones(rest):
+    """Joints at rest (..., 16, 3), and each as seen from its parent: (..., 2, 16, 3)."""
+    bones = rest.copy()
+    bones[..., 1:, :] -= rest[..., MANO_PARENTS[1:], :]
+    return np.stack([rest, bones], -3)
 
 
 def pose_hand(hand, fingers=None, betas=None):
@@ -121,64 +153,6 @@ def pose_hand(hand, fingers=None, betas=None):
     rotations = layer.rotations(torch.tensor(pose)[None])
     shape = torch.tensor(np.zeros(10) if betas is None else betas, dtype=torch.float64)[None]
     return HandOutput(*(value[0].numpy() for value in layer(rotations, shape)))
-
-
-def hand_forward(arrays, rotations, betas):
-    """Blend shapes, kinematic chain and skinning (Romero et al. 2017; Loper et al. 2015, eq. 2-10).
-
-    Args:
-        arrays: HandLayer, or any object with its buffers and ``joint_definition``.
-        rotations: (B, 16, 3, 3).
-        betas: (B, 10).
-
-    Returns:
-        HandOutput.
-    """
-    B = len(betas)
-    identity = torch.eye(3, dtype=betas.dtype, device=betas.device)
-    features = torch.cat([betas, (rotations[:, 1:] - identity).reshape(B, 135)], 1)
-    shaped = torch.addmm(arrays.template, features, arrays.directions).reshape(B, 3, 778)
-    rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 2, 16, 3)
-    rest, bones = rest.unbind(1)
-    turned, chain = kinematic_chain(rotations, bones)
-    # Each joint moves x to R x + (chain - R rest); a vertex moves by the weighted mean of these.
-    shift = chain - (turned @ rest[..., None])[..., 0]
-    turns = (turned.permute(0, 3, 2, 1).reshape(B * 9, 16) @ arrays.weights).reshape(B, 3, 3, 778)
-    shifts = (shift.transpose(1, 2).reshape(B * 3, 16) @ arrays.weights).reshape(B, 3, 778)
-    points = (turns * shaped[:, :, None]).sum(1) + shifts
-    vertices = points.transpose(1, 2).contiguous()
-    if arrays.joint_definition == "freihand":
-        chain = torch.matmul(arrays.regressor, vertices)
-    joints = torch.cat([chain, vertices[:, arrays.tips]], 1)[:, arrays.order]
-    return HandOutput(vertices, joints)
-
-
-def _with_bones(rest):
-    """Joints at rest (..., 16, 3), and each as seen from its parent: (..., 2, 16, 3)."""
-    bones = rest.copy()
-    bones[..., 1:, :] -= rest[..., MANO_PARENTS[1:], :]
-    return np.stack([rest, bones], -3)
-
-
-def kinematic_chain(rotations, bones):
-    """Global rotations (B, 16, 3, 3) and joints (B, 16, 3) of MANO's tree.
-
-    The tree is a root with five fingers of three joints, so each level is done for all fingers.
-
-    Args:
-        rotations: (B, 16, 3, 3) relative to the parent.
-        bones: (B, 16, 3) joints at rest as seen from their parents, metres; the root as it is.
-    """
-    B = len(bones)
-    last = rotations.new_tensor([0.0, 0, 0, 1]).expand(B, 16, 1, 4)
-    local = torch.cat([torch.cat([rotations, bones[..., None]], 3), last], 2)
-    levels = local[:, 1:].reshape(B, 5, 3, 4, 4).unbind(2)
-    root = local[:, :1]
-    first = root @ levels[0]
-    second = first @ levels[1]
-    fingers = torch.stack([first, second, second @ levels[2]], 2).reshape(B, 15, 4, 4)
-    moves = torch.cat([root, fingers], 1)
-    return moves[..., :3, :3], moves[..., :3, 3]
 
 
 class ManoLayer(nn.Module):
