@@ -10,11 +10,11 @@ import torch
 from fake_data import write_interhand, write_rhd
 
 from handlib import geometry
+from handlib.anatomy import bend_angles
 from handlib.augment import ToRight, eval_transforms
 from handlib.data import InterHandReader, RHDReader, annotations, collate, open_dataset
 from handlib.joints import JOINT_NAMES, convert
 from handlib.mano import HandLayer
-from handlib.plots.distributions import bend_angles
 
 
 @pytest.fixture(scope="module")

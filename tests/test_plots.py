@@ -11,13 +11,13 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from handlib import metrics, plots
+from handlib import anatomy, metrics, plots
 from handlib.augment import Flip, ToRight
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
 from handlib.mano import HandLayer
-from handlib.plots import distributions, images, render, scene, style
+from handlib.plots import images, render, scene, style
 
 SIZE = 96
 K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
@@ -321,7 +321,7 @@ def test_poses_share_one_scale_and_six_sides_are_named(rest, hand):
 )
 def test_view_directions_name_the_side_that_the_camera_sees(rest, view, longitude):
     joints = to_camera(rest[1], view, origin=rest[1][ROOT])
-    found = np.degrees(distributions.view_directions(joints[None])[0])
+    found = np.degrees(anatomy.view_directions(joints[None])[0])
     assert abs((found[0] - longitude + 180) % 360 - 180) < 25 and abs(found[1]) < 25
 
 
@@ -333,7 +333,7 @@ def test_bends_are_signed_and_reveal_a_left_hand(rest):
     joints[start + 1] = joints[start] + 0.04 * straight
     angle = np.radians(30)
     joints[start + 2] = joints[start + 1] + 0.02 * (np.cos(angle) * straight + np.sin(angle) * down)
-    right, left = distributions.bend_angles(np.stack([joints, joints * [-1, 1, 1]]))
+    right, left = anatomy.bend_angles(np.stack([joints, joints * [-1, 1, 1]]))
     middle_of_index = 4
     assert np.degrees(right[middle_of_index]) == pytest.approx(30, abs=2)
     assert left[middle_of_index] == pytest.approx(-right[middle_of_index])
