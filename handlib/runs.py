@@ -1,8 +1,9 @@
 """Runs: notebooks executed in order into one self-describing folder.
 
 A run folder holds ``run.json`` (parameters, command, versions, commit), ``notebooks/`` (as
-executed), what the notebooks made (``figures/``, ``checkpoints/``, ``metrics.jsonl``, ...) and,
-written last, ``metrics.json``: the mark of a finished run.
+executed), what the notebooks made (``figures/``, ``checkpoints/``, ``metrics.jsonl``, ...),
+``report.html``, which shows it all on one page, and, written last, ``metrics.json``: the mark of a
+finished run.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from handlib.notebooks import (
     split_parameters,
 )
 from handlib.paths import atomic_write
+from handlib.report import write_report
 from handlib.tables import results_table
 
 __all__ = [
@@ -170,7 +172,12 @@ def run_notebooks(names=WORKFLOW, given=None, name=None):
             kept = output.exists()
             print(f"[{number}/{len(paths)}] {path.stem}{': done before' * kept}", flush=True)
             if not kept:
-                execute(path, output, {**parameters[path.stem], "run_dir": str(run.path)})
+                try:
+                    execute(path, output, {**parameters[path.stem], "run_dir": str(run.path)})
+                except RunError:
+                    write_report(run.path)
+                    raise
+        write_report(run.path)
         write_json(run.path / "metrics.json", run.results())
     return run.path
 

@@ -41,6 +41,9 @@ def test_a_run_leaves_everything_in_one_folder(finished):
         assert (finished / name).exists(), name
     figures = {path.name for path in (finished / "figures").iterdir()}
     assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
+    report = (finished / "report.html").read_text()
+    assert all(f'id="{name}"' in report for name in (*runs.WORKFLOW, "scene-2"))
+    assert results["evaluate"]["verdict"] in report
 
 
 def test_summary_prints_model_and_baselines(finished):

@@ -101,6 +101,8 @@ def test_a_failed_run_names_cell_and_notebook_and_continues_after_repair(noteboo
         runs.run_notebooks([first, second])
     assert "notebooks/b.partial.ipynb" in str(caught.value)
     run_dir = next((tmp_path / "experiments").iterdir())
+    report = (run_dir / "report.html").read_text()
+    assert "FileNotFoundError" in report and 'id="a"' in report and 'id="b"' in report
     assert not (run_dir / "metrics.json").exists()
     executed = (run_dir / "notebooks" / "a.ipynb").stat().st_mtime_ns
 

@@ -1,0 +1,173 @@
+"""The report of a run: one page of what its notebooks showed, which opens offline.
+
+Code is left out; figures, tables and texts follow the notebooks. 3D scenes can be turned: plotly's
+program is part of the page.
+"""
+
+import html
+import json
+import re
+from itertools import groupby
+from pathlib import Path
+
+import nbformat
+from jinja2 import Environment
+from markdown import Markdown
+
+from handlib.paths import atomic_write
+
+NAME = "report.html"
+PLOTLY = "application/vnd.plotly.v1+json"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_PROGRESS_BAR = re.compile(r"^.*\d+%\|.*\|.*\n?", re.MULTILINE)
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{{ name }}</title>
+<style>
+body {font: 15px/1.5 system-ui, sans-serif; max-width: 1040px; margin: 0 auto; padding: 1em;
+      color: #222; background: #fff}
+h1 {font-size: 1.5em; border-top: 2px solid #ccc; padding-top: .8em; margin-top: 2em}
+h2 {font-size: 1.2em; margin-top: 1.6em}
+header h1 {border: 0; margin: 0; overflow-wrap: anywhere}
+img {max-width: 100%; height: auto}
+.wide {overflow-x: auto}
+table {border-collapse: collapse; margin: .8em 0}
+th, td {padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top}
+td:first-child {white-space: nowrap}
+pre, code {background: #f5f5f5; overflow-x: auto; font-size: 13px}
+pre {padding: .6em}
+pre.error {background: #fde8e6}
+nav a {margin-right: 1.2em}
+.verdict {font-weight: 600}
+</style>
+</head>
+<body>
+<header>
+<h1>{{ name }}</h1>
+{% for verdict in verdicts %}<p class="verdict">{{ verdict }}</p>
+{% endfor %}<nav>{% for part in parts %}<a href="#{{ part.id }}">{{ part.id }}</a>{% endfor %}</nav>
+<details><summary>How it was made</summary>
+<table>{% for name, value in settings.items() %}
+<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}
+</table></details>
+</header>
+{% for part in parts %}
+<section id="{{ part.id }}">
+{% for block in part.blocks %}{{ block|safe }}
+{% endfor %}</section>
+{% endfor %}
+{% if scenes %}<script>{{ plotly|safe }}</script>
+<script>
+const scenes = {{ scenes|tojson }};
+scenes.forEach((scene, number) => {
+  const place = document.getElementById("scene-" + number);
+  place.replaceChildren();
+  Plotly.newPlot(place, scene.data, scene.layout, {displaylogo: false});
+});
+</script>{% endif %}
+</body>
+</html>
+"""
+
+
+def write_report(run_dir):
+    """Write ``report.html`` of a run: its settings, and what its notebooks show so far.
+
+    Args:
+        run_dir: run folder with ``run.json`` and ``notebooks/``; of a notebook that failed, what
+            there is of it, and the error.
+
+    Returns:
+        Path of the page.
+    """
+    run_dir = Path(run_dir).resolve()
+    scenes = []
+    parts = [_part(path, scenes) for path in sorted((run_dir / "notebooks").glob("*.ipynb"))]
+    results = [json.loads(path.read_text()) for path in sorted(run_dir.glob("results/*.json"))]
+    page = Environment(autoescape=True).from_string(_PAGE)
+    text = page.render(
+        name=run_dir.name,
+        verdicts=[value["verdict"] for value in results if "verdict" in value],
+        settings=_settings(json.loads((run_dir / "run.json").read_text())),
+        parts=parts,
+        scenes=scenes,
+        plotly=_plotly() if scenes else "",
+    )
+    with atomic_write(run_dir / NAME) as temporary:
+        temporary.write_text(text)
+    return run_dir / NAME
+
+
+def _plotly():
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def _settings(about):
+    """What ``run.json`` says, as lines of a table."""
+    lines = {name: about[name] for name in ("command", "started", "commit") if about.get(name)}
+    if about.get("uncommitted"):
+        lines["not committed"] = about["uncommitted"]
+    for notebook, given in about["parameters"].items():
+        lines[f"parameters of {notebook}"] = _listed(given) or "its defaults"
+    return lines | {part: _listed(about[part]) for part in ("environment", "versions")}
+
+
+def _listed(values):
+    return ", ".join(f"{name} = {value}" for name, value in values.items() if value != "")
+
+
+def _part(path, scenes):
+    """One notebook: its name and the blocks of its section; 3D scenes are added to ``scenes``."""
+    blocks = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            blocks.append(_markdown(cell.source))
+        outputs = cell.get("outputs", [])
+        for is_stream, run in groupby(outputs, lambda output: output.output_type == "stream"):
+            if is_stream:  # a line that is printed may be an output of its own
+                blocks.append(_printed("".join(output.text for output in run)))
+            else:
+                blocks += [_output(output, scenes) for output in run]
+    return {"id": path.name.split(".")[0], "blocks": blocks}
+
+
+def _printed(text):
+    """What a cell printed, without the progress bars."""
+    text = _PROGRESS_BAR.sub("", text.replace("\r", "\n")).strip("\n")
+    return _text(text) if text else ""
+
+
+def _output(output, scenes):
+    """What a cell shows as HTML, the richest form of it."""
+    if output.output_type == "error":
+        return _text("\n".join(output.traceback), "error")
+    forms = output.data
+    picture = next((_picture(k, forms[k]) for k in ("image/jpeg", "image/png") if k in forms), "")
+    if PLOTLY in forms:
+        scenes.append({part: forms[PLOTLY][part] for part in ("data", "layout")})
+        return f'<div class="wide" id="scene-{len(scenes) - 1}">{picture}</div>'
+    if picture:
+        return picture
+    if "text/markdown" in forms:
+        return f'<div class="wide">{_markdown(forms["text/markdown"])}</div>'
+    return _text(forms.get("text/plain", ""))
+
+
+def _picture(kind, data):
+    return f'<p><img src="data:{kind};base64,{"".join(data.split())}" alt=""></p>'
+
+
+def _text(text, kind="text"):
+    return f'<pre class="{kind}">{html.escape(_COLOURS.sub("", text))}</pre>'
+
+
+def _markdown(source):
+    return Markdown(extensions=["tables", "fenced_code"]).convert(source)
