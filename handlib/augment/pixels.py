@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from handlib.augment.base import Transform
+from handlib.augment.passes import look_up, put_before
 from handlib.data.backgrounds import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
@@ -17,6 +18,7 @@ VOID = 10  # values up to this are the black beyond the border of a rotated fram
 # RGB to luma and two chroma axes (YIQ): hue turns and saturation scales the last two.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
+GREYS = np.linspace(0, 1, 256)[:, None]
 
 
 class ChangeBackground(Transform):
@@ -26,7 +28,8 @@ class ChangeBackground(Transform):
     Other images are left alone.
 
     Args:
-        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``.
+        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``, a new array:
+            the hand is put into it.
         p: probability; the other images stay as they are, so that clean ones are seen too.
     """
 
@@ -39,27 +42,19 @@ class ChangeBackground(Transform):
     def apply(self, sample, params):
         if not params["on"] or (sample.mask is None and not sample.green_screen):
             return sample
-        image = sample.image
-        if sample.green_screen:
-            image = remove_spill(image)
         if sample.mask is None:
             alpha = green_screen_alpha(sample.image, sample.joints_2d)
         else:
             alpha = soft_edge(sample.mask * np.uint8(255))
-        background = self.backgrounds.draw(np.random.default_rng(params["seed"]), sample.size)
-        weight = alpha.astype(np.float32) * (1 / 255)
-        return sample.replace(image=cv2.blendLinear(image, background, weight, 1 - weight))
+        rng = np.random.default_rng(params["seed"])
+        image = self.backgrounds.draw(rng, sample.size)
+        put_before(image, sample.image, alpha, sample.green_screen)
+        return sample.replace(image=image)
 
 
 def soft_edge(mask):
     """Weight (H, W) uint8 of a mask 0/255: its rim is a mixture of hand and screen, so it goes."""
     return cv2.GaussianBlur(cv2.erode(mask, KERNEL), (5, 5), 0)
-
-
-def remove_spill(image):
-    """Green light of the screen on the hand: no channel of skin is greener than it is red."""
-    red, green, blue = cv2.split(image)
-    return cv2.merge([red, cv2.min(green, cv2.max(red, blue)), blue])
 
 
 def green_screen_alpha(image, joints_2d=None):
@@ -209,7 +204,7 @@ class ColorJitter(Transform):
     def apply(self, sample, params):
         if params is None:
             return sample
-        image = cv2.LUT(sample.image, _tone_curve(params))
+        image = look_up(sample.image, _tone_curve(params))
         image = cv2.transform(image, _chroma_matrix(params))
         if params["blur"]:
             image = cv2.GaussianBlur(image, (0, 0), params["blur"])
@@ -223,10 +218,10 @@ class ColorJitter(Transform):
 
 
 def _tone_curve(params):
-    """Look-up table (1, 256, 3) of gamma, contrast, brightness and white balance."""
-    values = np.linspace(0, 1, 256)[:, None] ** params["gamma"] * params["balance"]
+    """Look-up table (256, 3) of gamma, contrast, brightness and white balance."""
+    values = GREYS ** params["gamma"] * params["balance"]
     values = (values - 0.5) * params["contrast"] + 0.5 + params["brightness"]
-    return (values.clip(0, 1) * 255).round().astype(np.uint8)[None]
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _chroma_matrix(params):

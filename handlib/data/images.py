@@ -20,7 +20,8 @@ def read_gray(path):
 
 def _decode(path, flags):
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+        with open(path, "rb", buffering=0) as file:  # half of the time of np.fromfile
+            image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: copy or extract the dataset again") from None
     except cv2.error:  # an empty file

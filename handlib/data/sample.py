@@ -53,11 +53,15 @@ class Sample:
     unit: float = 1.0  # metres per unit of joints, vertices and scale
 
     def __post_init__(self):
+        self._check(self.__dict__)
+
+    def _check(self, values):
+        """ValueError for those of ``values`` that have a wrong shape; the 2D joints, projected."""
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             kind = f"{self.image.shape} {self.image.dtype}"
             raise ValueError(f"expected an (H, W, 3) uint8 image, got {kind}")
-        for name, shape in SHAPES.items():
-            value = getattr(self, name)
+        for name in SHAPES.keys() & values.keys():
+            value, shape = values[name], SHAPES[name]
             if value is not None and value.shape != shape:
                 raise ValueError(f"expected {name} of shape {shape}, got {value.shape}")
         if self.joints_2d is None and self.K is not None and self.joints is not None:
@@ -84,7 +88,7 @@ class Sample:
         # Several times faster than the same of dataclasses, and a chain makes many copies.
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | changes
-        other.__post_init__()
+        other._check(changes)
         return other
 
     def rooted(self, name):
