@@ -1,5 +1,7 @@
 """Reading image files; a fault names the file and the remedy."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -20,8 +22,8 @@ def read_gray(path):
 
 def _decode(path, flags):
     try:
-        with open(path, "rb", buffering=0) as file:  # half of the time of np.fromfile
-            image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
+        content = Path(path).read_bytes()  # half of the time of np.fromfile
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: copy or extract the dataset again") from None
     except cv2.error:  # an empty file
