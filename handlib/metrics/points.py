@@ -11,10 +11,23 @@ PCK_THRESHOLDS_MM = np.linspace(0, 50, 100)
 
 
 def distances(pred, gt):
-    """Distances (..., N) between points (..., N, D), in their unit."""
-    difference = pred - gt
-    # numpy's norm and mean are several times slower along a short axis.
-    return np.sqrt(np.einsum("...d,...d->...", difference, difference))
+    """Distances (..., N) float64 between points (..., N, D), in their unit."""
+    pred, gt = np.broadcast_arrays(pred, gt)
+    rows = [points.reshape(-1, points.shape[-1]) for points in (pred, gt)]
+    return _row_distances(*rows).reshape(pred.shape[:-1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _row_distances(pred, gt):
+    """In one pass, where numpy takes three."""
+    out = np.empty(len(pred))
+    for i in range(len(pred)):
+        squared = 0.0
+        for axis in range(pred.shape[1]):
+            difference = pred[i, axis] - gt[i, axis]
+            squared += difference * difference
+        out[i] = np.sqrt(squared)
+    return out
 
 
 def errors_mm(pred, gt):

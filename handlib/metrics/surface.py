@@ -1,7 +1,7 @@
 """F-scores of surfaces: which points of one have a point of the other nearby.
 
 No distance is searched for further than the question needs: a point's partner of the same index
-often answers it, and otherwise the few points in neighbouring cells of a grid do.
+often answers it, and otherwise the points in the same slab of space do, several at a time.
 """
 
 import numpy as np
@@ -9,8 +9,7 @@ from numba import njit
 
 F_THRESHOLDS_MM = (5, 15)
 _jit = njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
-# A grid has at most this many cells along its longest side: outliers must not fill the memory.
-_MOST_CELLS = 64
+_MOST_SLABS = 256  # outliers must not fill the memory
 
 
 def f_scores(pred, gt):
@@ -46,83 +45,77 @@ def _shares_within(pred, gt, near, far, shares):
 @_jit
 def _share_within(points, targets, near, far, share):
     """Write the shares of ``points`` that have a target nearer than ``near`` and ``far``."""
-    grid = _grid(targets, far)
-    ordered = grid[0]
-    n_near = n_far = k = 0
-    for i in range(len(points)):
+    ordered, starts, axis, low, width = _slabs(targets, near / 2)
+    xs, ys, zs = ordered[0], ordered[1], ordered[2]
+    last = len(starts) - 2
+    n_near = n_far = 0
+    for i in range(len(points)):  # as numbers: numba counts the users of every small array
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        # Good guesses: the partner, and what was near the point before.
-        squared = _squared(targets[min(i, len(targets) - 1)], x, y, z)
-        squared = min(squared, _squared(ordered[k], x, y, z))
-        found = k if squared < far * far else _find_within(x, y, z, grid, far)
-        if found < 0:
-            continue
+        k = min(i, len(targets) - 1)  # the partner is a good guess
+        squared = _squared(targets[k, 0] - x, targets[k, 1] - y, targets[k, 2] - z)
+        place = points[i, axis] - low
+        if squared >= far * far:
+            first, end = _touched(starts, place - far, place + far, width, last)
+            if not _any_within(xs, ys, zs, first, end, x, y, z, far):
+                continue
         n_far += 1
-        k = found
-        found = k if squared < near * near else _find_within(x, y, z, grid, near)
-        if found >= 0:
-            n_near += 1
-            k = found
+        if squared >= near * near:
+            first, end = _touched(starts, place - near, place + near, width, last)
+            if not _any_within(xs, ys, zs, first, end, x, y, z, near):
+                continue
+        n_near += 1
     share[0], share[1] = n_near / len(points), n_far / len(points)
 
 
 @_jit
-def _squared(point, x, y, z):
-    dx, dy, dz = point[0] - x, point[1] - y, point[2] - z
+def _squared(dx, dy, dz):
     return dx * dx + dy * dy + dz * dz
 
 
 @_jit
-def _grid(points, cell):
-    """Points sorted by the cell of a 3D grid that they lie in.
+def _slabs(points, width):
+    """Points sorted by the slab that they lie in, across the longest side of their box.
 
     Returns:
-        (sorted points (V, 3), starts (cells + 1,): the first point of each cell, counts (3,) of
-        cells along the axes, corner (3,), size of a cell).
+        (sorted points (3, V), starts (slabs + 1,): the first point of each slab, axis across
+        them, where the first begins, width).
     """
-    low, high = points[0].copy(), points[0].copy()
+    axis, low, length = 0, 0.0, -1.0
+    for a in range(3):
+        first = last = points[0, a]
+        for i in range(len(points)):
+            first, last = min(first, points[i, a]), max(last, points[i, a])
+        if last - first > length:
+            axis, low, length = a, first, last - first
+    width = max(width, length / (_MOST_SLABS - 1))
+    starts = np.zeros(int(length / width) + 2, np.int32)
+    slabs = np.empty(len(points), np.int32)
     for i in range(len(points)):
-        for axis in range(3):
-            low[axis] = min(low[axis], points[i, axis])
-            high[axis] = max(high[axis], points[i, axis])
-    cell = max(cell, (high - low).max() / (_MOST_CELLS - 1))
-    counts = ((high - low) / cell).astype(np.int64) + 1
-    starts = np.zeros(counts.prod() + 1, np.uint32)
-    cells = np.empty(len(points), np.int32)
+        slabs[i] = int((points[i, axis] - low) / width)
+        starts[slabs[i]] += 1
+    starts[:] = np.cumsum(starts)  # ends, for now; each point moves its slab's one place down
+    ordered = np.empty((3, len(points)))
     for i in range(len(points)):
-        x = int((points[i, 0] - low[0]) / cell)
-        y = int((points[i, 1] - low[1]) / cell)
-        z = int((points[i, 2] - low[2]) / cell)
-        cells[i] = (x * counts[1] + y) * counts[2] + z
-        starts[cells[i]] += 1
-    starts[:] = np.cumsum(starts)  # ends, for now; each point moves its cell's one place down
-    ordered = np.empty_like(points)
-    for i in range(len(points)):
-        starts[cells[i]] -= 1
-        for axis in range(3):
-            ordered[starts[cells[i]], axis] = points[i, axis]
-    return ordered, starts, counts, low, cell
+        starts[slabs[i]] -= 1
+        for a in range(3):
+            ordered[a, starts[slabs[i]]] = points[i, a]
+    return ordered, starts, axis, low, width
 
 
 @_jit
-def _find_within(x, y, z, grid, distance):
-    """Index of a point of the grid that is nearer to (x, y, z) than ``distance``, or -1."""
-    ordered, starts, counts, low, cell = grid
-    first_x, last_x = _cells(x - low[0], distance, cell, counts[0])
-    first_y, last_y = _cells(y - low[1], distance, cell, counts[1])
-    first_z, last_z = _cells(z - low[2], distance, cell, counts[2])
-    if first_z > last_z:
-        return -1
-    for i in range(first_x, last_x + 1):
-        for j in range(first_y, last_y + 1):
-            row = (i * counts[1] + j) * counts[2]
-            for k in range(starts[row + first_z], starts[row + last_z + 1]):
-                if _squared(ordered[k], x, y, z) < distance * distance:
-                    return np.int64(k)
-    return -1
+def _touched(starts, place, end_place, width, last):
+    """First and end of the points in those slabs that a stretch across them touches."""
+    first = min(max(place / width, 0), last + 1)
+    end = max(min(end_place / width + 1, last + 1), 0)
+    return starts[int(first)], starts[int(end)]
 
 
 @_jit
-def _cells(place, distance, cell, count):
-    """First and last cell along an axis within ``distance`` of ``place``."""
-    return max(int((place - distance) / cell), 0), min(int((place + distance) / cell), count - 1)
+def _any_within(xs, ys, zs, first, end, x, y, z, distance):
+    """Whether any of the points xs, ys, zs[first:end] is nearer to (x, y, z) than ``distance``."""
+    count = 0
+    # The compiler takes several points at a time, because no index can be negative, and because
+    # they are counted: it does not do so for the first or the nearest.
+    for k in range(np.uint64(first), np.uint64(end)):
+        count += _squared(xs[k] - x, ys[k] - y, zs[k] - z) < distance * distance
+    return count > 0
