@@ -36,6 +36,30 @@ class Look(NamedTuple):
     shadow: float  # 0-1
 
 
+_LIGHTS = 3  # at most
+_SHAPES = {"lights": (_LIGHTS, 3), "light_colors": (_LIGHTS, 3)}
+_RECORD = np.dtype(
+    [
+        (name, np.float32, _SHAPES.get(name, () if kind is float else (3,)))
+        for name, kind in Look.__annotations__.items()
+    ]
+    + [("count", np.int64)]
+)
+
+
+def as_record(look):
+    """A ``Look`` as one record in single precision, with the ``count`` of its lights.
+
+    Compiled functions hand a record on by its address, a tuple field by field.
+    """
+    record = np.zeros((), _RECORD)
+    for name, value in zip(Look._fields, look):
+        place = record[name][: len(look.lights)] if name in _SHAPES else record[name]
+        place[...] = value
+    record["count"] = len(look.lights)
+    return record[()]
+
+
 def _linear(rgb_255):
     return (np.asarray(rgb_255, float) / 255) ** 2.2
 

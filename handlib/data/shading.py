@@ -8,6 +8,7 @@ the palm) are lit by themselves. Colours are linear until the end, then sRGB.
 import numpy as np
 from numba import njit
 
+from handlib.data.look import as_record
 from handlib.data.raster import vertex_normals
 from handlib.data.shadows import ambient_occlusion, shadow_map
 
@@ -19,54 +20,60 @@ CHANNELS = 7
 GRID = 12  # texels along a triangle's edge: about 0.4 mm each on a hand
 NAIL_RANGE = 2.0  # the nail channel holds distance / half size, up to this
 
-_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp"})
+_FLAGS = {"fastmath": {"contract", "reassoc", "arcp"}, "error_model": "numpy", "nogil": True}
+_jit = njit(cache=True, **_FLAGS)
+# A call of compiled code hands each array over as seven numbers, which takes longer than what most
+# of these functions do.
+_inlined = njit(cache=True, forceinline=True, **_FLAGS)
+# A bare 0.5 would make compiled code go on in double precision, which takes twice as long.
+_f = np.float32
 # How blood, creases, veins and the ends of the nails change red, green and blue.
-_BLOOD_TINT = np.array([0.12, -0.16, -0.14])
-_CREASE_TINT = np.array([-0.30, -0.5, -0.5])
-_VEIN_TINT = np.array([-0.22, -0.06, 0.0])
-_NAIL_END = np.array([0.15, 0.22, 0.22])
-_ONE = np.float32(1)
+_BLOOD_TINT = np.array([0.12, -0.16, -0.14], _f)
+_CREASE_TINT = np.array([-0.30, -0.5, -0.5], _f)
+_VEIN_TINT = np.array([-0.22, -0.06, 0.0], _f)
+_NAIL_END = np.array([0.15, 0.22, 0.22], _f)
 # x ** (1 / 2.2), at even steps of the root of x: straight lines between them are near enough.
 _STEPS = 512
-_GAMMA = np.linspace(0, 1, _STEPS + 1) ** (2 / 2.2)
-_BIAS = 0.003  # metres that a surface may lie behind itself before it is in its own shadow
+_GAMMA = (np.linspace(0, 1, _STEPS + 1) ** (2 / 2.2)).astype(_f)
+_BIAS = _f(0.003)  # metres that a surface may lie behind itself before it is in its own shadow
+# Columns of what is known at each corner of the mesh, in single precision.
+_REST, _NORMAL, _OCCLUSION, _SLOW, _COLUMNS = 0, 3, 6, 7, 11
 
 
 def noise_table(seed=0):
-    """(16, 16, 16, 4) float32 in [-1, 1]: values of a periodic noise at the lattice points."""
-    return np.random.default_rng(seed).uniform(-1, 1, (16, 16, 16, 4)).astype(np.float32)
+    """(4096, 4) float32 in [-1, 1]: values of a periodic noise at 16 x 16 x 16 lattice points."""
+    return np.random.default_rng(seed).uniform(-1, 1, (16**3, 4)).astype(_f)
 
 
-@_jit
+@_inlined
 def _ease(t):
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    return t * t * (_f(3) - _f(2) * t)
 
 
-@_jit
+@_inlined
 def _noise(table, x, y, z):
     """Four smooth noises at a point, whose unit is the lattice's."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    # Single precision from here on: the four are then computed together.
-    tx, ty, tz = np.float32(x - fx), np.float32(y - fy), np.float32(z - fz)
-    tx, ty, tz = _ease(tx), _ease(ty), _ease(tz)
-    x0, y0, z0 = int(fx) & 15, int(fy) & 15, int(fz) & 15
-    x1, y1, z1 = (x0 + 1) & 15, (y0 + 1) & 15, (z0 + 1) & 15
-    a = b = c = d = np.float32(0)
-    for i, wx in ((x0, _ONE - tx), (x1, tx)):
-        for j, wy in ((y0, _ONE - ty), (y1, ty)):
-            for k, wz in ((z0, _ONE - tz), (z1, tz)):
+    tx, ty, tz = _ease(x - fx), _ease(y - fy), _ease(z - fz)
+    x0, y0, z0 = int(fx), int(fy), int(fz)
+    x1, y1, z1 = (x0 + 1 & 15) << 8, (y0 + 1 & 15) << 4, z0 + 1 & 15
+    x0, y0, z0 = (x0 & 15) << 8, (y0 & 15) << 4, z0 & 15
+    a = b = c = d = _f(0)
+    for i, wx in ((x0, _f(1) - tx), (x1, tx)):
+        for j, wy in ((y0, _f(1) - ty), (y1, ty)):
+            for k, wz in ((z0, _f(1) - tz), (z1, tz)):
                 w = wx * wy * wz
-                a += w * table[i, j, k, 0]
-                b += w * table[i, j, k, 1]
-                c += w * table[i, j, k, 2]
-                d += w * table[i, j, k, 3]
+                a += w * table[i | j | k, 0]
+                b += w * table[i | j | k, 1]
+                c += w * table[i | j | k, 2]
+                d += w * table[i | j | k, 3]
     return a, b, c, d
 
 
 @_jit
 def _noises(table, points):
-    """``_noise`` at points (N, 3): (N, 4)."""
-    out = np.empty((len(points), 4))
+    """``_noise`` at points (N, 3) float32: (N, 4)."""
+    out = np.empty((len(points), 4), _f)
     for i in range(len(points)):
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = _noise(
             table, points[i, 0], points[i, 1], points[i, 2]
@@ -74,7 +81,7 @@ def _noises(table, points):
     return out
 
 
-@_jit
+@_inlined
 def _lit_share(shadow, matrix, x, y, z):
     """Share of the key light that reaches a point: four comparisons, blended."""
     u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
@@ -82,206 +89,213 @@ def _lit_share(shadow, matrix, x, y, z):
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3] - _BIAS
     size = len(shadow)
     if not (1 <= u < size - 2 and 1 <= v < size - 2):
-        return 1.0
+        return _f(1)
     i, j = int(v), int(u)
-    tv, tu = v - i, u - j
-    total = 0.0
-    for di, wi in ((0, 1 - tv), (1, tv)):
-        for dj, wj in ((0, 1 - tu), (1, tu)):
+    tv, tu = v - _f(i), u - _f(j)
+    total = _f(0)
+    for di, wi in ((0, _f(1) - tv), (1, tv)):
+        for dj, wj in ((0, _f(1) - tu), (1, tu)):
             d = shadow[i + di, j + dj]
-            hidden = 0.0 if d == 0 else min(max((w - d) / 0.002, 0.0), 1.0)
-            total += wi * wj * (1 - hidden)
+            hidden = _f(0) if d == _f(0) else min(max((w - d) * _f(500), _f(0)), _f(1))
+            total += wi * wj * (_f(1) - hidden)
     return total
 
 
-@_jit
+@_inlined
 def _smooth(low, high, x):
-    x = min(max((x - low) / (high - low), 0.0), 1.0)
-    return x * x * (3 - 2 * x)
+    return _ease(min(max((x - _f(low)) * _f(1 / (high - low)), _f(0)), _f(1)))
 
 
-@_jit
+@_inlined
+def _bell(x):
+    return np.exp(-x * x)
+
+
+@_inlined
 def _albedo(look, table, t, p, out):
-    """Skin colour and gloss from the texel channels ``t`` at rest point ``p``.
+    """Skin colour and gloss from the texel channels ``t`` at a point ``p`` of the surface.
 
     Writes RGB, gloss and three bumps into ``out`` (7,).
     """
     ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
-    low = p[7], p[8], p[9], p[10]
-    mid = _noise(table, p[0] * 210 + oy, p[1] * 210 + oz, p[2] * 210 + ox)
-    fine = _noise(table, p[0] * 900 + oz, p[1] * 900 + ox, p[2] * 900 + oy)
-    palm, nail_distance = t[PALM], t[NAIL] * NAIL_RANGE
-    shade = 1 + look.mottle * (0.5 * low[0] + 0.35 * mid[0] + 0.3 * fine[0])
-    blood = look.blood * (t[BLOOD] + 0.35 * low[1] + 0.25 * mid[1])
-    ridge = low[2] + 0.25 * mid[2]
-    vein = look.veins * t[DORSUM] * max(low[3] + 0.4, 0.0)
-    if vein > 0:
-        vein *= np.exp(-((ridge / 0.16) ** 2))
-    wrinkle = (t[WRINKLE] - 0.5) * (0.7 + mid[2] + 0.6 * low[0])
+    x, y, z = p[0], p[1], p[2]
+    low0, low1, low2, low3 = p[_SLOW], p[_SLOW + 1], p[_SLOW + 2], p[_SLOW + 3]
+    mid0, mid1, mid2, mid3 = _noise(table, x * _f(210) + oy, y * _f(210) + oz, z * _f(210) + ox)
+    fine0, fine1, fine2, fine3 = _noise(table, x * _f(900) + oz, y * _f(900) + ox, z * _f(900) + oy)
+    palm, nail_distance = t[PALM], t[NAIL] * _f(NAIL_RANGE)
+    shade = _f(1) + look.mottle * (_f(0.5) * low0 + _f(0.35) * mid0 + _f(0.3) * fine0)
+    blood = look.blood * (t[BLOOD] + _f(0.35) * low1 + _f(0.25) * mid1)
+    vein = look.veins * t[DORSUM] * max(low3 + _f(0.4), _f(0))
+    if vein > _f(0):
+        vein *= _bell((low2 + _f(0.25) * mid2) * _f(1 / 0.16))
+    wrinkle = (t[WRINKLE] - _f(0.5)) * (_f(0.7) + mid2 + _f(0.6) * low0)
     crease = t[CREASE] * look.creases
-    shade *= 1 + look.wrinkles * wrinkle - 0.25 * vein
+    shade *= _f(1) + look.wrinkles * wrinkle - _f(0.25) * vein
     for k in range(3):
         base = look.back[k] + (look.palm[k] - look.back[k]) * palm
         tint = _BLOOD_TINT[k] * blood + _CREASE_TINT[k] * crease + _VEIN_TINT[k] * vein
-        out[k] = base * max(shade * (1 + tint), 0.05)
-    nail = 0.0
-    if nail_distance < 1.6:  # beyond, a nail's rim has faded to nothing
+        out[k] = base * max(shade * (_f(1) + tint), _f(0.05))
+    nail = _f(0)
+    if nail_distance < _f(1.6):  # beyond, a nail's rim has faded to nothing
         nail = _smooth(1.06, 0.94, nail_distance)
-        rim = look.nail_edge * np.exp(-(((nail_distance - 1.05) / 0.13) ** 2))
+        rim = _f(1) - _f(0.4) * look.nail_edge * _bell((nail_distance - _f(1.05)) * _f(1 / 0.13))
         length = t[NAIL_LENGTH]
-        free = _smooth(0.86, 0.92, length) + 0.5 * _smooth(0.26, 0.12, length)
+        free = _smooth(0.86, 0.92, length) + _f(0.5) * _smooth(0.26, 0.12, length)
         for k in range(3):
-            plate = look.nail[k] * (1 + _NAIL_END[k] * free)
-            out[k] = (out[k] + (plate - out[k]) * nail) * (1 - 0.4 * rim)
-    out[3] = look.gloss * (1 + 0.6 * mid[3]) + (look.nail_gloss - look.gloss) * nail
-    rough = look.bump * (1 - nail)
-    out[4] = rough * (0.5 * mid[1] + 0.5 * fine[1])
-    out[5] = rough * (0.5 * mid[2] + 0.5 * fine[2])
-    out[6] = rough * (0.5 * mid[3] + 0.5 * fine[3])
+            plate = look.nail[k] * (_f(1) + _NAIL_END[k] * free)
+            out[k] = (out[k] + (plate - out[k]) * nail) * rim
+    out[3] = look.gloss * (_f(1) + _f(0.6) * mid3) + (look.nail_gloss - look.gloss) * nail
+    rough = _f(0.5) * look.bump * (_f(1) - nail)
+    out[4] = rough * (mid1 + fine1)
+    out[5] = rough * (mid2 + fine2)
+    out[6] = rough * (mid3 + fine3)
 
 
-@_jit
+@_inlined
 def _cloth(look, table, p, out):
     ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
-    fold = _noise(table, p[0] * 90 + ox, p[1] * 90 + oy, p[2] * 90 + oz)
-    s = 1 / look.cloth_cell
+    fold = _noise(table, p[0] * _f(90) + ox, p[1] * _f(90) + oy, p[2] * _f(90) + oz)
+    s = _f(1) / look.cloth_cell
     weave = _noise(table, p[0] * s + oz, p[1] * s + ox, p[2] * s + oy)
     mix = _smooth(-0.25, 0.25, weave[0])
     for k in range(3):
-        out[k] = (look.cloth[k] + (look.cloth_accent[k] - look.cloth[k]) * mix) * (
-            1 + 0.15 * fold[0]
-        )
-        out[4 + k] = 0.35 * fold[k] + 0.15 * weave[k]
-    out[3] = 0.01
+        color = look.cloth[k] + (look.cloth_accent[k] - look.cloth[k]) * mix
+        out[k] = color * (_f(1) + _f(0.15) * fold[0])
+        out[4 + k] = _f(0.35) * fold[k] + _f(0.15) * weave[k]
+    out[3] = _f(0.01)
 
 
-@_jit
+@_inlined
 def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
     """Outgoing sRGB colour: wrapped diffuse light, sky and ground, a highlight.
 
     ``n`` is the unit normal, ``v`` the unit direction towards the eye.
     """
-    sky = 0.5 + 0.5 * (nx * look.up[0] + ny * look.up[1] + nz * look.up[2])
+    sky = _f(0.5) + _f(0.5) * (nx * look.up[0] + ny * look.up[1] + nz * look.up[2])
+    facing = nx * vx + ny * vy + nz * vz
+    gloss = material[3]
     for k in range(3):
-        rgb[k] = material[k] * occlusion * (look.ground[k] + (look.sky[k] - look.ground[k]) * sky)
-    for s in range(len(look.lights)):
+        around = look.ground[k] + (look.sky[k] - look.ground[k]) * sky
+        rgb[k] = material[k] * occlusion * around
+    for s in range(look.count):
         lx, ly, lz = look.lights[s, 0], look.lights[s, 1], look.lights[s, 2]
-        reach = key if s == 0 else 0.4 + 0.6 * occlusion
+        reach = key if s == 0 else _f(0.4) + _f(0.6) * occlusion
         cosine = nx * lx + ny * ly + nz * lz
-        shine = 0.0
-        if cosine > 0 and material[3] > 0:
-            hx, hy, hz = lx + vx, ly + vy, lz + vz
-            half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        shine = _f(0)
+        if cosine > _f(0) and gloss > _f(0):
+            # Normal times (l + v) / |l + v|, of two directions of length 1.
+            beside = lx * vx + ly * vy + lz * vz
+            half = (cosine + facing) / np.sqrt(_f(2.000001) + _f(2) * beside)
             # exp(-a (1 - cos)) is cos ** a near 1, where it matters.
-            exponent = look.shine * (half - 1)
-            if exponent > -10:  # what is dimmer is not seen
-                shine = material[3] * np.exp(exponent) * reach
+            exponent = look.shine * (half - _f(1))
+            if exponent > _f(-10):  # what is dimmer is not seen
+                shine = gloss * np.exp(exponent) * reach
         for k in range(3):
-            wrap = look.wrap[k]
-            diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
+            diffuse = max(_f(0), (cosine + look.wrap[k]) / (_f(1) + look.wrap[k]))
             rgb[k] += look.light_colors[s, k] * (material[k] * diffuse * reach + shine)
     for k in range(3):
         x = rgb[k]
-        if x > 0.7:  # bright parts saturate softly, as in a camera
-            x = 0.7 + 0.3 * (1 - np.exp((0.7 - x) / 0.3))
-        place = np.sqrt(min(max(x, 0.0), 1.0)) * (_STEPS - 1e-6)
+        if x > _f(0.7):  # bright parts saturate softly, as in a camera
+            x = _f(0.7) + _f(0.3) * (_f(1) - np.exp((_f(0.7) - x) * _f(1 / 0.3)))
+        place = np.sqrt(min(max(x, _f(0)), _f(1))) * _f(_STEPS - 1e-3)
         step = int(place)
-        rgb[k] = _GAMMA[step] + (_GAMMA[step + 1] - _GAMMA[step]) * (place - step)
+        rgb[k] = _GAMMA[step] + (_GAMMA[step + 1] - _GAMMA[step]) * (place - _f(step))
 
 
-@_jit
-def _gather(faces, surface, texels, f, wa, wb, count, mean, texel):
+@_inlined
+def _gather(faces, corners, texels, f, wa, wb, count, mean, texel):
     """Add what triangle ``f`` has at a point, ``count`` times, to ``mean`` and ``texel``."""
-    wc = 1 - wa - wb
-    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-    for k in range(surface.shape[1]):
-        mean[k] += count * (wa * surface[a, k] + wb * surface[b, k] + wc * surface[c, k])
-    u = min(max(int(wa * GRID), 0), GRID - 1)
-    v = min(max(int(wb * GRID), 0), GRID - 1 - u)
+    u = min(max(int(wa * _f(GRID)), 0), GRID - 1)
+    v = min(max(int(wb * _f(GRID)), 0), GRID - 1 - u)
     for k in range(CHANNELS):
-        texel[k] += count * texels[f, u * GRID + v, k]
+        texel[k] += count * _f(texels[f, u * GRID + v, k])
+    wc = count * (_f(1) - wa - wb)
+    wa, wb = count * wa, count * wb
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    for k in range(_COLUMNS):
+        mean[k] += wa * corners[a, k] + wb * corners[b, k] + wc * corners[c, k]
 
 
-@_jit
-def _next_surface(y, x, face, barycentric, depth, faces, surface, texels, cloth_start,
-                  used, mean, texel):  # fmt: skip
-    """Mean over the samples of a pixel that lie on one surface; marks them as used.
+@_inlined
+def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, cloth_start,
+                  mean, texel):  # fmt: skip
+    """Mean over the samples of a pixel that lie on one surface.
 
-    ``mean`` (12,) gets the columns of ``surface`` and the depth, ``texel`` the skin's channels.
-    Returns (number of samples, whether it is cloth).
+    ``left`` has a bit for each of the four samples that was not used yet. ``mean`` gets the
+    columns of ``corners``, ``texel`` the skin's channels.
+
+    Returns (bits that are left, number of samples, their depth, whether it is cloth).
     """
     first = 0
-    while used[first]:
+    while not left >> first & 1:
         first += 1
     reference = depth[2 * y + first // 2, 2 * x + first % 2]
     is_cloth = face[2 * y + first // 2, 2 * x + first % 2] >= cloth_start
     mean[:] = 0
     texel[:] = 0
-    n = 0
+    n, z = _f(0), _f(0)
     for s in range(first, 4):
         i, j = 2 * y + s // 2, 2 * x + s % 2
         f = face[i, j]
-        far = abs(depth[i, j] - reference) > 0.012 * reference
-        if used[s] or far or (f >= cloth_start) != is_cloth:
+        far = abs(depth[i, j] - reference) > _f(0.012) * reference
+        if not left >> s & 1 or far or (f >= cloth_start) != is_cloth:
             continue
         # Most samples of a pixel lie in one triangle: look it up once.
-        wa = wb = 0.0
-        same = 0
+        wa = wb = same = _f(0)
         for t in range(s, 4):
             i, j = 2 * y + t // 2, 2 * x + t % 2
-            if face[i, j] == f and not used[t]:
-                used[t] = True
-                same += 1
+            if left >> t & 1 and face[i, j] == f:
+                left &= ~(1 << t)
+                same += _f(1)
                 wa += barycentric[i, j, 0]
                 wb += barycentric[i, j, 1]
-                mean[11] += depth[i, j]
+                z += depth[i, j]
         n += same
-        _gather(faces, surface, texels, f, wa / same, wb / same, same, mean, texel)
-    mean /= n
-    texel /= 255 * n
-    return n, is_cloth
+        _gather(faces, corners, texels, f, wa / same, wb / same, same, mean, texel)
+    share = _f(1) / n
+    for k in range(_COLUMNS):
+        mean[k] *= share
+    for k in range(CHANNELS):
+        texel[k] *= share * _f(1 / 255)
+    return left, n, z * share, is_cloth
 
 
 @_jit
-def _shade(face, barycentric, depth, faces, surface, texels, cloth_start, inverse_K, look, table,
+def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, inverse_K, look, table,
            shadow, matrix, rgb, alpha):  # fmt: skip
-    """``surface`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
-    used = np.zeros(4, np.bool_)
-    mean, texel = np.empty(12), np.empty(CHANNELS)
-    material, color = np.empty(7), np.empty(3)
+    """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
+    mean, texel = np.empty(_COLUMNS, _f), np.empty(CHANNELS, _f)
+    material, color = np.empty(7, _f), np.empty(3, _f)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
-            count = 0
+            left = 0
             for s in range(4):
-                used[s] = face[2 * y + s // 2, 2 * x + s % 2] < 0
-                count += not used[s]
-            alpha[y, x] = count / 4
-            left = count
-            while left > 0:
-                n, is_cloth = _next_surface(
-                    y, x, face, barycentric, depth, faces, surface, texels, cloth_start,
-                    used, mean, texel,
+                if face[2 * y + s // 2, 2 * x + s % 2] >= 0:
+                    left |= 1 << s
+                    alpha[y, x] += _f(0.25)
+            while left:
+                left, n, z, is_cloth = _next_surface(
+                    y, x, left, face, barycentric, depth, faces, corners, texels, cloth_start,
+                    mean, texel,
                 )  # fmt: skip
-                left -= n
                 if is_cloth:
                     _cloth(look, table, mean, material)
                 else:
                     _albedo(look, table, texel, mean, material)
                 nx, ny, nz = mean[3] + material[4], mean[4] + material[5], mean[5] + material[6]
-                length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                nx, ny, nz = nx / length, ny / length, nz / length
-                vx = inverse_K[0, 0] * x + inverse_K[0, 1] * y + inverse_K[0, 2]
-                vy = inverse_K[1, 0] * x + inverse_K[1, 1] * y + inverse_K[1, 2]
-                z = mean[11]
+                shrink = _f(1) / (np.sqrt(nx * nx + ny * ny + nz * nz) + _f(1e-9))
+                nx, ny, nz = nx * shrink, ny * shrink, nz * shrink
+                px, py = _f(x), _f(y)
+                vx = inverse_K[0, 0] * px + inverse_K[0, 1] * py + inverse_K[0, 2]
+                vy = inverse_K[1, 0] * px + inverse_K[1, 1] * py + inverse_K[1, 2]
                 # A point just off the surface, so that it does not shade itself.
-                lit = _lit_share(
-                    shadow, matrix, vx * z + nx * 0.002, vy * z + ny * 0.002, z + nz * 0.002
-                )
-                eye = -1 / np.sqrt(vx * vx + vy * vy + 1)
-                _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[6],
-                       1 - look.shadow * (1 - lit), color)  # fmt: skip
+                off = _f(0.002)
+                lit = _lit_share(shadow, matrix, vx * z + nx * off, vy * z + ny * off, z + nz * off)
+                eye = _f(-1) / np.sqrt(vx * vx + vy * vy + _f(1))
+                _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[_OCCLUSION],
+                       _f(1) - look.shadow * (_f(1) - lit), color)  # fmt: skip
                 for k in range(3):
-                    rgb[y, x, k] += color[k] * n / 4
+                    rgb[y, x, k] += color[k] * n * _f(0.25)
 
 
 def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
@@ -308,9 +322,9 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
     height, width = fragments.face.shape
     rgb = np.zeros((height // 2, width // 2, 3), np.float32)
     alpha = np.zeros(rgb.shape[:2], np.float32)
-    slow = _noises(table, skin.rest * 55 + look.offset)
-    surface = np.hstack([skin.rest, normals, occlusion[:, None], slow])
+    slow = _noises(table, _f(skin.rest * 55 + look.offset))
+    corners = np.hstack([skin.rest, normals, occlusion[:, None], slow], dtype=_f, casting="unsafe")
     start = skin.cloth_start if cloth else len(skin.faces)
-    _shade(*fragments, skin.faces, surface, skin.texels, start, np.linalg.inv(K), look, table,
-           shadow, matrix, rgb, alpha)  # fmt: skip
+    _shade(*fragments, skin.faces, corners, skin.texels, start, _f(np.linalg.inv(K)),
+           as_record(look), table, shadow, _f(matrix), rgb, alpha)  # fmt: skip
     return rgb, alpha
