@@ -59,9 +59,7 @@ class Backgrounds:
         picture = self._read(rng) if self.folder else _made_up(self.seed, int(rng.integers(_BANK)))
         crop = _random_crop(rng, picture, size)
         gain = np.exp(rng.normal(0, 0.12, 3) + rng.normal(0, 0.2))
-        # cv2 takes colours one table per channel.
-        table = (np.arange(256)[:, None] * gain + rng.normal(0, 8)).clip(0, 255).astype(np.uint8)
-        return cv2.LUT(crop, table.reshape(1, 256, 3))
+        return cv2.transform(crop, np.column_stack([np.diag(gain), np.full(3, rng.normal(0, 8))]))
 
     def _read(self, rng):
         start = int(rng.integers(len(self.paths)))

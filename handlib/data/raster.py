@@ -16,6 +16,7 @@ NEAR = 1e-3
 # Corners are rounded to 1/1024 px. Sums and products of such numbers are exact in float64, so
 # that two triangles agree to the last bit on which side of their common edge a pixel lies.
 _GRID = 1024.0
+_STEP = _GRID**-2  # of an edge function
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -69,12 +70,13 @@ def fill(points, faces, near, cull, face, barycentric, depth):
     # Depth holds 1/z while filling: it is what varies linearly over the image.
     height, width = face.shape
     for f in range(len(faces)):
-        a, b, c = faces[f]
-        if not (points[a, 2] > near and points[b, 2] > near and points[c, 2] > near):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        az, bz, cz = points[a, 2], points[b, 2], points[c, 2]
+        if not (az > near and bz > near and cz > near):
             continue
-        ax, ay, _ = points[a]
-        bx, by, _ = points[b]
-        cx, cy, _ = points[c]
+        ax, ay = points[a, 0], points[a, 1]
+        bx, by = points[b, 0], points[b, 1]
+        cx, cy = points[c, 0], points[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if not abs(area) > 0 or (cull and area > 0):
             continue
@@ -87,26 +89,31 @@ def fill(points, faces, near, cull, face, barycentric, depth):
         dxa, dya = sign * (cx - bx), sign * (cy - by)
         dxb, dyb = sign * (ax - cx), sign * (ay - cy)
         dxc, dyc = sign * (bx - ax), sign * (by - ay)
-        area = abs(area)
-        keep_a, keep_b, keep_c = _owns(dxa, dya), _owns(dxb, dyb), _owns(dxc, dyc)
-        iza, izb, izc = 1 / points[a, 2] / area, 1 / points[b, 2] / area, 1 / points[c, 2] / area
+        least_a, least_b, least_c = _least(dxa, dya), _least(dxb, dyb), _least(dxc, dyc)
+        scale = 1 / abs(area)
+        iza, izb, izc = scale / az, scale / bz, scale / cz
         for y in range(int(top), int(bottom) + 1):
             wa = dxa * (y - by) - dya * (left - bx)
             wb = dxb * (y - cy) - dyb * (left - cx)
             wc = dxc * (y - ay) - dyc * (left - ax)
-            for x in range(int(left), int(right) + 1):
-                inside = (
-                    (wa > 0 or (wa == 0 and keep_a))
-                    and (wb > 0 or (wb == 0 and keep_b))
-                    and (wc > 0 or (wc == 0 and keep_c))
-                )
-                if inside:
+            # Where the row enters and leaves the triangle, not quite exactly.
+            first, last = 0.0, right - left
+            for w, dy in ((wa, dya), (wb, dyb), (wc, dyc)):
+                if dy > 0:
+                    last = min(last, w / dy + 0.01)
+                elif dy < 0:
+                    first = max(first, w / dy - 0.01)
+            first, last = np.ceil(first), np.floor(last)
+            wa, wb, wc = wa - dya * first, wb - dyb * first, wc - dyc * first
+            for x in range(int(left + first), int(left + last) + 1):
+                if wa >= least_a and wb >= least_b and wc >= least_c:
                     inverse = wa * iza + wb * izb + wc * izc
                     if inverse > depth[y, x]:
                         depth[y, x] = inverse
                         face[y, x] = f
-                        barycentric[y, x, 0] = wa * iza / inverse
-                        barycentric[y, x, 1] = wb * izb / inverse
+                        z = 1 / inverse
+                        barycentric[y, x, 0] = wa * iza * z
+                        barycentric[y, x, 1] = wb * izb * z
                 wa -= dya
                 wb -= dyb
                 wc -= dyc
@@ -117,9 +124,10 @@ def fill(points, faces, near, cull, face, barycentric, depth):
 
 
 @_jit
-def _owns(dx, dy):
-    """Whether points exactly on an edge count as inside: on a left or a top edge they do."""
-    return dy < 0 or (dy == 0 and dx > 0)
+def _least(dx, dy):
+    """Edge function from which on points are inside: those on a left or a top edge are."""
+    owns = dy < 0 or (dy == 0 and dx > 0)
+    return 0.0 if owns else _STEP
 
 
 def interpolate(fragments, faces, attributes):
@@ -151,20 +159,30 @@ def vertex_normals(vertices, faces):
         vertices: (V, 3) float64.
         faces: (F, 3) int64, counter-clockwise seen from outside.
     """
+    # Number by number: a slice of an array would be a new array.
     normals = np.zeros_like(vertices)
     for f in range(len(faces)):
-        a, b, c = faces[f]
-        u0, u1, u2 = vertices[b] - vertices[a]
-        v0, v1, v2 = vertices[c] - vertices[a]
-        nx, ny, nz = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = (
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
+        )
+        vx, vy, vz = (
+            vertices[c, 0] - vertices[a, 0],
+            vertices[c, 1] - vertices[a, 1],
+            vertices[c, 2] - vertices[a, 2],
+        )
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for i in (a, b, c):
             normals[i, 0] += nx
             normals[i, 1] += ny
             normals[i, 2] += nz
     for i in range(len(normals)):
-        length = np.sqrt((normals[i] ** 2).sum())
+        length = np.sqrt(normals[i, 0] ** 2 + normals[i, 1] ** 2 + normals[i, 2] ** 2)
         if length > 0:
-            normals[i] /= length
+            for k in range(3):
+                normals[i, k] /= length
     return normals
 
 

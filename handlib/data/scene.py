@@ -168,10 +168,14 @@ def place(rng, vertices, joints, size):
 
 
 # -- versions --------------------------------------------------------------------------------
+_GRAIN_STEPS = 32  # of a standard deviation: the strongest grain is a fifth of a picture's level
+
+
 @lru_cache(maxsize=1)
 def _grain(size):
-    """(size, size, 3) float32 normal noise, of which each picture takes a piece."""
-    return np.random.default_rng(1).normal(size=(size, size, 3)).astype(np.float32)
+    """(size, size, 3) int8 normal noise, of which each picture takes a piece."""
+    noise = np.random.default_rng(1).normal(size=(size, size, 3))
+    return (noise * _GRAIN_STEPS).round().clip(-127, 127).astype(np.int8)
 
 
 def green_screen(rng, size):
@@ -207,22 +211,50 @@ def composite(rng, render, version, backgrounds):
     grain = _grain(max(size, 512))
     y, x = rng.integers(0, len(grain) - size + 1, 2)
     strength = rng.uniform(0.5, 6) if version else rng.uniform(0.5, 3)
-    out = np.empty((size, size, 3), np.uint8)
-    gain = (255 * gain).astype(np.float32)
-    _blend(render.rgb, render.alpha, behind, gain, grain, y, x, np.float32(strength), out)
+    out = np.empty((size, 3 * size), np.uint8)
+    gain = np.tile((255 * gain).astype(np.float32), size)
+    rows = render.rgb.reshape(size, -1), render.alpha, behind.reshape(size, -1), gain
+    grain = grain.reshape(len(grain), -1)
+    _blend(*rows, grain, y, x, np.float32(strength / _GRAIN_STEPS), out)
+    out = out.reshape(size, size, 3)
     if version and rng.random() < 0.35:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.1) * size / 224)
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+# Plain runs along slices of rows: compiled code then does several numbers at once.
+_FLAGS = {"error_model": "numpy", "fastmath": True, "nogil": True, "cache": True}
+_HALF, _NONE, _MOST = np.float32(0.5), np.float32(0), np.float32(255)
+
+
+@njit(**_FLAGS)
 def _blend(rgb, alpha, behind, gain, grain, y0, x0, strength, out):
-    # In single precision: twice as fast, and finer than a picture's 256 levels.
-    half, most = np.float32(0.5), np.float32(255)
-    for y in range(alpha.shape[0]):
-        for x in range(alpha.shape[1]):
-            through = np.float32(1) - alpha[y, x]
-            for k in range(3):
-                value = rgb[y, x, k] * gain[k] + behind[y, x, k] * through + half
-                value += strength * grain[y0 + y, x0 + x, k]
-                out[y, x, k] = np.uint8(min(max(value, np.float32(0)), most))
+    for y in range(len(alpha)):
+        left, right = 0, alpha.shape[1]
+        while left < right and alpha[y, left] == _NONE:
+            left += 1
+        while left < right and alpha[y, right - 1] == _NONE:
+            right -= 1
+        a, b = 3 * left, 3 * right
+        noise = grain[y0 + y, 3 * x0 : 3 * x0 + out.shape[1]]
+        _behind(behind[y, :a], noise[:a], strength, out[y, :a])
+        _over(rgb[y, a:b], alpha[y, left:right], behind[y, a:b], gain[a:b], noise[a:b], strength,
+              out[y, a:b])  # fmt: skip
+        _behind(behind[y, b:], noise[b:], strength, out[y, b:])
+
+
+@njit(forceinline=True, **_FLAGS)
+def _behind(behind, noise, strength, out):
+    for i in range(len(out)):
+        value = np.float32(behind[i]) + strength * np.float32(noise[i]) + _HALF
+        out[i] = np.uint8(min(max(value, _NONE), _MOST))
+
+
+@njit(forceinline=True, **_FLAGS)
+def _over(rgb, alpha, behind, gain, noise, strength, out):
+    for x in range(len(alpha)):
+        through = np.float32(1) - alpha[x]
+        for i in range(3 * x, 3 * x + 3):
+            value = rgb[i] * gain[i] + np.float32(behind[i]) * through
+            value += strength * np.float32(noise[i]) + _HALF
+            out[i] = np.uint8(min(max(value, _NONE), _MOST))

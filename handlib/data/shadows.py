@@ -51,16 +51,21 @@ def shadow_map(vertices, faces, light, center, radius):
     Returns:
         (depth, matrix): (S, S) float32, 0 where empty; (3, 4) camera frame to (u, v, z).
     """
-    side = np.cross(light, [0.31, 0.83, 0.46])
-    side /= np.linalg.norm(side)
-    rows = np.stack([side, np.cross(light, side), -light])
+    # A right-handed frame around a direction: Duff et al., 2017.
+    x, y, z = -light
+    sign = 1.0 if z >= 0 else -1.0
+    a = -1 / (sign + z)
+    b = a * x * y
+    rows = np.array(
+        [[1 + sign * a * x * x, sign * b, -sign * x], [b, sign + a * y * y, -y], -light]
+    )
     # A far-off eye: 1/z is linear enough there for a parallel projection.
-    scale = np.array([_SIZE / 2 / radius, _SIZE / 2 / radius, 1.0])
+    rows[:2] *= _SIZE / 2 / radius
     matrix = np.empty((3, 4))
-    matrix[:, :3] = rows * scale[:, None]
+    matrix[:, :3] = rows
     matrix[:, 3] = np.array([_SIZE / 2, _SIZE / 2, 10]) - matrix[:, :3] @ center
     points = vertices @ matrix[:, :3].T + matrix[:, 3]
     face = np.full((_SIZE, _SIZE), -1, np.int32)
     depth = np.zeros(face.shape, np.float32)
-    fill(points, faces, NEAR, False, face, np.empty((*face.shape, 2), np.float32), depth)
+    fill(points, faces, NEAR, True, face, np.empty((*face.shape, 2), np.float32), depth)
     return depth, matrix

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 import handlib.mano
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
+from handlib.data.decimals import json_text
 from handlib.data.scene import Generator, composite
 from handlib.mano.articulation import sample_articulations
 from handlib.paths import atomic_write
@@ -37,7 +38,7 @@ _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = (
     *("raster", "shading", "shadows", "skin", "forearm"),
-    *("look", "scene", "backgrounds", "synthesize"),
+    *("look", "scene", "backgrounds", "decimals", "synthesize"),
 )
 
 
@@ -239,7 +240,8 @@ def _write_images(folder, n, samples, rng, render, backgrounds):
     for version in range(VERSIONS) if folder.name == "training" else (1,):
         number = n + samples * version if folder.name == "training" else n
         picture = composite(rng, render, version, backgrounds)
-        _write_jpeg(folder / "rgb" / f"{number:08d}.jpg", picture[..., ::-1], rng.integers(90, 96))
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        _write_jpeg(folder / "rgb" / f"{number:08d}.jpg", picture, rng.integers(90, 96))
     _write_jpeg(folder / "mask" / f"{n:08d}.jpg", np.uint8(255) * render.mask, 95)
 
 
@@ -256,9 +258,9 @@ def _write_annotations(out, split, chunks):
             separator = "["
             for _, start, _ in chunks:
                 with np.load(_part(out, split, start)) as part:
-                    values = part[name].round(decimals)
+                    values = part[name]
                 values = values[:, None] if name == "mano" else values  # theirs are (1, 61)
-                for value in values.tolist():
-                    file.write(separator + json.dumps(value))
+                for value in values:
+                    file.write(separator + json_text(value, decimals))
                     separator = ", "
             file.write("]")
