@@ -26,7 +26,8 @@ SKIN_TONES = np.array(
 
 def skin_tone(tone):
     """sRGB (3,) 0-255 of skin: 0 for the lightest of ``SKIN_TONES``, len - 1 for the darkest."""
-    return np.array([np.interp(tone, range(len(SKIN_TONES)), c) for c in SKIN_TONES.T])
+    i = min(int(tone), len(SKIN_TONES) - 2)
+    return SKIN_TONES[i] + (tone - i) * (SKIN_TONES[i + 1] - SKIN_TONES[i])
 
 
 class Backgrounds:

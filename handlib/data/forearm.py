@@ -4,7 +4,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from handlib.geometry import smoothstep
 
@@ -96,11 +95,12 @@ class Forearm:
         local = (ring - center) @ frame.T
         s = np.concatenate([_TO_CUFF * shape.cuff, shape.cuff + _BEYOND])
         axis = shape.flexion * frame[2] + shape.deviation * frame[1]
-        middle = np.concatenate([[s[0] / 2], (s[1:] + s[:-1]) / 2])
-        frames, steps = (_bent(frame, axis, leave, where) for where in (s, middle))
-        steps = steps[:, 0]
-        centers = center + np.cumsum(steps * np.diff(s, prepend=0)[:, None], 0)
-        return (centers[:, None] + self._sections(local, s, shape) @ frames).reshape(-1, 3)
+        before = np.concatenate([[0], s[:-1]])
+        frames = _bent(frame, axis, leave, np.concatenate([s, (before + s) / 2]))
+        steps = frames[len(s) :, 0] * (s - before)[:, None]
+        centers = center + np.cumsum(steps, 0)
+        sections = self._sections(local, s, shape)
+        return (centers[:, None] + sections @ frames[: len(s)]).reshape(-1, 3)
 
     def _sections(self, local, s, shape):
         """(rings, N, 3) points of each ring in its frame: the border's shape, then an ellipse."""
@@ -150,12 +150,16 @@ def _bent(frame, wrist, leave, s):
         return frames
     along = _turned(frame, wrist, np.ones(1))[0, 0]
     elbow = np.cross(along, leave)
-    sine = np.linalg.norm(elbow)
+    sine = np.sqrt(elbow @ elbow)
     elbow *= np.arctan2(sine, along @ leave) / max(sine, 1e-9)
     return _turned(frames, elbow, smoothstep((s - _ELBOW[0]) / _ELBOW[1]))
 
 
 def _turned(frame, axis, amounts):
     """Rows of frames (3, 3) or (N, 3, 3) turned about ``axis`` by its length times amounts (N,)."""
-    turns = Rotation.from_rotvec(amounts[:, None] * axis).as_matrix()
+    length = np.sqrt(axis @ axis)
+    x, y, z = axis / max(length, 1e-12)
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angles = (length * amounts)[:, None, None]
+    turns = np.eye(3) + np.sin(angles) * skew + (1 - np.cos(angles)) * (skew @ skew)  # Rodrigues
     return frame @ turns.swapaxes(1, 2)

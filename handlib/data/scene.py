@@ -13,7 +13,6 @@ import torch
 from numba import njit
 from scipy.spatial.transform import Rotation
 
-from handlib import geometry
 from handlib.data.forearm import random_arm
 from handlib.data.look import random_look
 from handlib.data.raster import rasterize, supersampled
@@ -154,17 +153,30 @@ def place(rng, vertices, joints, size):
     fill, shift = rng.uniform(0.45, 0.85) * size, rng.uniform(-0.9, 0.9, 2)
     extent = np.ptp(vertices[:, :2], axis=0).max()
     translation = np.array([0, 0, f * extent / fill]) - vertices.mean(0)
+    nearest, middle = vertices[:, 2].min(), vertices[:, 2].mean()
     for _ in range(4):
         # Keep everything in front of the camera, whatever the focal length.
-        translation[2] = max(translation[2], 0.1 - vertices[:, 2].min())
-        box = geometry.project(vertices + translation, K)
-        low, high = box.min(0), box.max(0)
-        depth = vertices[:, 2].mean() + translation[2]
+        translation[2] = max(translation[2], 0.1 - nearest)
+        low, high = _box(vertices, translation, f, center)
+        depth = middle + translation[2]
         translation[2] += depth * ((high - low).max() / fill - 1)
         room = (size * (1 - 2 * _MARGIN) - (high - low)) / 2
         target = (size - 1) / 2 + shift * np.maximum(room, 0)
         translation[:2] += (target - (low + high) / 2) * depth / f
     return K, translation
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _box(vertices, translation, f, center):
+    """Corners (2, 2), px, of the box around the projections of vertices (V, 3)."""
+    box = np.array([[np.inf, np.inf], [-np.inf, -np.inf]])
+    for i in range(len(vertices)):
+        z = vertices[i, 2] + translation[2]
+        for k in range(2):
+            u = f * (vertices[i, k] + translation[k]) / z + center[k]
+            box[0, k] = min(box[0, k], u)
+            box[1, k] = max(box[1, k], u)
+    return box
 
 
 # -- versions --------------------------------------------------------------------------------

@@ -22,26 +22,25 @@ def ambient_occlusion(vertices, normals, joints, bones):
         bones: (20, 2) int.
     """
     a, b = joints[bones[:, 0]], joints[bones[:, 1]]
-    balls = np.concatenate([(a + b) / 2, b])
-    return _occlusion(vertices, normals, balls, np.concatenate([_BONE_RADIUS, _BONE_RADIUS]))
+    balls = np.ascontiguousarray(np.concatenate([(a + b) / 2, b]).T, np.float32)
+    area = np.tile(_BONE_RADIUS**2, 2).astype(np.float32)
+    return _occlusion(np.float32(vertices), np.float32(normals), balls, area)
 
 
 @_jit
-def _occlusion(vertices, normals, balls, radius):
-    out = np.ones(len(vertices))
+def _occlusion(vertices, normals, balls, area):
+    # All in single precision, balls (3, S): several are then worked out at once.
+    out = np.ones(len(vertices), np.float32)
     for v in range(len(vertices)):
-        hidden = 0.0
-        for s in range(len(balls)):
-            dx, dy, dz = (
-                balls[s, 0] - vertices[v, 0],
-                balls[s, 1] - vertices[v, 1],
-                balls[s, 2] - vertices[v, 2],
-            )
-            cosine = dx * normals[v, 0] + dy * normals[v, 1] + dz * normals[v, 2]
-            if cosine > 0:
-                square = max(dx * dx + dy * dy + dz * dz, radius[s] ** 2)
-                hidden += cosine / np.sqrt(square) * radius[s] ** 2 / square
-        out[v] = max(0.15, 1 - 0.85 * hidden)
+        hidden = np.float32(0)
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
+        for s in range(len(area)):
+            dx, dy, dz = balls[0, s] - x, balls[1, s] - y, balls[2, s] - z
+            cosine = max(dx * nx + dy * ny + dz * nz, np.float32(0))
+            square = max(dx * dx + dy * dy + dz * dz, area[s])
+            hidden += cosine * area[s] / (square * np.sqrt(square))
+        out[v] = max(np.float32(0.15), np.float32(1) - np.float32(0.85) * hidden)
     return out
 
 
