@@ -241,16 +241,20 @@ _HALF, _NONE, _MOST = np.float32(0.5), np.float32(0), np.float32(255)
 
 @njit(**_FLAGS)
 def _blend(rgb, alpha, behind, gain, grain, y0, x0, strength, out):
+    through = np.empty(out.shape[1], np.float32)
     for y in range(len(alpha)):
         left, right = 0, alpha.shape[1]
         while left < right and alpha[y, left] == _NONE:
             left += 1
         while left < right and alpha[y, right - 1] == _NONE:
             right -= 1
+        for x in range(left, right):
+            for i in range(3 * x, 3 * x + 3):
+                through[i] = np.float32(1) - alpha[y, x]
         a, b = 3 * left, 3 * right
         noise = grain[y0 + y, 3 * x0 : 3 * x0 + out.shape[1]]
         _behind(behind[y, :a], noise[:a], strength, out[y, :a])
-        _over(rgb[y, a:b], alpha[y, left:right], behind[y, a:b], gain[a:b], noise[a:b], strength,
+        _over(rgb[y, a:b], gain[a:b], behind[y, a:b], through[a:b], noise[a:b], strength,
               out[y, a:b])  # fmt: skip
         _behind(behind[y, b:], noise[b:], strength, out[y, b:])
 
@@ -263,10 +267,8 @@ def _behind(behind, noise, strength, out):
 
 
 @njit(forceinline=True, **_FLAGS)
-def _over(rgb, alpha, behind, gain, noise, strength, out):
-    for x in range(len(alpha)):
-        through = np.float32(1) - alpha[x]
-        for i in range(3 * x, 3 * x + 3):
-            value = rgb[i] * gain[i] + np.float32(behind[i]) * through
-            value += strength * np.float32(noise[i]) + _HALF
-            out[i] = np.uint8(min(max(value, _NONE), _MOST))
+def _over(rgb, gain, behind, through, noise, strength, out):
+    for i in range(len(out)):
+        value = rgb[i] * gain[i] + np.float32(behind[i]) * through[i]
+        value += strength * np.float32(noise[i]) + _HALF
+        out[i] = np.uint8(min(max(value, _NONE), _MOST))
