@@ -168,7 +168,10 @@ def place(rng, vertices, joints, size):
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _box(vertices, translation, f, center):
-    """Corners (2, 2), px, of the box around the projections of vertices (V, 3)."""
+    """Corners (2, 2), px, of the box around the projections of vertices (V, 3).
+
+    In one pass: ``geometry.project`` and its extremes took as long as a rendering's shadows.
+    """
     box = np.array([[np.inf, np.inf], [-np.inf, -np.inf]])
     for i in range(len(vertices)):
         z = vertices[i, 2] + translation[2]
