@@ -70,6 +70,7 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.log = RunLog(self.run_dir, self.accelerator, config.batch_size, len(train_set))
         self.step, self.earlier_s, self.best = 0, 0.0, {}
+        self.watchers = []
         self.interrupted = threading.Event()
 
     def run(self):
@@ -92,6 +93,7 @@ class Trainer:
         config = self.config
         batches = iter(step_loader(self.train_set, config, self.step, self.rank, self.world))
         self.model.train()
+        self.watch()
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
                 with self.log.clock("data"):
@@ -101,11 +103,13 @@ class Trainer:
                 if self.step % config.log_every == 0:
                     lr = self.optimizer.param_groups[0]["lr"]
                     self.record(self.log.means() | {"lr": lr})
+                    self.watch()
                 if config.eval_every and self.step % config.eval_every == 0:
                     self.evaluate()
                 if self.step % config.save_every == 0:
                     self.save("last")
         self.save("last")
+        self.watch()
         if reason == "STOP file" and self.rank == 0:
             # Obeyed: the next call goes on.
             self.stop_file.unlink(missing_ok=True)
@@ -183,6 +187,10 @@ class Trainer:
             self.accelerator.init_trackers("tensorboard", init_kwargs=options)
         elif name:
             self.accelerator.init_trackers("handlib", config=asdict(self.config))
+
+    def watch(self):
+        for watcher in self.watchers:
+            watcher(self)
 
     def record(self, values):
         return self.log.record(self.step, self.elapsed(), values)
@@ -279,7 +287,9 @@ def _interrupts(event):
         signal.signal(signal.SIGINT, before)
 
 
-def train(model, train_set, val_set, config, run_dir, loss_weights=None, pretrain_set=None):
+def train(
+    model, train_set, val_set, config, run_dir, loss_weights=None, pretrain_set=None, watchers=()
+):
     """Train ``model`` in place, from where ``run_dir`` stands; what is finished is not done again.
 
     Args:
@@ -290,6 +300,8 @@ def train(model, train_set, val_set, config, run_dir, loss_weights=None, pretrai
         loss_weights: ``LossWeights``; None for the usual ones.
         pretrain_set: ``HandDataset`` of ``config.pretrain_steps``, in a run folder of their own,
             ``pretrain``, whose weights the others begin with; None for ``train_set``.
+        watchers: functions of the ``Trainer``, called in all processes when the training begins,
+            after each record and at the end; see ``handlib.watch``.
 
     Returns:
         TrainResult, of the pretraining where that was stopped. The model has the last step's
@@ -311,4 +323,6 @@ def train(model, train_set, val_set, config, run_dir, loss_weights=None, pretrai
         if config.max_minutes is not None:
             left = config.max_minutes - (time.monotonic() - started) / 60
             config = replace(config, max_minutes=max(left, 1e-9))
-    return Trainer(model, train_set, val_set, config, run_dir, loss_weights).run()
+    trainer = Trainer(model, train_set, val_set, config, run_dir, loss_weights)
+    trainer.watchers = list(watchers)
+    return trainer.run()

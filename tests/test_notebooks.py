@@ -38,10 +38,12 @@ def test_a_run_leaves_everything_in_one_folder(finished):
         results["official"]["scores"]["xyz_mean3d"] > results["official"]["scores"]["xyz_al_mean3d"]
     )
     assert "[" in results["paper"]["scores"]["thumb"]["AUC 20-50 mm"]
-    for name in ("checkpoints/best/model.safetensors", "checkpoints/last", "metrics.jsonl"):
+    assert isinstance(results["faults"], list)
+    for name in ("checkpoints/best/model.safetensors", "checkpoints/last", "metrics.jsonl", "film"):
         assert (finished / name).exists(), name
     figures = {path.name for path in (finished / "figures").iterdir()}
     assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
+    assert {"film.png", "layers.png"} <= figures
     report = html.unescape((finished / "report.html").read_text())
     assert all(f'id="{name}"' in report for name in (*runs.WORKFLOW, "scene-2"))
     assert results["evaluate"]["verdict"] in report

@@ -1,6 +1,7 @@
 """Training curves and error curves."""
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
 from handlib.metrics import Interval, area_under
@@ -42,6 +43,29 @@ def show_training(history, baselines=None, title=None):
     error.legend()
     for ax in (losses, error, rate, times):
         ax.set_xlabel("step")
+    return figure
+
+
+@styled
+def show_layers(layers, title=None):
+    """How strongly each layer speaks and learns, from the image to the hand.
+
+    Args:
+        layers: what ``diagnose.layer_figures`` returns.
+    """
+    figure, ((speaks, learns, silent),) = new_figure(1, 3, 11, 3, title)
+    wanted = (
+        (speaks, "activation", "RMS of the output", "log"),
+        (learns, "gradient", "gradient / weights (RMS)", "log"),
+        (silent, "silent", "silent units (%)", "linear"),
+    )
+    for ax, key, label, scale in wanted:
+        values = np.array([each[key] for each in layers.values() if key in each])
+        values = 100 * values if key == "silent" else values
+        ax.plot(np.arange(1, len(values) + 1), values, "o-", markersize=3)
+        ax.set(xlabel="layer, from the image on", ylabel=label, yscale=scale)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    silent.set_ylim(0, 100)
     return figure
 
 

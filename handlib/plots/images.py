@@ -146,6 +146,25 @@ def show_predictions(samples, predictions, faces, title=None):
     return figure
 
 
+@styled
+def show_film(samples, frames, title=None):
+    """How a model sees the same hands as it learns: truth, then one column for each step.
+
+    Args:
+        samples: list of B ``Sample`` as the network saw them.
+        frames: dict of step -> what ``evaluation.predict`` says of them then.
+    """
+    figure, axes = _grid(len(samples), 1 + len(frames), len(samples), title or _sources(samples))
+    for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
+        draw_hand(row[0], sample.image, sample.joints_2d)
+        row[0].set_title("truth" if n == 0 else None)
+        for ax, (step, seen) in zip(row[1:], frames.items(), strict=True):
+            draw_hand(ax, sample.image, seen["pred_joints_2d"][n])
+            error = _error_label(sample, seen["pred_joints"][n]).removeprefix("PA-MPJPE ")
+            ax.set_title(", ".join(filter(None, [f"step {step}" if n == 0 else "", error])))
+    return figure
+
+
 def _draw_prediction(axes, sample, prediction, faces):
     vertices = prediction["pred_vertices"]
     placed, K = weak_perspective_camera(
