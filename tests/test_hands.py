@@ -79,6 +79,7 @@ def test_annotations_are_of_right_hands_as_the_network_sees_them(interhand, rhd)
         for name, field in (("xyz", "joints"), ("K", "K")):
             expected = [getattr(s, field) for s in right]
             np.testing.assert_allclose(reader.annotation(name), expected)
+        assert [reader[int(row)].id for row in reader.annotated] == [s.id for s in samples]
 
 
 def test_fitted_poses_turn_with_the_camera(interhand, hand):

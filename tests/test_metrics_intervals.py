@@ -77,3 +77,13 @@ def test_the_papers_evaluation():
     assert rows["root_50mm"]["all"]["error"].value == pytest.approx(30 / 21)
     assert "2d_30px" not in metrics.paper_intervals(pred, gt, draws=5)
     assert str(rows["2d_30px"]["all"]["error"]) == "15 [15, 15]"
+
+
+def test_the_interval_of_a_mean_is_that_of_all_joints():
+    errors = np.random.default_rng(4).gamma(2, 10, (60, 21))
+    groups = np.arange(60) // 4
+    expected = metrics.keypoint_intervals(errors, groups=groups)["all"]["error"]
+    np.testing.assert_allclose(metrics.mean_interval(errors, groups), expected, rtol=1e-4)
+    holes = np.where(np.arange(60)[:, None] % 4 == 0, np.nan, errors)
+    assert metrics.mean_interval(holes, groups).value == pytest.approx(np.nanmean(holes))
+    assert metrics.mean_interval(np.ones(5)) == (1, 1, 1)

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from handlib import cli, runs
+from handlib.analysis import RULES
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {"steps": 6, "batch_size": 8, "size": 64, "workers": 0, "hands": 2, "evaluations": 2}
@@ -38,12 +39,16 @@ def test_a_run_leaves_everything_in_one_folder(finished):
         results["official"]["scores"]["xyz_mean3d"] > results["official"]["scores"]["xyz_al_mean3d"]
     )
     assert "[" in results["paper"]["scores"]["thumb"]["AUC 20-50 mm"]
+    assert results["groups"]["errors_mm"]["aligned (PA)"]["finger"]["thumb"]["n"] > 0
+    judged = results["failures"]["images"]
+    assert set(judged) == {*RULES, "none"} and sum(judged.values()) >= results["evaluate"]["images"]
     assert isinstance(results["faults"], list)
     for name in ("checkpoints/best/model.safetensors", "checkpoints/last", "metrics.jsonl", "film"):
         assert (finished / name).exists(), name
     figures = {path.name for path in (finished / "figures").iterdir()}
     assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
     assert {"film.png", "layers.png"} <= figures
+    assert {"error_groups.png", "calibration.png", "failures.png", "explorer.png"} <= figures
     report = html.unescape((finished / "report.html").read_text())
     assert all(f'id="{name}"' in report for name in (*runs.WORKFLOW, "scene-2"))
     assert results["evaluate"]["verdict"] in report

@@ -107,6 +107,12 @@ class FreiHANDReader(SplitReader):
             return None
         return np.array(self._annotation(name)[slice(*self._block())], np.float64)
 
+    @property
+    def annotated(self):
+        """(poses,) which samples the rows of ``annotation`` belong to: the first look of each."""
+        start, stop = self._block()
+        return np.arange(stop - start)
+
     def looks(self, unique):
         """Samples of all versions of the pose with this unique id."""
         return [self[int(i)] for i in np.flatnonzero(self.ids == unique)]

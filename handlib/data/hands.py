@@ -81,6 +81,11 @@ class HandReader(SplitReader):
         K[left, 0, 2] = self.widths[rows][left] - 1 - K[left, 0, 2]
         return K
 
+    @property
+    def annotated(self):
+        """(n,) which samples the rows of ``annotation`` belong to."""
+        return np.flatnonzero(self.complete)
+
     def looks(self, unique):
         """Samples of the image with this id: one hand, or both."""
         return [self[int(i)] for i in np.flatnonzero(self.ids == unique)]

@@ -9,7 +9,7 @@ about where the hand is.
 
 from handlib.metrics.fixed_hand import baselines, best_constant_scale
 from handlib.metrics.freihand import freihand_scores
-from handlib.metrics.intervals import Interval, keypoint_intervals, paper_intervals
+from handlib.metrics.intervals import Interval, keypoint_intervals, mean_interval, paper_intervals
 from handlib.metrics.points import (
     PCK_THRESHOLDS_MM,
     area_under,
@@ -33,6 +33,7 @@ __all__ = [
     "f_scores",
     "freihand_scores",
     "keypoint_intervals",
+    "mean_interval",
     "paper_intervals",
     "pck",
     "per_sample",

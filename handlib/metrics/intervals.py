@@ -101,6 +101,25 @@ def keypoint_intervals(
     return results
 
 
+def mean_interval(values, groups=None, draws=1000, confidence=0.95, seed=0):
+    """Mean of all that is known, as an ``Interval`` of floats.
+
+    Args:
+        values: (N,) or (N, ...), NaN where unknown; something is known.
+        groups, draws, confidence, seed: as in ``keypoint_intervals``.
+    """
+    values = np.asarray(values, np.float64).reshape(len(values), -1)
+    known = np.isfinite(values)
+    _, group = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
+    counts = np.bincount(group, known.sum(1))
+    sums = np.bincount(group, np.where(known, values, 0).sum(1))[counts > 0]
+    counts = counts[counts > 0]
+    weights = _draw(len(sums), draws, seed)
+    drawn = (weights @ sums) / (weights @ counts)
+    low, high = np.percentile(drawn, 100 * np.array([1 - confidence, 1 + confidence]) / 2)
+    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
+
+
 def _group_sums(errors, thresholds, groups):
     """Per group (G): sums (G, 21, 1 + T) of the errors and of "within each threshold", and the
     number (G, 21) of annotations."""

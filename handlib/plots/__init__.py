@@ -9,7 +9,15 @@ from handlib.plots.curves import (
     show_training,
 )
 from handlib.plots.distributions import show_distributions
+from handlib.plots.errors import (
+    show_calibration,
+    show_error_groups,
+    show_explorer,
+    show_failure_examples,
+    show_failures,
+)
 from handlib.plots.images import (
+    as_photographed,
     draw_hand,
     draw_sample,
     show_augmentations,
@@ -25,13 +33,19 @@ from handlib.tables import results_table
 __all__ = [
     "HAND_VIEWS",
     "Scene",
+    "as_photographed",
     "draw_hand",
     "draw_sample",
     "results_table",
     "show_augmentations",
+    "show_calibration",
     "show_distributions",
+    "show_error_groups",
     "show_error_histogram",
     "show_errors_per_joint",
+    "show_explorer",
+    "show_failure_examples",
+    "show_failures",
     "show_film",
     "show_layers",
     "show_mesh",

@@ -6,7 +6,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from handlib.augment import MirrorBack
 from handlib.geometry import mirror_faces
-from handlib.joints import BONES, JOINT_COLORS
+from handlib.joints import FINGER_JOINTS, JOINT_COLORS, WRIST
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
 from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled
@@ -24,8 +24,8 @@ def draw_skeleton(ax, joints_2d, color=None):
     A white border makes them stand out on any background. Joints that are NaN are left out.
     """
     border = [Stroke(linewidth=2.8, foreground="white"), Normal()]
-    for parent, child in BONES:
-        ax.plot(*joints_2d[[parent, child]].T, color=color or JOINT_COLORS[child],
+    for chain in FINGER_JOINTS.values():
+        ax.plot(*joints_2d[[WRIST, *chain]].T, color=color or JOINT_COLORS[chain[0]],
                 linewidth=1.4, path_effects=border, solid_capstyle="round")  # fmt: skip
     ax.scatter(*joints_2d.T, c=color or JOINT_COLORS, s=8, zorder=3, linewidths=0)
 
@@ -87,10 +87,10 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, names=None):
         names: written above the samples; default their ids.
     """
     overlays = [overlay] if isinstance(overlay, str) else list(overlay)
-    named = list(zip(names or map(_label, samples), samples, strict=True))
+    named = list(zip(names or map(label_of, samples), samples, strict=True))
     chunks = [named[i : i + columns] for i in range(0, len(named), columns)]
     rows = [(chunk, kind) for chunk in chunks for kind in overlays]
-    figure, axes = _grid(len(rows), len(chunks[0]), len(chunks), _sources(samples))
+    figure, axes = picture_grid(len(rows), len(chunks[0]), len(chunks), _sources(samples))
     for row, (chunk, kind) in zip(axes, rows, strict=True):
         for ax, (name, sample) in zip(row, chunk, strict=False):
             draw_sample(ax, sample, kind, faces)
@@ -128,21 +128,20 @@ def show_predictions(samples, predictions, faces, title=None):
         faces: (F, 3) of the right hand model.
         title: default says where the samples come from.
     """
-    samples, predictions = [MirrorBack()(s, None) for s in samples], mirror_back(predictions)
     names = ("truth", "prediction", "prediction, mesh", "from the right side")
-    figure, axes = _grid(len(samples), 1 + len(names), len(samples), title or _sources(samples))
-    for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
-        prediction = {name: values[n] for name, values in predictions.items()}
-        side = faces if prediction["is_right"] else mirror_faces(faces)
-        _draw_prediction(row, sample, prediction, side)
+    title = title or _sources(samples)
+    figure, axes = picture_grid(len(samples), 1 + len(names), len(samples), title)
+    seen = as_photographed(samples, predictions, faces)
+    for row, (sample, prediction, side) in zip(axes, seen, strict=True):
+        draw_hand(row[0], sample.image)
+        draw_prediction(row[1:], sample, prediction, side)
         error = _error_label(sample, prediction["pred_joints"])
-        label = _label(sample)
+        label = label_of(sample)
         if sample.is_right is None and not prediction["is_right"]:
             label += ", taken for left"
         for ax, name in zip(row, (label, *names[:2], error or names[2], names[3])):
             ax.set_title(name)
-    patches = [Patch(color=PREDICTION, label="prediction"), Patch(color=TRUTH, label="truth")]
-    figure.legend(handles=patches, loc="outside lower right", ncols=2)
+    tell_apart(figure)
     return figure
 
 
@@ -154,7 +153,8 @@ def show_film(samples, frames, title=None):
         samples: list of B ``Sample`` as the network saw them.
         frames: dict of step -> what ``evaluation.predict`` says of them then.
     """
-    figure, axes = _grid(len(samples), 1 + len(frames), len(samples), title or _sources(samples))
+    title = title or _sources(samples)
+    figure, axes = picture_grid(len(samples), 1 + len(frames), len(samples), title)
     for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
         draw_hand(row[0], sample.image, sample.joints_2d)
         row[0].set_title("truth" if n == 0 else None)
@@ -165,33 +165,66 @@ def show_film(samples, frames, title=None):
     return figure
 
 
-def _draw_prediction(axes, sample, prediction, faces):
+def as_photographed(samples, predictions, faces):
+    """What the network saw and said, each hand as it was in the photo.
+
+    Args:
+        samples, predictions, faces: as of ``show_predictions``.
+
+    Yields:
+        (sample, prediction, faces): a ``Sample``, one row of ``predictions``, and the faces (F, 3)
+        of its hand.
+    """
+    predictions = mirror_back(predictions)
+    for n, sample in enumerate(samples):
+        row = {name: values[n] for name, values in predictions.items()}
+        yield MirrorBack()(sample, None), row, faces if row["is_right"] else mirror_faces(faces)
+
+
+def draw_prediction(axes, sample, prediction, faces):
+    """Truth, prediction, its mesh, and both from the right side, on four axes."""
     vertices = prediction["pred_vertices"]
     placed, K = weak_perspective_camera(
         vertices, prediction["pred_scale"], prediction["pred_trans"]
     )
-    draw_hand(axes[0], sample.image)
-    draw_hand(axes[1], sample.image, sample.joints_2d)
-    draw_hand(axes[2], sample.image, prediction["pred_joints_2d"])
-    draw_hand(axes[3], overlay_mesh(sample.image, placed, faces, K, PREDICTION))
+    draw_hand(axes[0], sample.image, sample.joints_2d)
+    draw_hand(axes[1], sample.image, prediction["pred_joints_2d"])
+    draw_hand(axes[2], overlay_mesh(sample.image, placed, faces, K, PREDICTION))
+    draw_side(axes[3], sample, vertices, faces)
+
+
+def draw_side(ax, sample, vertices, faces):
+    """The predicted mesh (V, 3), metres from its root, and the truth, from the right side."""
     meshes = [(vertices, faces, PREDICTION, 1)]
-    if sample.has("vertices") and sample.has("joints"):
-        meshes.append((sample.rooted("vertices"), faces, TRUTH, GLASS))
-    axes[4].imshow(render_view(meshes, "right", (200, 200))[0])
+    truth, joints = sample.rooted("vertices"), sample.rooted("joints")
+    if truth is not None:
+        meshes.append((truth, faces, TRUTH, GLASS))
+    shown = [points for points in (vertices, truth, joints) if points is not None]
+    picture, to_pixels = render_view(meshes, "right", (200, 200), np.concatenate(shown))
+    ax.imshow(picture)
+    if truth is None and joints is not None:
+        draw_skeleton(ax, to_pixels(joints), TRUTH)
 
 
-def _grid(rows, columns, titles, title):
-    """Square pictures close together, with room for ``titles`` lines of titles."""
-    height = CELL * rows + TITLE * (1.6 + titles)
-    figure, axes = new_figure(rows, columns, CELL * columns, height, title)
+def tell_apart(figure):
+    """A legend of the two colours."""
+    patches = [Patch(color=PREDICTION, label="prediction"), Patch(color=TRUTH, label="truth")]
+    figure.legend(handles=patches, loc="outside lower right", ncols=2)
+
+
+def picture_grid(rows, columns, titles, title, cell=CELL):
+    """Square pictures (``cell`` inches) close together, and room for ``titles`` lines of titles."""
+    height = cell * rows + TITLE * (1.6 + titles)
+    figure, axes = new_figure(rows, columns, cell * columns, height, title)
     figure.has_photos = True
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
     for ax in axes.flat:
         ax.axis("off")
+        ax.set(xticks=[], yticks=[])  # they would be laid out all the same
     return figure, axes
 
 
-def _label(sample):
+def label_of(sample):
     version = "" if sample.version is None else f" v{sample.version}"
     return f"{sample.id}{version}" + (", left" if sample.is_left else "")
 
