@@ -11,7 +11,7 @@ from handlib.plots import show_training
 
 # Shares of the training at which the film is exposed: most happens early.
 MOMENTS = (0.0, 0.03, 0.1, 0.25, 0.5, 1.0)
-SHOWN = ("pred_joints_2d", "pred_joints", "is_right", "mirrored")
+KEPT = ("pred_joints_2d", "pred_joints", "width")
 
 
 class Film:
@@ -40,11 +40,11 @@ class Film:
         if trainer.rank == 0:
             self.folder.mkdir(exist_ok=True)
             with atomic_write(self._path(trainer.step)) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **{name: seen[name] for name in SHOWN})
+                np.savez_compressed(file, **{name: seen[name] for name in KEPT})
 
     def frames(self):
-        """dict of step -> what ``evaluation.predict`` said of the samples then."""
-        return {step: dict(np.load(self._path(step))) for step in self._steps()}
+        """dict of "step N" -> what ``evaluation.predict`` said of the samples then."""
+        return {f"step {step}": dict(np.load(self._path(step))) for step in self._steps()}
 
     def _steps(self):
         return sorted(int(path.stem) for path in self.folder.glob("*.npz"))

@@ -31,8 +31,8 @@ def test_a_film_shows_the_hands_as_they_are_learnt_and_changes_nothing(hand, dat
     film = Film([data[0], data[1]], tmp_path)
     watched = trained(hand, data, tmp_path, watchers=[film])
     frames = film.frames()
-    assert list(frames) == [0, 1, 2, 3, 6, 12]
-    first, last = frames[0]["pred_joints_2d"], frames[12]["pred_joints_2d"]
+    assert list(frames) == [f"step {n}" for n in (0, 1, 2, 3, 6, 12)]
+    first, last = (frames[f"step {n}"]["pred_joints_2d"] for n in (0, 12))
     assert first.shape == (2, 21, 2)
     assert np.abs(last - first).max() > 0.1
     alone = trained(hand, data, tmp_path / "alone")
@@ -40,18 +40,18 @@ def test_a_film_shows_the_hands_as_they_are_learnt_and_changes_nothing(hand, dat
         assert torch.equal(value, watched.state_dict()[name]), name
     figure = plots.show_film(film.samples, frames)
     truth, start = (ax.get_title("left") for ax in figure.axes[:2])
-    assert truth == "truth" and start.startswith("step 0, ")
+    assert truth == "truth" and start.startswith("step 0\n")
 
 
 def test_a_film_goes_on_with_its_training(hand, data, tmp_path):
     """Also where the session before was killed after frames that no checkpoint knows."""
     film = Film([data[0]], tmp_path)
     trained(hand, data, tmp_path, replace(QUICK, max_minutes=1e-9), [film])
-    assert list(film.frames()) == [0]
+    assert list(film.frames()) == ["step 0"]
     lost = film.folder / "0000005.npz"
     lost.write_bytes((film.folder / "0000000.npz").read_bytes())
     trained(hand, data, tmp_path, watchers=[film])
-    assert list(film.frames()) == [0, 1, 2, 3, 6, 12]
+    assert list(film.frames()) == [f"step {n}" for n in (0, 1, 2, 3, 6, 12)]
 
 
 def test_live_curves_are_one_output_that_is_drawn_anew(hand, data, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from handlib.plots.curves import (
     show_error_histogram,
     show_errors_per_joint,
+    show_histories,
+    show_intervals,
     show_layers,
     show_pck,
     show_settings,
@@ -47,6 +49,8 @@ __all__ = [
     "show_failure_examples",
     "show_failures",
     "show_film",
+    "show_histories",
+    "show_intervals",
     "show_layers",
     "show_mesh",
     "show_pck",

@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
 from handlib.metrics import Interval, area_under
-from handlib.plots.style import SERIES, new_figure, styled
+from handlib.plots.style import SERIES, new_figure, shortened, styled
 
 DASHES, MARKERS = ("-", "--", "-.", ":"), "Dsv^"
 
@@ -101,6 +101,51 @@ def show_pck(curves, title=None):
 
 
 @styled
+def show_histories(histories, title=None):
+    """Loss and validation error of several runs over their steps.
+
+    Args:
+        histories: dict of run -> records of its ``metrics.jsonl``.
+    """
+    figure, ((losses, errors),) = new_figure(1, 2, 10, 3.4, title)
+    for n, (name, records) in enumerate(histories.items()):
+        look = {"color": SERIES[n % len(SERIES)], "linestyle": DASHES[n // len(SERIES) % 4]}
+        losses.plot(*_series(records, "loss"), **look, label=shortened(name))
+        errors.plot(*_series(records, "val_pa_mpjpe_mm"), marker="o", markersize=3, **look)
+    losses.set(xlabel="step", ylabel="weighted loss", yscale="log")
+    errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)", ylim=(0, None))
+    figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+@styled
+def show_intervals(intervals, line=None, title=None):
+    """Errors with their confidence intervals, from the top down.
+
+    Args:
+        intervals: dict of name -> ``Interval`` in mm.
+        line: (name, mm) of a baseline drawn across, or None.
+    """
+    figure, ((ax,),) = new_figure(1, 1, 8, 0.9 + 0.34 * len(intervals), title)
+    for place, (value, low, high) in enumerate(intervals.values()):
+        ax.plot([low, high], [place, place], color=SERIES[0], linewidth=3, alpha=0.5)
+        ax.plot(value, place, "o", color=SERIES[0])
+    _name_rows(ax, [shortened(name) for name in intervals], line)
+    return figure
+
+
+def _name_rows(ax, names, line):
+    """Names down the side of a diagram of errors, and a baseline (name, mm) across it."""
+    if line:
+        ax.axvline(line[1], color="black", linestyle="--", label=f"{line[0]} ({line[1]:.1f})")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("error (mm)")
+
+
+@styled
 def show_settings(errors, line=None, title=None):
     """Errors of several settings: a dot for each repetition, a bar for their mean.
 
@@ -112,13 +157,8 @@ def show_settings(errors, line=None, title=None):
     for place, values in enumerate(errors.values()):
         ax.barh(place, np.mean(values), color=SERIES[0], alpha=0.35)
         ax.plot(values, [place] * len(values), "o", color=SERIES[0], markersize=4)
-    if line:
-        ax.axvline(line[1], color="black", linestyle="--", label=f"{line[0]} ({line[1]:.1f})")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    ax.set_yticks(range(len(errors)), errors)
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    ax.set(xlim=(0, None), xlabel="error (mm)")
+    _name_rows(ax, list(errors), line)
+    ax.set_xlim(0, None)
     return figure
 
 

@@ -9,7 +9,7 @@ from handlib.geometry import mirror_faces
 from handlib.joints import FINGER_JOINTS, JOINT_COLORS, WRIST
 from handlib.metrics import per_sample
 from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
-from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, styled
+from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened, styled
 from handlib.predictions import mirror_back
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "camera")
@@ -147,21 +147,23 @@ def show_predictions(samples, predictions, faces, title=None):
 
 @styled
 def show_film(samples, frames, title=None):
-    """How a model sees the same hands as it learns: truth, then one column for each step.
+    """The same hands, side by side: truth, then a column for each time or model that saw them.
 
     Args:
-        samples: list of B ``Sample`` as the network saw them.
-        frames: dict of step -> what ``evaluation.predict`` says of them then.
+        samples: list of B ``Sample`` as the network saw them, at any resolution.
+        frames: dict of name -> what ``evaluation.predict`` said of them then.
     """
     title = title or _sources(samples)
     figure, axes = picture_grid(len(samples), 1 + len(frames), len(samples), title)
     for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
         draw_hand(row[0], sample.image, sample.joints_2d)
         row[0].set_title("truth" if n == 0 else None)
-        for ax, (step, seen) in zip(row[1:], frames.items(), strict=True):
-            draw_hand(ax, sample.image, seen["pred_joints_2d"][n])
+        for ax, (name, seen) in zip(row[1:], frames.items(), strict=True):
+            larger = sample.image.shape[1] / seen["width"][n]
+            draw_hand(ax, sample.image, larger * (seen["pred_joints_2d"][n] + 0.5) - 0.5)
             error = _error_label(sample, seen["pred_joints"][n]).removeprefix("PA-MPJPE ")
-            ax.set_title(", ".join(filter(None, [f"step {step}" if n == 0 else "", error])))
+            heading = [shortened(name, 22), error] if n == 0 else [error]
+            ax.set_title("\n".join(filter(None, heading)))
     return figure
 
 

@@ -93,3 +93,8 @@ def show_picture(ax, picture, title=None):
     ax.imshow(picture)
     ax.set_title(title)
     ax.axis("off")
+
+
+def shortened(name, most=32):
+    """A name that may be long, for a legend: its beginning and its end, where names differ."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"

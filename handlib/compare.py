@@ -1,0 +1,118 @@
+"""Runs beside each other: what differs between them, how they went, and who is better by how much."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from handlib.checkpoints import find_checkpoint, read_json
+from handlib.metrics import mean_interval
+from handlib.notebooks import RunError
+
+# Settings that change nothing of what is learnt.
+SILENT = {"workers", "log_with", "log_every", "eval_every", "save_every"}
+
+
+def trained_runs(root, names=""):
+    """Folders of runs with a trained model, oldest first.
+
+    Args:
+        root: folder of the runs.
+        names: of some of them, separated by commas; "" for all.
+
+    Raises:
+        RunError: a name that is not there, or that has no trained model.
+    """
+    root = Path(root)
+    found = {path.parents[1].name: path for path in root.glob("*/checkpoints/last")}
+    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(found)
+    missing = [name for name in chosen if name not in found]
+    if missing or not chosen:
+        what = f"no trained run {', '.join(missing)}" if missing else "no trained run"
+        known = f"; there are: {', '.join(sorted(found))}" if found else ": run 02_train first"
+        raise RunError(f"{what} in {root}{known}")
+    return [root / name for name in sorted(chosen, key=lambda n: found[n].stat().st_mtime)]
+
+
+def history(run_dir):
+    """The records of a run's training, ``metrics.jsonl``."""
+    file = Path(run_dir) / "metrics.jsonl"
+    # A killed process may leave half a line, always the last.
+    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+
+
+def settings(run_dir):
+    """All that a run was made with: dict of dotted name -> value.
+
+    The parameters of its notebooks that are not their defaults (run.json), and the settings of its
+    model, training and losses (its checkpoint).
+    """
+    run_dir, flat = Path(run_dir), {}
+    if (run_dir / "run.json").exists():  # a notebook that was run by hand leaves none
+        about = read_json(run_dir / "run.json")
+        for given in about["parameters"].values():
+            flat |= {f"parameter {name}": value for name, value in given.items()}
+        flat |= {name: value for name, value in about["environment"].items() if value}
+    folder = find_checkpoint(run_dir)
+    model, trainer = read_json(folder / "model.json"), read_json(folder / "trainer.json")
+    flat |= {f"model.{name}": value for name, value in model["config"].items()}
+    flat |= {"hand": model["hand"]["name"], "training images": trainer["samples"]}
+    for part, prefix in (("config", ""), ("loss_weights", "loss.")):
+        flat |= {f"{prefix}{n}": v for n, v in trainer[part].items() if n not in SILENT}
+    # A parameter that the training knows under its own name needs no second line.
+    return {n: v for n, v in flat.items() if n.removeprefix("parameter ") not in flat.keys() - {n}}
+
+
+def overview(run_dirs):
+    """A table of runs: state, time, error, and the settings in which they differ.
+
+    Returns:
+        dict of run name -> dict of column -> value, for ``plots.results_table``.
+    """
+    all_settings = {Path(run_dir).name: settings(run_dir) for run_dir in run_dirs}
+    names = dict.fromkeys(name for each in all_settings.values() for name in each)
+    values = {n: {json.dumps(each.get(n)) for each in all_settings.values()} for n in names}
+    differ = [name for name, found in values.items() if len(found) > 1]
+    table = {}
+    for run_dir in run_dirs:
+        records, own = history(run_dir), all_settings[Path(run_dir).name]
+        errors = [r["val_pa_mpjpe_mm"] for r in records if "val_pa_mpjpe_mm" in r]
+        table[Path(run_dir).name] = {
+            "step": records[-1]["step"] if records else 0,
+            "minutes": round(records[-1]["time"] / 60, 1) if records else 0.0,
+            "val PA-MPJPE (mm)": min(errors, default=None),
+        } | {name: _plain(own.get(name)) for name in differ}
+    return table
+
+
+def _plain(value):
+    return None if value is None else str(value)
+
+
+def differences(errors, groups=None, reference=None):
+    """How much runs differ on the same images, and whether chance explains it (paired bootstrap).
+
+    Args:
+        errors: dict of run -> (N,) errors of the same N images, NaN where unknown.
+        groups: (N,) which hand an image shows: images of one are not independent.
+        reference: the run that the others are compared with; None for the one of least error.
+
+    Returns:
+        (reference, rows): rows is a dict of run -> dict with ``error`` (``Interval``),
+        ``difference`` to the reference (``Interval``; positive is worse), and ``verdict``.
+    """
+    groups = None if groups is None else np.asarray(groups)
+    means = {name: float(np.nanmean(values)) for name, values in errors.items()}
+    reference = reference or min(means, key=means.get)
+    rows = {}
+    for name in sorted(means, key=means.get):
+        rows[name] = {"error": mean_interval(errors[name], groups)}
+        if name == reference:
+            rows[name] |= {"difference": None, "verdict": "the reference"}
+            continue
+        difference = mean_interval(errors[name] - errors[reference], groups)
+        is_real = difference.low > 0 or difference.high < 0
+        better = "worse" if difference.value > 0 else "better"
+        verdict = better if is_real else "not distinguishable"
+        rows[name] |= {"difference": difference, "verdict": verdict}
+    return reference, rows
