@@ -1,4 +1,4 @@
-"""Runs beside each other: what differs between them, how they went, and who is better by how much."""
+"""Runs beside each other: what differs, how they went, and which is better by how much."""
 
 import json
 from pathlib import Path

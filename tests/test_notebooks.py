@@ -106,6 +106,16 @@ def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic
     assert (len(pretrained), taken) == (1, [1, 3])
 
 
+def test_runs_are_compared_on_the_same_images(finished, synthetic):
+    given = {"data": str(synthetic), "workers": 0, "compared": finished.name, "images": 4}
+    run_dir = runs.run_notebooks(["06_compare_runs"], given)
+    results = json.loads((run_dir / "metrics.json").read_text())
+    assert list(results["compare"]["runs"]) == [finished.name]
+    assert results["differences"]["rows"][finished.name]["verdict"] == "the reference"
+    figures = {path.name for path in (run_dir / "figures").iterdir()}
+    assert figures == {"histories.png", "intervals.png", "side_by_side.png"}
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_parameter_is_used(path):
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]

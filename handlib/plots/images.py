@@ -162,7 +162,7 @@ def show_film(samples, frames, title=None):
             larger = sample.image.shape[1] / seen["width"][n]
             draw_hand(ax, sample.image, larger * (seen["pred_joints_2d"][n] + 0.5) - 0.5)
             error = _error_label(sample, seen["pred_joints"][n]).removeprefix("PA-MPJPE ")
-            heading = [shortened(name, 22), error] if n == 0 else [error]
+            heading = [shortened(name, 18), error] if n == 0 else [error]
             ax.set_title("\n".join(filter(None, heading)))
     return figure
 
