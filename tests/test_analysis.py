@@ -11,7 +11,7 @@ from handlib.anatomy import hand_frames
 from handlib.data import FreiHANDReader
 from handlib.data.raster import rasterize
 from handlib.geometry import mirror_points, project, similarity_align
-from handlib.joints import FINGER_JOINTS, ROOT
+from handlib.joints import FINGER_JOINTS, ROOT, convert
 from handlib.metrics import errors_mm
 
 N = 24
@@ -67,6 +67,7 @@ PLANTED = {
     "wrong handedness": mirror_points,
     "swapped fingers": swapped("index", "ring"),
     "swapped fingers 2": swapped("thumb", "pinky"),
+    "swapped fingers 3": lambda joints: convert(joints, "3dhand"),  # labels in another order
     "wrong view": about_root([[-1, 0, 0], [0, -1, 0], [0, 0, 1]]),
     "wrong view 2": about_root([[0, -1, 0], [1, 0, 0], [0, 0, 1]]),
     "wrong view 3": about_root([[1, 0, 0], [0, 0, -1], [0, 1, 0]]),

@@ -18,7 +18,7 @@ from handlib.plots.style import SERIES, STYLE, new_figure, styled
 
 BINS = 8
 SMALL_FONT = STYLE["xtick.labelsize"]
-SMALL_CELL = 1.25  # inches of one picture
+SMALL_CELL = 1.2  # inches of one picture
 
 
 @styled
