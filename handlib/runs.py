@@ -84,12 +84,13 @@ class Run:
             ) from None
 
     def keep(self, figure, name):
-        """Save a figure as ``figures/<name>.png`` (3D scenes as .html too) and return it."""
+        """Save a figure as ``figures/<name>.png``, 3D scenes as .html and .ply too; return it."""
         folder = self.path / "figures"
         folder.mkdir(exist_ok=True)
         figure.savefig(folder / f"{name}.png")
         if hasattr(figure, "save_html"):
             figure.save_html(folder / f"{name}.html")
+            figure.save_mesh(folder / f"{name}.ply")
         return figure
 
     def report(self, name, value):

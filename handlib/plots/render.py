@@ -5,10 +5,13 @@ up in the image is up in the view. A view is a (3, 3) rotation from the points' 
 of the camera that looks at them; the identity looks as the photo's own camera does.
 """
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from handlib.data.raster import render_mesh
+from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
 from handlib.geometry import project
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
@@ -26,6 +29,8 @@ VIEWS = {
     "front": np.eye(3),
     "three_quarter": look((-0.55, 0.35, 1), (0, -1, 0)),
     "right": look((-1, 0, 0), (0, -1, 0)),
+    "top": look((0, 1, 0), (0, 0, 1)),  # the photo's camera is below the picture
+    "shoulder": look((0.75, 0.5, 1), (0, -1, 0)),  # over that camera's
 }
 # Views of a right hand at rest in MANO's frame: fingers to -x, thumb to +z, palm to -y.
 HAND_VIEWS = {
@@ -37,6 +42,38 @@ HAND_VIEWS = {
     "wrist": look((-1, 0, 0), (0, 1, 0)),
     "three_quarter": look((0.15, 1, -0.55), (-1, 0, 0)),
 }
+
+
+@dataclass
+class Photo:
+    """A photo as a plane in front of the camera that took it: the far end of its frustum."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    K: np.ndarray  # (3, 3)
+    depth: float  # metres from the camera
+    near: float = 0.0  # metres from the camera to where the frustum begins
+
+    def points(self, points_2d, depth=None):
+        """Where pixels (N, 2) lie in the camera's frame: (N, 3) metres."""
+        homogeneous = np.concatenate([points_2d, np.ones((len(points_2d), 1))], 1)
+        depth = self.depth if depth is None else depth
+        return depth * np.linalg.solve(self.K, homogeneous.T).T
+
+    @property
+    def caption(self):
+        return f"lines of sight, camera {self.depth:.2f} m away"
+
+    @property
+    def corners(self):
+        """(4, 2) px of the image's corners, around it."""
+        height, width = self.image.shape[:2]
+        return np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
+
+    def outline(self):
+        """(16, 3) metres: all edges of the frustum, as one line."""
+        a, b, c, d = self.points(self.corners)
+        e, f, g, h = self.points(self.corners, self.near)
+        return np.stack([a, b, c, d, a, e, f, b, f, g, c, g, h, d, h, e])
 
 
 def frame(points, view, size):
@@ -103,21 +140,36 @@ def overlay_mesh(image, vertices, faces, K, color=SKIN):
     return (255 * alpha * rgb + (1 - alpha) * image + 0.5).astype(np.uint8)
 
 
-def render_view(meshes, view, size=(250, 250), bounds=None):
+def _render_photo(photo, place, K, size):
+    """What ``_render`` returns, of a photo: as it is, without light or shade."""
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    seen = rasterize(place(photo.points(photo.corners)), faces, *supersampled(K, size))
+    u, v = np.moveaxis(interpolate(seen, faces, photo.corners), -1, 0)
+    rgb = cv2.remap(photo.image, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) / 255
+    alpha = downsample((seen.face >= 0).astype(float))[..., None]
+    rgb = downsample(np.where(seen.face[..., None] >= 0, rgb, 0)) / alpha.clip(0.25)
+    return rgb, alpha, downsample(seen.depth)
+
+
+def render_view(meshes, view, size=(250, 250), bounds=None, photo=None):
     """Meshes on white, at each pixel the nearer over the farther.
 
     Args:
         meshes: list of (vertices (V, 3), faces (F, 3), color, opacity).
         view: (3, 3), or a name in ``VIEWS``; size: (width, height) px.
-        bounds: (N, 3) points that shall fill the picture; default all vertices.
+        bounds: (N, 3) points that shall fill the picture; default all vertices and the photo.
+        photo: ``Photo`` that stands in the scene, or None.
 
     Returns:
         (picture, to_pixels): (H, W, 3) uint8, and the function from points (..., 3) to its pixels.
     """
     view = VIEWS[view] if isinstance(view, str) else view
-    bounds = np.concatenate([v for v, *_ in meshes]) if bounds is None else bounds
+    if bounds is None:
+        bounds = np.concatenate([v for v, *_ in meshes] + ([photo.outline()] if photo else []))
     place, K = frame(bounds, view, size)
     drawn = [(*_render(place(v), f, K, size, c), o) for v, f, c, o in meshes]
+    if photo:
+        drawn.append((*_render_photo(photo, place, K, size), 1))
     # Far first; where a mesh is not, its order does not matter, its alpha is zero.
     order = np.argsort([-depth for _, _, depth, _ in drawn], axis=0)
     picture = np.ones((size[1], size[0], 3))
@@ -140,6 +192,21 @@ def show_views(vertices, faces, title=None):
     return figure
 
 
+def pose_pictures(poses, faces, view="palm", size=(200, 200)):
+    """Pictures (H, W, 3) uint8 of hands (N, V, 3), metres, all at one scale.
+
+    Args:
+        faces: (F, 3); view: name in ``HAND_VIEWS``; size: (width, height) px.
+    """
+    rotation = HAND_VIEWS[view]
+    radius = max(np.ptp(v @ rotation.T, axis=0)[:2].max() for v in poses) / 2
+    corners = radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
+    return [
+        render_view([(v, faces, SKIN, 1)], rotation, size, (v.max(0) + v.min(0)) / 2 + corners)[0]
+        for v in poses
+    ]
+
+
 @styled
 def show_poses(poses, faces, view="palm", columns=5, title=None):
     """Hands beside each other, all at one scale.
@@ -150,13 +217,9 @@ def show_poses(poses, faces, view="palm", columns=5, title=None):
     """
     rows, columns = -(-len(poses) // columns), min(columns, len(poses))
     figure, axes = new_figure(rows, columns, 1.9 * columns, 2.2 * rows + 0.3, title)
-    rotation = HAND_VIEWS[view]
-    radius = max(np.ptp(v @ rotation.T, axis=0)[:2].max() for v in poses.values()) / 2
     for ax in axes.flat:
         ax.axis("off")
-    for ax, (name, vertices) in zip(axes.flat, poses.items(), strict=False):
-        centre = (vertices.max(0) + vertices.min(0)) / 2
-        corners = centre + radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
-        picture, _ = render_view([(vertices, faces, SKIN, 1)], rotation, (200, 200), corners)
+    pictures = pose_pictures(poses.values(), faces, view)
+    for ax, name, picture in zip(axes.flat, poses, pictures, strict=False):
         show_picture(ax, picture, name)
     return figure

@@ -1,29 +1,35 @@
 """3D scenes of hands: interactive where plotly runs, a rendered picture elsewhere.
 
-Both keep the orientation of ``handlib.plots.render``. plotly turns scenes about its own z axis,
-which points up, so a point (x, y, z) is given to it as (x, z, -y), in millimetres: a rotation,
-not a mirror image.
+Both keep the orientation of ``handlib.plots.render``.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import matplotlib
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
 from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
-from handlib.plots.render import VIEWS, render_view
-from handlib.plots.style import GLASS, PREDICTION, SKIN, TRUTH, new_figure, show_picture, styled
-
-ERROR_MAP = matplotlib.colormaps["YlOrRd"]
-AXES = {"x": "x (mm)", "y": "z (mm)", "z": "−y (mm)"}
+from handlib.plots.meshfiles import write_mesh
+from handlib.plots.render import VIEWS, Photo, render_view
+from handlib.plots.style import (
+    CAMERA_COLOR,
+    ERROR_MAP,
+    GLASS,
+    PREDICTION,
+    SKIN,
+    TRUTH,
+    new_figure,
+    show_picture,
+    styled,
+)
+from handlib.plots.traces import bone_traces, layout, mesh_trace, photo_traces
 
 
 @dataclass
@@ -54,42 +60,61 @@ class Scene:
 
     Attributes:
         layers: list of ``Layer``; title: printed above; view: (3, 3) rotation of the first view.
+        photo: ``render.Photo`` that stands behind the hands with its camera before them, or None.
         figure: plotly Figure, millimetres; still: matplotlib Figure of the first view.
     """
 
-    def __init__(self, layers, title=None, view="three_quarter"):
-        self.layers, self.title = list(layers), title
+    def __init__(self, layers, title=None, view="three_quarter", photo=None):
+        self.layers, self.title, self.photo = list(layers), title, photo
         self.view = VIEWS[view] if isinstance(view, str) else np.asarray(view)
 
     @cached_property
     def figure(self):
-        figure = go.Figure(layout=_layout(self.title, self.view, len(self.layers) > 1))
+        legend = len(self.layers) > 1 or self.photo is not None
+        figure = go.Figure(layout=layout(self.title, self.view, legend))
         for layer in self.layers:
-            figure.add_traces([_mesh_trace(layer), *_bone_traces(layer)])
+            figure.add_traces([mesh_trace(layer), *bone_traces(layer)])
+        if self.photo is not None:
+            figure.add_traces(photo_traces(self.photo))
         return figure
 
     @cached_property
     @styled
     def still(self):
-        figure, ((ax,),) = new_figure(1, 1, 4.4, 3.8, title=self.title)
+        width, height = (500, 380) if self.photo else (400, 340)
+        figure, ((ax,),) = new_figure(1, 1, width / 100 + 0.4, height / 100 + 0.4, self.title)
         meshes = [(c.vertices, c.faces, c.paint, c.opacity) for c in self.layers]
-        picture, to_pixels = render_view(meshes, self.view, (400, 340))
+        picture, to_pixels = render_view(meshes, self.view, (width, height), photo=self.photo)
         show_picture(ax, picture)
+        if self.photo is not None:
+            ax.plot(*to_pixels(self.photo.outline()).T, color=CAMERA_COLOR, linewidth=0.8)
         for layer in self.layers:
             if layer.joints is not None:
                 draw_skeleton(ax, to_pixels(layer.joints), layer.bone_color)
             if layer.error_mm is not None:
                 scalar = ScalarMappable(layer.norm, ERROR_MAP)
                 figure.colorbar(scalar, ax=ax, label="vertex error (mm)", shrink=0.8)
-        if len(self.layers) > 1:
-            patches = [Patch(color=c.color, label=c.name) for c in self.layers]
-            figure.legend(handles=patches, loc="outside lower left", ncols=len(patches))
+        if len(self.layers) > 1 or self.photo is not None:
+            marks = [Patch(color=c.color, label=c.name) for c in self.layers]
+            if self.photo is not None:
+                marks.append(Line2D([], [], color=CAMERA_COLOR, label=self.photo.caption))
+            figure.legend(handles=marks, loc="outside lower left", ncols=len(marks))
         return figure
 
-    def save_html(self, path):
-        """Write a page that can be turned; it loads plotly.js from the network."""
+    def save_html(self, path, offline=False):
+        """Write a page that can be turned.
+
+        Args:
+            offline: put plotly.js (5 MB) into it; otherwise it is loaded from the network.
+        """
         with atomic_write(path) as temporary:
-            self.figure.write_html(temporary, include_plotlyjs="cdn")
+            self.figure.write_html(temporary, include_plotlyjs=True if offline else "cdn")
+
+    def save_mesh(self, path):
+        """Write the hands as ``.obj`` or ``.ply``: metres, with the colours that they have here."""
+        paints = [np.broadcast_to(_rgb(c.paint), c.vertices.shape) for c in self.layers]
+        layers = zip(self.layers, paints, strict=True)
+        write_mesh(path, [(c.name, c.vertices, c.faces, paint) for c, paint in layers])
 
     def savefig(self, path):
         """Write the picture, as matplotlib's figures do."""
@@ -103,84 +128,8 @@ class Scene:
         }
 
 
-# -- plotly ----------------------------------------------------------------------------------
-def plotly_points(points):
-    """Camera-frame points (..., 3) metres as plotly's (x, y, z): (..., 3) float32 millimetres."""
-    x, y, z = np.moveaxis(1000 * np.asarray(points), -1, 0)
-    return np.stack([x, z, -y], -1).astype(np.float32)
-
-
-def _xyz(point):
-    return dict(zip("xyz", point, strict=True))
-
-
-def _layout(title, view, legend):
-    eye, up = 2.5e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
-    look = {"backgroundcolor": "#f6f6f6", "gridcolor": "#dddddd", "showbackground": True}
-    look |= {"tickfont": {"size": 10}}
-    axes = {
-        f"{name}axis": look | {"title": {"text": text, "font": {"size": 11}}}
-        for name, text in AXES.items()
-    }
-    camera = {"eye": _xyz(eye.tolist()), "up": _xyz(up.tolist())}
-    return {
-        "template": "none",
-        "title": {"text": title, "font": {"size": 14}},
-        "width": 640,
-        "height": 520,
-        "margin": {"l": 0, "r": 0, "t": 40 if title else 10, "b": 0},
-        "scene": {"aspectmode": "data", "camera": camera, "dragmode": "orbit", **axes},
-        "showlegend": legend,
-        "legend": {"x": 0.01, "y": 0.99},
-    }
-
-
-def _mesh_trace(layer):
-    paint = {"color": layer.color, "hoverinfo": "name"}
-    if layer.error_mm is not None:
-        paint = {
-            "intensity": layer.error_mm.astype(np.float32),
-            "colorscale": [[t, to_hex(ERROR_MAP(t))] for t in np.linspace(0, 1, 9).tolist()],
-            "cmin": 0,
-            "cmax": layer.norm.vmax,
-            "colorbar": {"title": {"text": "error (mm)"}, "thickness": 14, "len": 0.7},
-            "hovertemplate": "%{intensity:.1f} mm<extra></extra>",
-        }
-    faces = layer.faces.astype(np.min_scalar_type(layer.faces.max()))  # small in a notebook
-    return go.Mesh3d(
-        **_xyz(plotly_points(layer.vertices).T),
-        **dict(zip("ijk", faces.T, strict=True)),
-        **paint,
-        name=layer.name,
-        opacity=layer.opacity,
-        showlegend=True,
-        lighting={"ambient": 0.5, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6},
-        lightposition=_xyz([2e4, -1e5, 5e4]),  # from the photo's camera and above it
-    )
-
-
-def _bone_traces(layer):
-    """One line per finger, from the wrist to its tip: five traces instead of twenty."""
-    if layer.joints is None:
-        return []
-    traces = []
-    for chain in FINGER_JOINTS.values():
-        joints = [WRIST, *chain]
-        color = layer.bone_color or JOINT_COLORS[chain[0]]
-        traces.append(
-            go.Scatter3d(
-                **_xyz(plotly_points(layer.joints[joints]).T),
-                mode="lines+markers",
-                name=f"{layer.name}, joints",
-                line={"color": color, "width": 7},
-                marker={"color": color, "size": 3.5},
-                text=[JOINT_NAMES[j] for j in joints],
-                hoverinfo="text",
-                legendgroup=layer.name,
-                showlegend=not traces,
-            )
-        )
-    return traces
+def _rgb(paint):
+    return to_rgb(paint) if isinstance(paint, str) else paint
 
 
 # -- the call that notebooks make ------------------------------------------------------------
@@ -193,6 +142,8 @@ def show_mesh(
     vertex_error=None,
     title=None,
     view="three_quarter",
+    image=None,
+    K=None,
 ):
     """A hand mesh in 3D, alone or as a prediction together with the truth.
 
@@ -202,17 +153,41 @@ def show_mesh(
         vertex_error: (V,) metres, colours the mesh.
         title: say which hand model and which data.
         view: name in ``render.VIEWS`` or a (3, 3) rotation.
+        image, K: the photo (H, W, 3) uint8 and its camera (3, 3), drawn where they were; the
+            hands must be placed in front of that camera, not relative to their root.
 
     Returns:
         ``Scene``.
+
+    Raises:
+        ValueError: an image without K, or a hand that is not in front of its camera.
     """
+    hands = [vertices] if other is None else [vertices, other]
+    photo = None if image is None else _photo_behind(hands, image, K)
     error_mm = None if vertex_error is None else 1000 * vertex_error
     if other is None:
         # Bones lie inside the hand: glass shows them.
         opacity = 1.0 if joints is None else GLASS
         hand = Layer("hand", vertices, faces, joints, opacity=opacity, error_mm=error_mm)
-        return Scene([hand], title, view)
+        return Scene([hand], title, view, photo)
     # One of two stays solid: plotly does not sort the triangles of see-through meshes.
     prediction = Layer("prediction", vertices, faces, joints, PREDICTION, 1.0, PREDICTION, error_mm)
     truth = Layer("truth", other, faces, other_joints, TRUTH, GLASS, TRUTH)
-    return Scene([prediction, truth], title, view)
+    return Scene([prediction, truth], title, view, photo)
+
+
+def _photo_behind(hands, image, K):
+    """The ``Photo`` at a depth where all of the hands are before it."""
+    depths = np.concatenate(hands)[:, 2]
+    if K is None:
+        raise ValueError("to place an image in the scene, give the K of its camera too")
+    if not depths.min() > 0:
+        raise ValueError(
+            f"the hand's depth begins at {depths.min():.3f} m: beside an image, give vertices in "
+            "front of its camera (evaluation.placed does), not relative to the root joint"
+        )
+    far = 1.02 * float(depths.max())
+    photo = Photo(image, np.asarray(K, float), far)
+    # Hands are often ten times as far away as they are long: all of the way they would be tiny.
+    size = np.linalg.norm(np.subtract(*photo.points(photo.corners)[[0, 2]]))
+    return replace(photo, near=max(0.0, float(depths.min()) - 0.7 * size))

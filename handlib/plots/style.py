@@ -13,6 +13,8 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#44
 PREDICTION, TRUTH = "#E69F00", "#0072B2"
 SKIN = "#D9A88B"
 GLASS = 0.4  # opacity of a mesh that one looks through
+ERROR_MAP = matplotlib.colormaps["YlOrRd"]
+CAMERA_COLOR = "#777777"
 
 STYLE = {
     "figure.dpi": 100,
@@ -62,7 +64,7 @@ class StillFigure(Figure):
         picture = Image.open(drawn).convert("RGB")
         if kind == "png":
             picture = picture.quantize(128, Image.Quantize.MEDIANCUT, kmeans=1)
-        picture.save(small, kind, optimize=True, quality=85, subsampling=0)  # PNG ignores two
+        picture.save(small, kind, optimize=True, quality=80, subsampling=0)  # PNG ignores two
         return base64.b64encode(small.getvalue()).decode()
 
     def _ipython_display_(self):
