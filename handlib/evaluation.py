@@ -152,13 +152,20 @@ def score_each(predictions):
     )
 
 
-def placed(predictions):
+def placed(predictions, depth=None):
     """Where the predicted hands are, by what ``predict`` returned.
+
+    Args:
+        depth: (N,) metres; each hand is moved along its line of sight until its root has this
+            depth (NaN: as it is). A small error of apparent size is a large one of depth, beside
+            which nothing else of two hands can be compared.
 
     Returns:
         joints (N, 21, 3) and vertices (N, V, 3), metres, camera frame; NaN where K is not known.
     """
     root = predictions["pred_root"][:, None]
+    if depth is not None:
+        root = root * np.nan_to_num(depth[:, None, None] / root[..., 2:], nan=1.0)
     return predictions["pred_joints"] + root, predictions["pred_vertices"] + root
 
 

@@ -33,6 +33,19 @@ def test_a_perfect_hand_in_its_place_scores_fully():
     assert scores["mesh_al_mean3d"] == pytest.approx(0, abs=1e-6)
 
 
+def test_hands_moved_to_a_depth_stay_on_their_lines_of_sight():
+    made = predictions()
+    joints, vertices = placed(made)
+    moved, moved_vertices = placed(made, depth=np.array([0.4, 2.0, np.nan, 0.5]))
+    root, at = made["pred_root"], (moved - made["pred_joints"])[:, 0]
+    np.testing.assert_allclose(at[:, 2], [0.4, 2.0, root[2, 2], 0.5])
+    np.testing.assert_allclose(at[:, :2] / at[:, 2:], root[:, :2] / root[:, 2:])
+    np.testing.assert_allclose(
+        moved_vertices - vertices, (at - root)[:, None] + 0 * vertices, atol=1e-9
+    )
+    np.testing.assert_allclose(moved[2], joints[2])
+
+
 def test_samples_without_camera_or_vertices_are_left_out():
     made = predictions()
     made["pred_root"][0] = np.nan

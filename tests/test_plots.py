@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import sys
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
 from handlib.mano import HandLayer
-from handlib.plots import images, render, scene, style
+from handlib.plots import images, render, style, traces
 
 SIZE = 96
 K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
@@ -196,6 +197,9 @@ def test_predictions_show_their_aligned_error(sample, hand):
         error = 1000 * np.linalg.norm(aligned - truth, axis=-1).mean()
         assert figure.axes[3].get_title("left") == f"PA-MPJPE {error:.1f} mm"
     assert error > 1 and len(figure.axes) == 5
+    figure = plots.show_predictions([sample], batch, hand.faces, views=("front", "top"))
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles[4:] == ["from the front", "from above"]
 
 
 # -- orientation -----------------------------------------------------------------------------
@@ -209,12 +213,18 @@ FACES = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
 
 def test_up_in_the_image_is_up_in_every_upright_view():
     up, down = blob((0, -0.1, 1)), blob((0, 0.1, 1))
-    for view in render.VIEWS:
+    for view in set(render.VIEWS) - {"top"}:
         meshes = [(up, FACES, "#ff0000", 1), (down, FACES, "#0000ff", 1)]
         picture, _ = render.render_view(meshes, view, (60, 60))
         red = np.nonzero(picture[..., 0] > picture[..., 2].astype(int) + 30)[0].mean()
         blue = np.nonzero(picture[..., 2] > picture[..., 0].astype(int) + 30)[0].mean()
         assert red < 25 and blue > 35, view
+
+
+def test_from_above_the_camera_is_below_the_picture_and_right_stays_right():
+    _, to_pixels = render.render_view([(blob((0, 0, 1)), FACES, "#ff0000", 1)], "top", (80, 80))
+    middle, near, right = to_pixels(np.array([[0, 0, 1], [0, 0, 0.9], [0.1, 0, 1]]))
+    assert near[1] > middle[1] + 10 and right[0] > middle[0] + 10
 
 
 def test_the_nearer_mesh_hides_the_farther():
@@ -242,7 +252,7 @@ def test_interactive_and_still_view_agree(rest, hand):
     up = np.array([camera.up.x, camera.up.y, camera.up.z])
     right = np.cross(-eye, up)
     down = np.cross(-eye, right)
-    points = scene.plotly_points(shown.layers[0].joints)
+    points = traces.plotly_points(shown.layers[0].joints)
     interactive = points @ np.stack([right, down], 1)
     place, camera_K = render.frame(shown.layers[0].vertices, shown.view, (340, 340))
     still = project(place(shown.layers[0].joints), camera_K)
@@ -251,9 +261,9 @@ def test_interactive_and_still_view_agree(rest, hand):
 
 
 def test_plotly_axes_are_a_rotation_of_the_camera_frame():
-    mapped = scene.plotly_points(np.eye(3)) / 1000
+    mapped = traces.plotly_points(np.eye(3)) / 1000
     assert np.linalg.det(mapped) == pytest.approx(1)
-    assert scene.plotly_points(np.array([0, -0.1, 0]))[2] == pytest.approx(100)  # up, mm
+    assert traces.plotly_points(np.array([0, -0.1, 0]))[2] == pytest.approx(100)  # up, mm
 
 
 # -- scenes ----------------------------------------------------------------------------------
@@ -303,8 +313,141 @@ def test_scene_files(rest, hand, tmp_path):
     shown.save_html(tmp_path / "a.html")
     shown.savefig(tmp_path / "a.png")
     page = (tmp_path / "a.html").read_text()
-    assert "mesh3d" in page and len(page) < 100_000
+    assert "mesh3d" in page and 'src="https://cdn.plot.ly' in page and len(page) < 100_000
     assert Image.open(tmp_path / "a.png").size == (440, 380)
+    shown.save_html(tmp_path / "b.html", offline=True)
+    page = (tmp_path / "b.html").read_text()
+    assert 'src="https' not in page and len(page) > 1e6
+
+
+def read_obj(path):
+    lines = [line.split() for line in path.read_text().splitlines()]
+    points = np.array([line[1:] for line in lines if line[0] == "v"], float)
+    faces = np.array([line[1:] for line in lines if line[0] == "f"], int) - 1
+    return points[:, :3], points[:, 3:], faces, [line[1] for line in lines if line[0] == "o"]
+
+
+def read_ply(path):
+    """What a reader finds who knows nothing but the header."""
+    header, body = path.read_bytes().split(b"end_header\n", 1)
+    lines = [line.split() for line in header.decode().splitlines()]
+    assert lines[:2] == [["ply"], ["format", "binary_little_endian", "1.0"]]
+    n, f = (int(line[2]) for line in lines if line[0] == "element")
+    kinds = {"float": "<f4", "uchar": "u1", "int": "<i4"}
+    single = [(line[2], kinds[line[1]]) for line in lines if len(line) == 3 and line[1] in kinds]
+    points = np.frombuffer(body, single, n)
+    count, item = next((kinds[a], kinds[b]) for kind, _, a, b, *_ in
+                       (line for line in lines if line[:2] == ["property", "list"]))  # fmt: skip
+    triangles = np.frombuffer(body, [("n", count), ("v", item, 3)], f, points.nbytes)
+    assert points.nbytes + triangles.nbytes == len(body) and (triangles["n"] == 3).all()
+    columns = [np.stack([points[name] for name in names], 1) for names in
+               (("x", "y", "z"), ("red", "green", "blue"))]  # fmt: skip
+    return columns[0], columns[1] / 255, triangles["v"]
+
+
+def test_mesh_files_hold_what_is_shown(rest, hand, tmp_path):
+    """Metres, faces and the colours of the errors; two hands are two pieces of one file."""
+    error = np.linspace(0, 0.02, len(rest[0]))
+    one = plots.show_mesh(rest[0], hand.faces, vertex_error=error)
+    one.save_mesh(tmp_path / "one.ply")
+    vertices, colors, faces = read_ply(tmp_path / "one.ply")
+    np.testing.assert_allclose(vertices, rest[0], atol=1e-6)
+    np.testing.assert_array_equal(faces, hand.faces)
+    np.testing.assert_allclose(colors, one.layers[0].paint, atol=0.51 / 255)
+    two = plots.show_mesh(rest[0], hand.faces, other=rest[0] + 0.1)
+    for name, read in (("two.obj", read_obj), ("two.ply", read_ply)):
+        two.save_mesh(tmp_path / name)
+        vertices, colors, faces, *names = read(tmp_path / name)
+        np.testing.assert_allclose(vertices, np.concatenate([rest[0], rest[0] + 0.1]), atol=1e-6)
+        np.testing.assert_array_equal(faces, np.concatenate([hand.faces, hand.faces + 778]))
+        assert not np.allclose(colors[0], colors[-1], atol=0.1)
+        assert names in ([], [["prediction", "truth"]])
+    with pytest.raises(ValueError, match=r"a\.stl: meshes are written as \.obj or \.ply"):
+        two.save_mesh(tmp_path / "a.stl")
+
+
+# -- a photo in the scene --------------------------------------------------------------------
+@pytest.fixture
+def with_photo(sample, hand):
+    """The hand in front of its photo: dark, brighter to the right in red and downwards in green."""
+    ramp = np.linspace(0, 250, SIZE).astype(np.uint8)
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[..., 0], image[..., 1] = ramp, ramp[:, None]
+    photo = sample.replace(image=image)
+    return plots.show_mesh(photo.vertices, hand.faces, image=image, K=K, view="front")
+
+
+def test_each_colour_of_the_photo_is_on_the_line_of_sight_of_its_pixel(with_photo):
+    trace = next(t for t in with_photo.figure.data if t.name == "photo")
+    x, z, minus_y = (np.array(trace[axis]) / 1000 for axis in "xyz")
+    u, v = project(np.stack([x, -minus_y, z], 1), K).T
+    colors = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in trace.vertexcolor])
+    np.testing.assert_allclose(colors[:, 0], 250 * u / (SIZE - 1), atol=2)
+    np.testing.assert_allclose(colors[:, 1], 250 * v / (SIZE - 1), atol=2)
+    assert len(json.dumps(with_photo._repr_mimebundle_())) < 160_000
+
+
+def test_the_photo_stands_behind_the_hand_in_the_frustum_of_its_camera(with_photo, sample):
+    far, near = with_photo.photo.depth, with_photo.photo.near
+    depths = sample.vertices[:, 2]
+    assert 0 <= near < depths.min() < depths.max() < far < 1.1 * depths.max()
+    corners = project(with_photo.photo.outline(), K)
+    for axis in (0, 1):
+        assert corners[:, axis].min() == pytest.approx(-0.5)
+        assert corners[:, axis].max() == pytest.approx(SIZE - 0.5)
+    lines = next(t for t in with_photo.figure.data if "camera" in t.name)
+    assert f"{far:.2f} m" in lines.name
+
+
+def test_the_still_picture_has_the_photo_the_right_way_round_and_the_hand_before_it(
+    with_photo, hand
+):
+    meshes = [(c.vertices, c.faces, c.paint, 1) for c in with_photo.layers]
+    picture, to_pixels = render.render_view(meshes, "front", (300, 300), photo=with_photo.photo)
+    for point in ([10, 10], [85, 12], [11, 84]):
+        u, v = to_pixels(with_photo.photo.points(np.array([point])))[0].round().astype(int)
+        expected = 250 * np.array(point) / (SIZE - 1)
+        np.testing.assert_allclose(picture[v, u], [*expected, 0], atol=6)
+    u, v = to_pixels(with_photo.layers[0].vertices.mean(0)).round().astype(int)
+    assert picture[v, u, 2] > 50  # skin; there is no blue in the photo
+
+
+def test_a_photo_needs_its_camera_and_a_hand_before_it(rest, sample, hand):
+    with pytest.raises(ValueError, match="give the K"):
+        plots.show_mesh(sample.vertices, hand.faces, image=sample.image)
+    with pytest.raises(ValueError, match="not relative to the root"):
+        plots.show_mesh(rest[0], hand.faces, image=sample.image, K=K)
+
+
+# -- the space of poses ----------------------------------------------------------------------
+def test_the_atlas_shows_each_pose_at_its_components(hand):
+    coefficients = np.random.default_rng(0).normal(0, 1, (40, 45))
+    fingers = hand.hands_mean + coefficients @ hand.hands_components
+    (ax,) = plots.show_atlas(hand, {"truth": fingers, "prediction": fingers[:3]}, 3, 2).axes
+    shown = [points.get_offsets() for points in ax.collections]
+    np.testing.assert_allclose(shown[0], coefficients[:, :2], atol=1e-6)
+    assert [len(points) for points in shown] == [40, 3]
+    assert len(ax.images) == 6
+    assert "(rad)" in ax.get_xlabel() and "(rad)" in ax.get_ylabel()
+
+
+def test_the_sliders_of_a_hand_redraw_it_and_put_back_give_the_same_picture(hand):
+    shown, sliders = plots.explore_hand(hand).children
+    before = shown.value
+    for slider in sliders.children:
+        start, slider.value = slider.value, slider.max
+        assert shown.value != before, slider.description
+        slider.value = start
+        assert shown.value == before, slider.description
+    bent, _ = plots.explore_hand(hand, hand.hands_mean + hand.hands_components[0]).children
+    sliders.children[0].value = 1
+    assert bent.value == shown.value
+
+
+def test_without_ipywidgets_the_sliders_say_what_to_install(hand, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match=r"handlib\[lab\]"):
+        plots.explore_hand(hand)
 
 
 def test_poses_share_one_scale_and_six_sides_are_named(rest, hand):

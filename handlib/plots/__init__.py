@@ -28,6 +28,7 @@ from handlib.plots.images import (
     show_samples,
     show_versions,
 )
+from handlib.plots.posespace import explore_hand, show_atlas
 from handlib.plots.render import HAND_VIEWS, show_poses, show_views
 from handlib.plots.scene import Scene, show_mesh
 from handlib.tables import results_table
@@ -38,7 +39,9 @@ __all__ = [
     "as_photographed",
     "draw_hand",
     "draw_sample",
+    "explore_hand",
     "results_table",
+    "show_atlas",
     "show_augmentations",
     "show_calibration",
     "show_distributions",

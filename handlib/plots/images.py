@@ -13,8 +13,10 @@ from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened,
 from handlib.predictions import mirror_back
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "camera")
+VIEW_NAMES = {"front": "from the front", "right": "from the right side", "top": "from above"}
 MASK_COLOR = "#56B4E9"
 CELL, TITLE = 1.8, 0.22  # inches of one picture in a grid, and of one line of title
+WIDEST = 10.5  # inches of a figure of predictions: what a notebook shows without shrinking it
 
 
 # -- on one axes -----------------------------------------------------------------------------
@@ -117,8 +119,8 @@ def show_augmentations(sample, transformed, columns=5):
 
 
 @styled
-def show_predictions(samples, predictions, faces, title=None):
-    """Image, truth, prediction and both hands from the side; one row for each sample.
+def show_predictions(samples, predictions, faces, title=None, views=("right",)):
+    """Image, truth, prediction and both hands from other sides; one row for each sample.
 
     All as photographed: what was mirrored on the way to the network is mirrored back.
 
@@ -127,19 +129,20 @@ def show_predictions(samples, predictions, faces, title=None):
         predictions: what ``evaluation.predict`` says of them, B rows each.
         faces: (F, 3) of the right hand model.
         title: default says where the samples come from.
+        views: names in ``VIEW_NAMES``.
     """
-    names = ("truth", "prediction", "prediction, mesh", "from the right side")
-    title = title or _sources(samples)
-    figure, axes = picture_grid(len(samples), 1 + len(names), len(samples), title)
+    names = ("truth", "prediction", "prediction, mesh", *(VIEW_NAMES[view] for view in views))
+    title, cell = title or _sources(samples), min(CELL, WIDEST / (1 + len(names)))
+    figure, axes = picture_grid(len(samples), 1 + len(names), len(samples), title, cell)
     seen = as_photographed(samples, predictions, faces)
     for row, (sample, prediction, side) in zip(axes, seen, strict=True):
         draw_hand(row[0], sample.image)
-        draw_prediction(row[1:], sample, prediction, side)
+        draw_prediction(row[1:], sample, prediction, side, views)
         error = _error_label(sample, prediction["pred_joints"])
         label = label_of(sample)
         if sample.is_right is None and not prediction["is_right"]:
             label += ", taken for left"
-        for ax, name in zip(row, (label, *names[:2], error or names[2], names[3])):
+        for ax, name in zip(row, (label, *names[:2], error or names[2], *names[3:])):
             ax.set_title(name)
     tell_apart(figure)
     return figure
@@ -183,8 +186,8 @@ def as_photographed(samples, predictions, faces):
         yield MirrorBack()(sample, None), row, faces if row["is_right"] else mirror_faces(faces)
 
 
-def draw_prediction(axes, sample, prediction, faces):
-    """Truth, prediction, its mesh, and both from the right side, on four axes."""
+def draw_prediction(axes, sample, prediction, faces, views=("right",)):
+    """Truth, prediction, its mesh, and both from each of ``views``, on as many axes."""
     vertices = prediction["pred_vertices"]
     placed, K = weak_perspective_camera(
         vertices, prediction["pred_scale"], prediction["pred_trans"]
@@ -192,17 +195,18 @@ def draw_prediction(axes, sample, prediction, faces):
     draw_hand(axes[0], sample.image, sample.joints_2d)
     draw_hand(axes[1], sample.image, prediction["pred_joints_2d"])
     draw_hand(axes[2], overlay_mesh(sample.image, placed, faces, K, PREDICTION))
-    draw_side(axes[3], sample, vertices, faces)
+    for ax, view in zip(axes[3:], views, strict=True):
+        draw_side(ax, sample, vertices, faces, view)
 
 
-def draw_side(ax, sample, vertices, faces):
-    """The predicted mesh (V, 3), metres from its root, and the truth, from the right side."""
+def draw_side(ax, sample, vertices, faces, view="right"):
+    """The predicted mesh (V, 3), metres from its root, and the truth, from one side."""
     meshes = [(vertices, faces, PREDICTION, 1)]
     truth, joints = sample.rooted("vertices"), sample.rooted("joints")
     if truth is not None:
         meshes.append((truth, faces, TRUTH, GLASS))
     shown = [points for points in (vertices, truth, joints) if points is not None]
-    picture, to_pixels = render_view(meshes, "right", (200, 200), np.concatenate(shown))
+    picture, to_pixels = render_view(meshes, view, (200, 200), np.concatenate(shown))
     ax.imshow(picture)
     if truth is None and joints is not None:
         draw_skeleton(ax, to_pixels(joints), TRUTH)
