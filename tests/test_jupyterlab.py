@@ -1,0 +1,173 @@
+"""The notebook of meshes in JupyterLab, in a browser: what a person sees who opens and uses it.
+
+It needs Python's playwright, and Debian's ``chromium`` or another that CHROMIUM names.
+"""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import nbformat
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from PIL import Image
+
+from handlib import checkpoints
+from handlib.model import make_model
+from handlib.notebooks import notebook_path
+from handlib.runs import CHECKPOINT
+
+# WebGL in software: no GPU is needed; and no sandbox, which root in a container does not get.
+FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+SLIDER = ".noUi-handle"
+
+
+def chromium():
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, (shutil.which(name) for name in names if name)), None)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """An empty page of a headless browser."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if chromium() is None:
+        pytest.skip("no chromium: apt-get install chromium, or name one by CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(40_000)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Address of a JupyterLab that serves ``tmp_path`` and knows no settings of the user's."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    own = {name: str(tmp_path / f".{name}") for name in names}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
+    command += ["--expose-app-in-browser", "--IdentityProvider.token="]
+    command += [f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url=None"]
+    log = tmp_path / "lab.log"
+    with log.open("w") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | own)
+    try:
+        yield _address(server, log)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _address(server, log):
+    for _ in range(600):
+        found = re.search(r"http://(localhost|127\.0\.0\.1):\d+/", log.read_text())
+        if found:
+            return found[0]
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def notebook(hand, synthetic, tmp_path):
+    """03 in ``tmp_path`` with its sliders, and an untrained network to show."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    trained = tmp_path / "trained"
+    model = make_model("small", hand, input_size=64)
+    checkpoints.save((trained / CHECKPOINT).parent, Accelerator(cpu=True), model, {"step": 0})
+    given = {"run_dir": str(tmp_path / "run"), "trained": str(trained), "data": str(synthetic)}
+    given |= {"hands": 1, "interactive": True}
+    source = load_notebook_node(str(notebook_path("03_visualize_meshes")))
+    nbformat.write(parameterize_notebook(source, given), tmp_path / "meshes.ipynb")
+    return "meshes.ipynb"
+
+
+def picture(element):
+    """What the browser shows of an element: (H, W, 3)."""
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB")).astype(int)
+
+
+def coloured(image):
+    """Share of the pixels that are neither white nor gray: hands, not axes."""
+    return (np.ptp(image, -1) > 25).mean()
+
+
+def settled(element):
+    """The picture of an element once it no longer changes."""
+    before = picture(element)
+    for _ in range(100):
+        time.sleep(0.3)
+        now = picture(element)
+        if now.shape == before.shape and (now == before).all():
+            return now
+        before = now
+    raise AssertionError("the picture never came to rest")
+
+
+def changed(before, element):
+    """The picture of an element once it is another one than ``before``."""
+    for _ in range(100):
+        now = settled(element)
+        if (np.abs(now - before).max(-1) > 25).mean() > 0.005:
+            return now
+    raise AssertionError("the picture stayed as it was")
+
+
+def test_in_jupyterlab_the_3d_view_draws_and_the_sliders_move_the_hand(page, lab, notebook):
+    page.goto(f"{lab}lab/tree/{notebook}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    ran = page.evaluate(
+        """async () => {
+            const panel = jupyterapp.shell.currentWidget;
+            await panel.context.ready;
+            await panel.sessionContext.ready;
+            return jupyterapp.commands.execute("notebook:run-all-cells");
+        }"""
+    )
+    cells = page.evaluate("() => jupyterapp.shell.currentWidget.context.model.toJSON().cells")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert ran, [o for o in outputs if o["output_type"] == "error"]
+
+    # The sliders: each of pose, shape and view gives another picture of the hand.
+    cell = page.locator(".jp-Cell", has=page.locator(SLIDER))
+    cell.scroll_into_view_if_needed()
+    hand = cell.locator("img.widget-image")
+    seen = settled(hand)
+    assert coloured(seen) > 0.05
+    names = cell.locator(".widget-label").all_inner_texts()
+    assert len(names) == cell.locator(SLIDER).count() == 11
+    for name in ("pose 1 (rad)", "shape 1 (sd)", "azimuth (°)"):
+        cell.locator(SLIDER).nth(names.index(name)).focus()
+        page.keyboard.press("End")
+        seen = changed(seen, hand)
+
+    # The 3D view: JupyterLab shows its picture, and the scene itself once it is pointed at.
+    view = page.locator(".jp-RenderedPlotly").first
+    view.scroll_into_view_if_needed()
+    x, y = middle_of(view)
+    page.mouse.move(x, y)
+    view.locator("canvas").first.wait_for()
+    page.mouse.move(5, 5)  # no hover labels
+    view.scroll_into_view_if_needed()
+    seen = settled(view)
+    assert coloured(seen) > 0.03
+    x, y = middle_of(view)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 150, y, steps=5)
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    assert coloured(changed(seen, view)) > 0.03
+
+
+def middle_of(element):
+    box = element.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
