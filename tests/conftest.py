@@ -27,6 +27,18 @@ def hand():
 
 
 @pytest.fixture(scope="session")
+def rest(hand):
+    """Vertices and joints of the hand at rest, MANO's frame."""
+    import torch
+
+    from handlib.mano import HandLayer
+
+    rotations = torch.eye(3).expand(1, 16, 3, 3)
+    vertices, joints = HandLayer(hand)(rotations, torch.zeros(1, 10))
+    return vertices[0].double().numpy(), joints[0].double().numpy()
+
+
+@pytest.fixture(scope="session")
 def synthetic(tmp_path_factory):
     """A small synthetic dataset: 24 unique hands in four versions, 8 for evaluation, 128 px."""
     from handlib.data.synthesize import synthesize

@@ -5,6 +5,7 @@ import torch
 
 from handlib.data.sample import Sample
 from handlib.mano import HandLayer
+from handlib.plots.render import HAND_VIEWS
 
 SIZE = 64
 
@@ -37,3 +38,8 @@ class PosedHands:
             pose=self.pose[i].astype(float),
             betas=self.betas[i].astype(float),
         )
+
+
+def to_camera(points, view="palm", origin=0.0):
+    """The hand in front of a camera that sees it from ``view``."""
+    return (points - origin) @ HAND_VIEWS[view].T + [0, 0, 0.4]

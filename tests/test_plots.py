@@ -2,39 +2,23 @@
 
 import base64
 import io
-import json
-import sys
 
 import matplotlib
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from posed_hands import to_camera
 
 from handlib import anatomy, metrics, plots
 from handlib.augment import Flip, ToRight
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
-from handlib.mano import HandLayer
-from handlib.plots import images, render, style, traces
+from handlib.plots import images, render, style
 
 SIZE = 96
 K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def rest(hand):
-    """Vertices and joints of the hand at rest, MANO's frame."""
-    rotations = torch.eye(3).expand(1, 16, 3, 3)
-    vertices, joints = HandLayer(hand)(rotations, torch.zeros(1, 10))
-    return vertices[0].double().numpy(), joints[0].double().numpy()
-
-
-def to_camera(points, view="palm", origin=0.0):
-    """The hand in front of a camera that sees it from ``view``."""
-    return (points - origin) @ render.HAND_VIEWS[view].T + [0, 0, 0.4]
 
 
 @pytest.fixture
@@ -243,211 +227,6 @@ def test_palm_view_shows_the_fingers_up_and_the_thumb_where_it_is(rest, hand):
         thumb, *fingers = to_pixels(tips)
         assert (thumb[0] > 50) == thumb_right, name
         assert all(finger[1] < 50 for finger in fingers), name
-
-
-def test_interactive_and_still_view_agree(rest, hand):
-    shown = plots.show_mesh(to_camera(rest[0]), hand.faces, to_camera(rest[1]))
-    camera = shown.figure.layout.scene.camera
-    eye = np.array([camera.eye.x, camera.eye.y, camera.eye.z])
-    up = np.array([camera.up.x, camera.up.y, camera.up.z])
-    right = np.cross(-eye, up)
-    down = np.cross(-eye, right)
-    points = traces.plotly_points(shown.layers[0].joints)
-    interactive = points @ np.stack([right, down], 1)
-    place, camera_K = render.frame(shown.layers[0].vertices, shown.view, (340, 340))
-    still = project(place(shown.layers[0].joints), camera_K)
-    for axis in (0, 1):
-        assert np.corrcoef(interactive[:, axis], still[:, axis])[0, 1] > 0.99
-
-
-def test_plotly_axes_are_a_rotation_of_the_camera_frame():
-    mapped = traces.plotly_points(np.eye(3)) / 1000
-    assert np.linalg.det(mapped) == pytest.approx(1)
-    assert traces.plotly_points(np.array([0, -0.1, 0]))[2] == pytest.approx(100)  # up, mm
-
-
-# -- scenes ----------------------------------------------------------------------------------
-def decode(spec):
-    return np.frombuffer(base64.b64decode(spec["bdata"]), np.dtype(spec["dtype"]))
-
-
-def test_bundle_is_small_and_has_both_forms(rest, hand):
-    bundle = plots.show_mesh(to_camera(rest[0]), hand.faces)._repr_mimebundle_()
-    assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png"}
-    assert len(json.dumps(bundle)) < 60_000
-    (mesh,) = bundle["application/vnd.plotly.v1+json"]["data"]
-    xyz = np.stack([decode(mesh[axis]) for axis in "xyz"], 1)
-    x, y, z = 1000 * to_camera(rest[0]).T
-    assert mesh["x"]["dtype"] == "f4" and mesh["i"]["dtype"] == "u2"
-    np.testing.assert_allclose(xyz, np.stack([x, z, -y], 1), atol=1e-3)
-    assert bundle["application/vnd.plotly.v1+json"]["layout"]["scene"]["aspectmode"] == "data"
-    picture = np.asarray(
-        Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB")
-    )
-    assert (picture < 250).any(-1).mean() > 0.05
-
-
-def test_two_hands_are_told_apart(rest, hand):
-    vertices, joints = to_camera(rest[0]), to_camera(rest[1])
-    shown = plots.show_mesh(vertices, hand.faces, joints, vertices + 0.01, joints + 0.01)
-    meshes = [t for t in shown.figure.data if t.type == "mesh3d"]
-    assert [t.name for t in meshes] == ["prediction", "truth"]
-    assert meshes[0].color != meshes[1].color and meshes[1].opacity < 1
-    bones = [t for t in shown.figure.data if t.type == "scatter3d"]
-    assert {text for t in bones for text in t.text} == set(JOINT_NAMES)
-    assert len(shown.still.legends[0].get_texts()) == 2
-
-
-def test_larger_errors_are_darker_and_their_scale_is_in_mm(rest, hand):
-    error = np.linspace(0, 0.02, len(rest[0]))
-    shown = plots.show_mesh(rest[0], hand.faces, vertex_error=error)
-    luminance = shown.layers[0].paint @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(luminance) <= 1e-9).all() and luminance[0] - luminance[-1] > 0.5
-    (mesh,) = shown.figure.data
-    assert mesh.cmax == pytest.approx(20) and "mm" in mesh.colorbar.title.text
-    np.testing.assert_allclose(mesh.intensity, 1000 * error, rtol=1e-5)
-
-
-def test_scene_files(rest, hand, tmp_path):
-    shown = plots.show_mesh(rest[0], hand.faces, title="stand-in")
-    shown.save_html(tmp_path / "a.html")
-    shown.savefig(tmp_path / "a.png")
-    page = (tmp_path / "a.html").read_text()
-    assert "mesh3d" in page and 'src="https://cdn.plot.ly' in page and len(page) < 100_000
-    assert Image.open(tmp_path / "a.png").size == (440, 380)
-    shown.save_html(tmp_path / "b.html", offline=True)
-    page = (tmp_path / "b.html").read_text()
-    assert 'src="https' not in page and len(page) > 1e6
-
-
-def read_obj(path):
-    lines = [line.split() for line in path.read_text().splitlines()]
-    points = np.array([line[1:] for line in lines if line[0] == "v"], float)
-    faces = np.array([line[1:] for line in lines if line[0] == "f"], int) - 1
-    return points[:, :3], points[:, 3:], faces, [line[1] for line in lines if line[0] == "o"]
-
-
-def read_ply(path):
-    """What a reader finds who knows nothing but the header."""
-    header, body = path.read_bytes().split(b"end_header\n", 1)
-    lines = [line.split() for line in header.decode().splitlines()]
-    assert lines[:2] == [["ply"], ["format", "binary_little_endian", "1.0"]]
-    n, f = (int(line[2]) for line in lines if line[0] == "element")
-    kinds = {"float": "<f4", "uchar": "u1", "int": "<i4"}
-    single = [(line[2], kinds[line[1]]) for line in lines if len(line) == 3 and line[1] in kinds]
-    points = np.frombuffer(body, single, n)
-    count, item = next((kinds[a], kinds[b]) for kind, _, a, b, *_ in
-                       (line for line in lines if line[:2] == ["property", "list"]))  # fmt: skip
-    triangles = np.frombuffer(body, [("n", count), ("v", item, 3)], f, points.nbytes)
-    assert points.nbytes + triangles.nbytes == len(body) and (triangles["n"] == 3).all()
-    columns = [np.stack([points[name] for name in names], 1) for names in
-               (("x", "y", "z"), ("red", "green", "blue"))]  # fmt: skip
-    return columns[0], columns[1] / 255, triangles["v"]
-
-
-def test_mesh_files_hold_what_is_shown(rest, hand, tmp_path):
-    """Metres, faces and the colours of the errors; two hands are two pieces of one file."""
-    error = np.linspace(0, 0.02, len(rest[0]))
-    one = plots.show_mesh(rest[0], hand.faces, vertex_error=error)
-    one.save_mesh(tmp_path / "one.ply")
-    vertices, colors, faces = read_ply(tmp_path / "one.ply")
-    np.testing.assert_allclose(vertices, rest[0], atol=1e-6)
-    np.testing.assert_array_equal(faces, hand.faces)
-    np.testing.assert_allclose(colors, one.layers[0].paint, atol=0.51 / 255)
-    two = plots.show_mesh(rest[0], hand.faces, other=rest[0] + 0.1)
-    for name, read in (("two.obj", read_obj), ("two.ply", read_ply)):
-        two.save_mesh(tmp_path / name)
-        vertices, colors, faces, *names = read(tmp_path / name)
-        np.testing.assert_allclose(vertices, np.concatenate([rest[0], rest[0] + 0.1]), atol=1e-6)
-        np.testing.assert_array_equal(faces, np.concatenate([hand.faces, hand.faces + 778]))
-        assert not np.allclose(colors[0], colors[-1], atol=0.1)
-        assert names in ([], [["prediction", "truth"]])
-    with pytest.raises(ValueError, match=r"a\.stl: meshes are written as \.obj or \.ply"):
-        two.save_mesh(tmp_path / "a.stl")
-
-
-# -- a photo in the scene --------------------------------------------------------------------
-@pytest.fixture
-def with_photo(sample, hand):
-    """The hand in front of its photo: dark, brighter to the right in red and downwards in green."""
-    ramp = np.linspace(0, 250, SIZE).astype(np.uint8)
-    image = np.zeros((SIZE, SIZE, 3), np.uint8)
-    image[..., 0], image[..., 1] = ramp, ramp[:, None]
-    photo = sample.replace(image=image)
-    return plots.show_mesh(photo.vertices, hand.faces, image=image, K=K, view="front")
-
-
-def test_each_colour_of_the_photo_is_on_the_line_of_sight_of_its_pixel(with_photo):
-    trace = next(t for t in with_photo.figure.data if t.name == "photo")
-    x, z, minus_y = (np.array(trace[axis]) / 1000 for axis in "xyz")
-    u, v = project(np.stack([x, -minus_y, z], 1), K).T
-    colors = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in trace.vertexcolor])
-    np.testing.assert_allclose(colors[:, 0], 250 * u / (SIZE - 1), atol=2)
-    np.testing.assert_allclose(colors[:, 1], 250 * v / (SIZE - 1), atol=2)
-    assert len(json.dumps(with_photo._repr_mimebundle_())) < 160_000
-
-
-def test_the_photo_stands_behind_the_hand_in_the_frustum_of_its_camera(with_photo, sample):
-    far, near = with_photo.photo.depth, with_photo.photo.near
-    depths = sample.vertices[:, 2]
-    assert 0 <= near < depths.min() < depths.max() < far < 1.1 * depths.max()
-    corners = project(with_photo.photo.outline(), K)
-    for axis in (0, 1):
-        assert corners[:, axis].min() == pytest.approx(-0.5)
-        assert corners[:, axis].max() == pytest.approx(SIZE - 0.5)
-    lines = next(t for t in with_photo.figure.data if "camera" in t.name)
-    assert f"{far:.2f} m" in lines.name
-
-
-def test_the_still_picture_has_the_photo_the_right_way_round_and_the_hand_before_it(
-    with_photo, hand
-):
-    meshes = [(c.vertices, c.faces, c.paint, 1) for c in with_photo.layers]
-    picture, to_pixels = render.render_view(meshes, "front", (300, 300), photo=with_photo.photo)
-    for point in ([10, 10], [85, 12], [11, 84]):
-        u, v = to_pixels(with_photo.photo.points(np.array([point])))[0].round().astype(int)
-        expected = 250 * np.array(point) / (SIZE - 1)
-        np.testing.assert_allclose(picture[v, u], [*expected, 0], atol=6)
-    u, v = to_pixels(with_photo.layers[0].vertices.mean(0)).round().astype(int)
-    assert picture[v, u, 2] > 50  # skin; there is no blue in the photo
-
-
-def test_a_photo_needs_its_camera_and_a_hand_before_it(rest, sample, hand):
-    with pytest.raises(ValueError, match="give the K"):
-        plots.show_mesh(sample.vertices, hand.faces, image=sample.image)
-    with pytest.raises(ValueError, match="not relative to the root"):
-        plots.show_mesh(rest[0], hand.faces, image=sample.image, K=K)
-
-
-# -- the space of poses ----------------------------------------------------------------------
-def test_the_atlas_shows_each_pose_at_its_components(hand):
-    coefficients = np.random.default_rng(0).normal(0, 1, (40, 45))
-    fingers = hand.hands_mean + coefficients @ hand.hands_components
-    (ax,) = plots.show_atlas(hand, {"truth": fingers, "prediction": fingers[:3]}, 3, 2).axes
-    shown = [points.get_offsets() for points in ax.collections]
-    np.testing.assert_allclose(shown[0], coefficients[:, :2], atol=1e-6)
-    assert [len(points) for points in shown] == [40, 3]
-    assert len(ax.images) == 6
-    assert "(rad)" in ax.get_xlabel() and "(rad)" in ax.get_ylabel()
-
-
-def test_the_sliders_of_a_hand_redraw_it_and_put_back_give_the_same_picture(hand):
-    shown, sliders = plots.explore_hand(hand).children
-    before = shown.value
-    for slider in sliders.children:
-        start, slider.value = slider.value, slider.max
-        assert shown.value != before, slider.description
-        slider.value = start
-        assert shown.value == before, slider.description
-    bent, _ = plots.explore_hand(hand, hand.hands_mean + hand.hands_components[0]).children
-    sliders.children[0].value = 1
-    assert bent.value == shown.value
-
-
-def test_without_ipywidgets_the_sliders_say_what_to_install(hand, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(ImportError, match=r"handlib\[lab\]"):
-        plots.explore_hand(hand)
 
 
 def test_poses_share_one_scale_and_six_sides_are_named(rest, hand):

@@ -1,4 +1,4 @@
-"""The notebook of meshes in JupyterLab, in a browser: what a person sees who opens and uses it.
+"""In a browser: what a person sees who opens a notebook in JupyterLab, or a page that was saved.
 
 It needs Python's playwright, and Debian's ``chromium`` or another that CHROMIUM names.
 """
@@ -6,6 +6,7 @@ It needs Python's playwright, and Debian's ``chromium`` or another that CHROMIUM
 import io
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import pytest
 from accelerate import Accelerator
 from PIL import Image
 
-from handlib import checkpoints
+from handlib import checkpoints, plots
+from handlib.mano import pose_hand
 from handlib.model import make_model
 from handlib.notebooks import notebook_path
 from handlib.runs import CHECKPOINT
@@ -33,35 +35,44 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def page():
-    """An empty page of a headless browser."""
+def browser():
+    """A headless Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if chromium() is None:
         pytest.skip("no chromium: apt-get install chromium, or name one by CHROMIUM")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.set_default_timeout(40_000)
-        yield page
+        yield browser
         browser.close()
 
 
 @pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture
 def lab(tmp_path):
-    """Address of a JupyterLab that serves ``tmp_path`` and knows no settings of the user's."""
+    """A JupyterLab that serves ``tmp_path`` and knows no settings of the user's: the function from
+    a notebook's name to its address."""
     names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    own = {name: str(tmp_path / f".{name}") for name in names}
+    token = secrets.token_hex()
+    own = {name: str(tmp_path / f".{name}") for name in names} | {"JUPYTER_TOKEN": token}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
-    command += ["--expose-app-in-browser", "--IdentityProvider.token="]
-    command += [f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url=None"]
+    command += ["--expose-app-in-browser", f"--ServerApp.root_dir={tmp_path}"]
+    command += ["--LabApp.news_url=None"]
     log = tmp_path / "lab.log"
     with log.open("w") as file:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | own)
     try:
-        yield _address(server, log)
+        address = _address(server, log)
+        yield lambda name: f"{address}lab/tree/{name}?token={token}&reset"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def _address(server, log):
@@ -122,7 +133,7 @@ def changed(before, element):
 
 
 def test_in_jupyterlab_the_3d_view_draws_and_the_sliders_move_the_hand(page, lab, notebook):
-    page.goto(f"{lab}lab/tree/{notebook}?reset")
+    page.goto(lab(notebook))
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     ran = page.evaluate(
         """async () => {
@@ -166,6 +177,20 @@ def test_in_jupyterlab_the_3d_view_draws_and_the_sliders_move_the_hand(page, lab
     page.mouse.up()
     page.mouse.move(5, 5)
     assert coloured(changed(seen, view)) > 0.03
+
+
+def test_a_saved_page_draws_without_a_network(page, hand, tmp_path):
+    scene = plots.show_mesh(pose_hand(hand).vertices, hand.faces)
+    scene.save_html(tmp_path / "hand.html", offline=True)
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    address = (tmp_path / "hand.html").as_uri()
+    page.goto(address)
+    assert coloured(settled(page.locator(".js-plotly-plot"))) > 0.03
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]
+    assert not errors
 
 
 def middle_of(element):
