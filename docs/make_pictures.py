@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs/tour.md from a finished run: python docs/make_pictures.py outputs/RUN
+"""Make the pictures of README and the tour from a run: python docs/make_pictures.py outputs/RUN
 
 The run's notebooks drew them; here they only become small enough for a repository.
 """

@@ -16,12 +16,14 @@ import nbformat
 import numpy as np
 import pytest
 from accelerate import Accelerator
+from fake_run import make_run
 from PIL import Image
 
 from handlib import checkpoints, plots
 from handlib.mano import pose_hand
 from handlib.model import make_model
 from handlib.notebooks import notebook_path
+from handlib.report import write_report
 from handlib.runs import CHECKPOINT
 
 # WebGL in software: no GPU is needed; and no sandbox, which root in a container does not get.
@@ -179,14 +181,23 @@ def test_in_jupyterlab_the_3d_view_draws_and_the_sliders_move_the_hand(page, lab
     assert coloured(changed(seen, view)) > 0.03
 
 
-def test_a_saved_page_draws_without_a_network(page, hand, tmp_path):
+def save_scene(folder, hand):
     scene = plots.show_mesh(pose_hand(hand).vertices, hand.faces)
-    scene.save_html(tmp_path / "hand.html", offline=True)
+    scene.save_html(folder / "hand.html", offline=True)
+    return folder / "hand.html"
+
+
+def save_report(folder, hand):
+    return write_report(make_run(folder, hand))
+
+
+@pytest.mark.parametrize("save", [save_scene, save_report])
+def test_a_page_draws_without_a_network(page, hand, tmp_path, save):
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    address = (tmp_path / "hand.html").as_uri()
+    address = save(tmp_path, hand).as_uri()
     page.goto(address)
     assert coloured(settled(page.locator(".js-plotly-plot"))) > 0.03
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]

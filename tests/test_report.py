@@ -4,13 +4,9 @@ from html.parser import HTMLParser
 import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from fake_run import EVIL, make_run
 
-from handlib import plots
 from handlib.report import write_report
-from handlib.tables import results_table
-
-EVIL = "<script>alert(1)</script>"
 
 
 class Page(HTMLParser):
@@ -35,38 +31,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def printed(text):
-    return new_output("stream", name="stdout", text=text)
-
-
 @pytest.fixture
 def run_dir(tmp_path, hand):
-    """A run folder whose one notebook has every kind of output."""
-    scene = plots.show_mesh(hand.v_template, hand.faces)
-    table = results_table({EVIL: {"PA-MPJPE": 12.5}})
-    shown = [
-        new_output("display_data", scene._repr_mimebundle_()),
-        new_output("display_data", {"image/jpeg": scene.still.encoded("jpeg")}),
-        new_output("display_data", {"text/markdown": table._repr_markdown_(), "text/plain": ""}),
-        new_output("execute_result", {"text/plain": f"'{EVIL}'"}),
-    ]
-    steps = [printed("\rrendering:  0%|      | 0/9\r"), printed("step 1\n"), printed("step 2\n")]
-    cells = [
-        new_markdown_cell("# Look\nHere it **is**."),
-        new_code_cell("secret = 1", outputs=[*steps, *shown]),
-    ]
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "01_look.ipynb")
-    about = {
-        "command": f"handlib run -p data {EVIL}",
-        "parameters": {"01_look": {"samples": 3}},
-        "environment": {"MANO": ""},
-        "versions": {"python": "3.11"},
-    }
-    (tmp_path / "run.json").write_text(json.dumps(about))
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "evaluate.json").write_text(json.dumps({"verdict": "better"}))
-    return tmp_path
+    return make_run(tmp_path, hand)
 
 
 def test_a_report_shows_what_the_notebooks_showed_and_how_it_was_made(run_dir):
