@@ -3,37 +3,52 @@
 import numpy as np
 
 from handlib.anatomy import bend_angles, view_directions
+from handlib.data.checks import BENDS, bone_lengths
 from handlib.geometry import project
-from handlib.joints import BONES, FINGER_COLORS, ROOT
+from handlib.joints import BONE_M, FINGER_COLORS, ROOT
 from handlib.plots.style import SERIES, new_figure, styled
+
+HUMAN = "#e4e4e4"
 
 
 @styled
-def show_distributions(joints, K, source=""):
+def show_distributions(joints, K, source="", image_side=None):
     """Views, articulation, bone lengths, focal length, distance and size of a dataset's hands.
 
     Args:
-        joints: (N, 21, 3) metres, camera frame, right hands; K: (N, 3, 3) or (3, 3).
+        joints: (N, 21, 3) metres, camera frame, right hands; K: (N, 3, 3) or (3, 3). Hands with
+            numbers that are missing are left out.
         source: of the data and the hand model, printed above.
+        image_side: the longer side of the images, px, to compare the hands' size with.
 
     Returns:
         matplotlib Figure with six diagrams.
     """
     joints = joints.astype(float)
     K = np.broadcast_to(K.astype(float), (len(joints), 3, 3))
-    figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands")
+    known = np.isfinite(joints).all((1, 2)) & np.isfinite(K).all((1, 2))
+    lost = f", {(~known).sum()} more with numbers missing" if not known.all() else ""
+    joints, K = joints[known], K[known]
+    figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands{lost}")
     axes[0, 0].remove()
     _draw_views(figure.add_subplot(2, 3, 1, projection="mollweide"), joints)
     bends = np.degrees(bend_angles(joints))
-    _draw_boxes(axes[0, 1], bends, "bend towards the palm (°)", "base, middle, end joint")
+    _draw_boxes(axes[0, 1], bends, "bend towards the palm (°)", "base, middle, end joint",
+                BENDS.reshape(-1, 2))  # fmt: skip
     axes[0, 1].axhline(0, color="black", linewidth=0.8)
-    _draw_boxes(axes[0, 2], 1000 * _bone_lengths(joints), "bone length (mm)", "from wrist to tip")
+    human = np.tile([1000 * BONE_M[0], 1500 * BONE_M[1]], (20, 1))  # long ones: half as much again
+    bones = 1000 * bone_lengths(joints)
+    _draw_boxes(axes[0, 2], bones, "bone length (mm)", "from wrist to tip", human)
     axes[0, 2].set_ylim(bottom=0)
     focal, distance = K[:, 0, 0], np.linalg.norm(joints[:, ROOT], axis=-1)
     size = np.ptp(project(joints, K), axis=1).max(-1)
     _draw_histogram(axes[1, 0], focal, "focal length (px)")
     _draw_histogram(axes[1, 1], distance, "distance of the hand (m)")
-    _draw_histogram(axes[1, 2], size, "longer side of the joints' box (px)")
+    ax = axes[1, 2]
+    _draw_histogram(ax, size, "longer side of the joints' box (px)")
+    if image_side:
+        ax.axvline(image_side, color="black", linestyle="--")
+        ax.set_title(f"{ax.get_title('left')}; dashed: the image")
     return figure
 
 
@@ -50,13 +65,10 @@ def _draw_views(ax, joints):
     ax.set_xlabel("left and right edge: back of the hand")
 
 
-def _bone_lengths(joints):
-    parents, children = np.transpose(BONES)
-    return np.linalg.norm(joints[:, children] - joints[:, parents], axis=-1)
-
-
-def _draw_boxes(ax, values, label, title):
-    """One box for each column of (N, 5 M), M of each finger: quartiles, 1-99 % whiskers."""
+def _draw_boxes(ax, values, label, title, human):
+    """One box for each column of (N, 5 M), M of each finger: quartiles, 1-99 % whiskers; behind
+    it in grey the range (5 M, 2) of human hands."""
+    ax.bar(np.arange(1, len(human) + 1), np.ptp(human, 1), 1, human[:, 0], color=HUMAN)
     boxes = ax.boxplot(values, whis=(1, 99), showfliers=False, widths=0.7, patch_artist=True,
                        medianprops={"color": "black"})["boxes"]  # fmt: skip
     for box, color in zip(boxes, np.repeat(list(FINGER_COLORS.values()), len(boxes) // 5)):
@@ -64,7 +76,7 @@ def _draw_boxes(ax, values, label, title):
     middle_of_finger = np.arange(1, len(boxes) + 1).reshape(5, -1).mean(1)
     ax.set_xticks(middle_of_finger, list(FINGER_COLORS))
     ax.grid(axis="x", visible=False)
-    ax.set(ylabel=label, title=title)
+    ax.set(ylabel=label, title=f"{title}; grey: human")
 
 
 def _draw_histogram(ax, values, label):

@@ -1,19 +1,28 @@
 """Pictures of samples: skeleton, mask and mesh drawn on the image they belong to."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
 from handlib.augment import MirrorBack
-from handlib.geometry import mirror_faces
-from handlib.joints import FINGER_JOINTS, JOINT_COLORS, WRIST
+from handlib.geometry import mirror_faces, project
+from handlib.joints import FINGER_JOINTS, JOINT_COLORS, ROOT, WRIST
 from handlib.metrics import per_sample
-from handlib.plots.render import overlay_mesh, render_view, weak_perspective_camera
+from handlib.plots.render import (
+    DEPTH,
+    overlay_depth,
+    overlay_mesh,
+    render_view,
+    weak_perspective_camera,
+)
 from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened, styled
 from handlib.predictions import mirror_back
 
-OVERLAYS = ("none", "joints", "mask", "mesh", "camera")
+OVERLAYS = ("none", "joints", "mask", "mesh", "depth", "camera")
 VIEW_NAMES = {"front": "from the front", "right": "from the right side", "top": "from above"}
+# What ``draw_camera`` draws, thin and dark on a white border.
+RING, CROSS = {"marker": "o", "markersize": 4, "mfc": "none"}, {"marker": "+", "markersize": 9}
 MASK_COLOR = "#56B4E9"
 CELL, TITLE = 1.8, 0.22  # inches of one picture in a grid, and of one line of title
 WIDEST = 10.5  # inches of a figure of predictions: what a notebook shows without shrinking it
@@ -52,7 +61,8 @@ def draw_sample(ax, sample, overlay="joints", faces=None):
     """A sample with one of ``OVERLAYS``; an annotation that it does not have is left out.
 
     Args:
-        overlay: "camera" is joints, mask and principal point.
+        overlay: "camera" is joints, mask, where K projects the 3D joints to (rings on the joints,
+            unless K is that of another image) and principal point.
         faces: (F, 3) of the right hand model, for mesh.
 
     Raises:
@@ -61,19 +71,35 @@ def draw_sample(ax, sample, overlay="joints", faces=None):
     if overlay not in OVERLAYS:
         raise ValueError(f"unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}")
     image = sample.image
-    if overlay == "mesh" and sample.has("vertices") and sample.has("K"):
+    if overlay in ("mesh", "depth") and sample.has("vertices") and sample.has("K"):
         if faces is None:
-            raise ValueError("the mesh overlay needs faces=hand.faces of the hand model")
-        faces = mirror_faces(faces) if sample.is_left else faces
-        image = overlay_mesh(image, sample.unit * sample.vertices, faces, sample.K)
+            raise ValueError(f"the {overlay} overlay needs faces=hand.faces of the hand model")
+        image = _overlay(sample, overlay, mirror_faces(faces) if sample.is_left else faces)
     if overlay == "mask" and sample.mask is not None:
         faded = (0.4 * image + 0.6 * 160).astype(np.uint8)
         image = np.where(sample.mask[..., None], image, faded)
     joints = sample.joints_2d if overlay in ("joints", "camera") else None
     draw_hand(ax, image, joints, sample.mask if overlay in ("mask", "camera") else None)
     if overlay == "camera" and sample.K is not None:
-        ax.plot(*sample.K[:2, 2], "+", color="white", markersize=11, markeredgewidth=3)
-        ax.plot(*sample.K[:2, 2], "+", color="black", markersize=9, markeredgewidth=1.2)
+        draw_camera(ax, sample)
+
+
+def draw_camera(ax, sample):
+    """Where K says that the 3D joints and the principal point are."""
+    border = [Stroke(linewidth=2.2, foreground="white"), Normal()]
+    look = {"linestyle": "none", "color": "black", "markeredgewidth": 0.8, "path_effects": border}
+    if sample.joints is not None:
+        ax.plot(*project(sample.joints, sample.K).T, **RING, **look)
+    ax.plot(*sample.K[:2, 2], **CROSS, **look)
+
+
+def _overlay(sample, kind, faces):
+    """The sample's image with its mesh, lit or coloured by depth from the middle knuckle."""
+    vertices = sample.unit * sample.vertices
+    if kind == "mesh":
+        return overlay_mesh(sample.image, vertices, faces, sample.K)
+    middle = sample.unit * sample.joints[ROOT, 2] if sample.has("joints") else vertices[:, 2].mean()
+    return overlay_depth(sample.image, vertices, faces, sample.K, middle)
 
 
 # -- grids -----------------------------------------------------------------------------------
@@ -89,15 +115,32 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, names=None):
         names: written above the samples; default their ids.
     """
     overlays = [overlay] if isinstance(overlay, str) else list(overlay)
-    named = list(zip(names or map(label_of, samples), samples, strict=True))
+    names = names or [label_of(sample) for sample in samples]
+    named = list(zip(names, samples, strict=True))
     chunks = [named[i : i + columns] for i in range(0, len(named), columns)]
     rows = [(chunk, kind) for chunk in chunks for kind in overlays]
-    figure, axes = picture_grid(len(rows), len(chunks[0]), len(chunks), _sources(samples))
+    titles = len(chunks) * (1 + max(name.count("\n") for name in names))
+    figure, axes = picture_grid(len(rows), len(chunks[0]), titles, _sources(samples))
     for row, (chunk, kind) in zip(axes, rows, strict=True):
         for ax, (name, sample) in zip(row, chunk, strict=False):
             draw_sample(ax, sample, kind, faces)
             ax.set_title(name if kind == overlays[0] else None)
+    _explain(figure, axes, overlays, samples)
     return figure
+
+
+def _explain(figure, axes, overlays, samples):
+    """What the colours of depth and the marks of the camera are, below."""
+    if "depth" in overlays and any(s.has("vertices") and s.has("K") for s in samples):
+        figure.colorbar(DEPTH, ax=axes, location="bottom", aspect=60, shrink=0.6, extend="both", pad=0.01,
+                        label="depth behind the middle knuckle (mm)")  # fmt: skip
+    if "camera" in overlays and any(s.K is not None for s in samples):
+        dark = {"linestyle": "none", "color": "black"}
+        marks = [Line2D([], [], **RING, **dark, label="3D joints by K")]
+        marks.append(Line2D([], [], **CROSS, **dark, label="principal point"))
+        if any(s.mask is not None for s in samples):
+            marks.append(Line2D([], [], color=MASK_COLOR, label="mask"))
+        figure.legend(handles=marks, loc="outside lower right", ncols=len(marks))
 
 
 def show_versions(samples, faces=None):
@@ -106,7 +149,9 @@ def show_versions(samples, faces=None):
 
 
 def show_augmentations(sample, transformed, columns=5):
-    """A sample and what transforms made of it, with skeleton, mask and principal point.
+    """A sample and what transforms made of it, with skeleton, mask and camera.
+
+    Rings stand where K projects the 3D joints to: beside the skeleton, where a transform forgot K.
 
     Args:
         sample: ``Sample`` before; transformed: list of ``Sample``, or dict of name -> ``Sample``.

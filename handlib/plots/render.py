@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
 
 from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
 from handlib.geometry import project
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
+
+# Colours of depth, mm behind a middle: a hand is about 200 mm long. Near is bright.
+DEPTH = ScalarMappable(Normalize(-80, 80), "cividis_r")
 
 
 def look(forward, up):
@@ -125,6 +129,22 @@ def _render(vertices, faces, K, size, color):
     return rgb, alpha[..., None], depth
 
 
+def overlay_depth(image, vertices, faces, K, middle):
+    """The image (H, W, 3) uint8 with how far each point of a mesh is, by colour.
+
+    Args:
+        vertices: (V, 3) metres in the camera frame of K (3, 3); faces: (F, 3).
+        middle: metres from the camera that get the middle colour of ``DEPTH``.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    _, alpha, depth = render_mesh(vertices, faces, K, image.shape[1::-1])
+    rgb = DEPTH.to_rgba(1000 * (depth - middle))[..., :3]
+    alpha = np.where(depth > 0, alpha, 0)[..., None]
+    return (255 * alpha * rgb + (1 - alpha) * image + 0.5).astype(np.uint8)
+
+
 def overlay_mesh(image, vertices, faces, K, color=SKIN):
     """The image (H, W, 3) uint8 with a shaded mesh rendered on it.
 
@@ -186,6 +206,7 @@ def show_views(vertices, faces, title=None):
     """A hand at rest, (V, 3) metres with ``faces`` (F, 3), from six sides."""
     names = [name for name in HAND_VIEWS if name != "three_quarter"]
     figure, axes = new_figure(2, 3, 7.5, 5.4, title)
+    figure.has_photos = True
     for ax, name in zip(axes.flat, names, strict=True):
         picture, _ = render_view([(vertices, faces, SKIN, 1)], HAND_VIEWS[name])
         show_picture(ax, picture, name)
@@ -217,6 +238,7 @@ def show_poses(poses, faces, view="palm", columns=5, title=None):
     """
     rows, columns = -(-len(poses) // columns), min(columns, len(poses))
     figure, axes = new_figure(rows, columns, 1.9 * columns, 2.2 * rows + 0.3, title)
+    figure.has_photos = True
     for ax in axes.flat:
         ax.axis("off")
     pictures = pose_pictures(poses.values(), faces, view)

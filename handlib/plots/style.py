@@ -48,7 +48,8 @@ class StillFigure(Figure):
     second time. Ticks are made when it is drawn, so the style is applied then too.
 
     Attributes:
-        has_photos: notebooks store it as JPEG, a quarter of the size; diagrams are stored as PNG.
+        has_photos: or other shaded pictures: notebooks store it as JPEG, a quarter of the size;
+            diagrams are stored as PNG.
     """
 
     has_photos = False
@@ -64,7 +65,7 @@ class StillFigure(Figure):
         picture = Image.open(drawn).convert("RGB")
         if kind == "png":
             picture = picture.quantize(128, Image.Quantize.MEDIANCUT, kmeans=1)
-        picture.save(small, kind, optimize=True, quality=80, subsampling=0)  # PNG ignores two
+        picture.save(small, kind, optimize=True, quality=80)  # PNG ignores the quality
         return base64.b64encode(small.getvalue()).decode()
 
     def _ipython_display_(self):
