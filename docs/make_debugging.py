@@ -74,11 +74,11 @@ def _pictures(root):
 # -- what shows them -------------------------------------------------------------------------
 def overlays(sound, broken):
     """Samples with their joints, mask and camera: sound ones above, the same broken below."""
+    kinds = SHOWN * [SOUND] + SHOWN * [BROKEN]
     poses = len(sound.annotated)
     rows = [poses * (k % 4) + k * poses // SHOWN for k in range(SHOWN)]  # in different looks
     samples = [reader[row] for reader in (sound, broken) for row in rows]
-    names = [f"{kind}: {s.id} v{s.version}" for kind, s in zip(SHOWN * [SOUND] + SHOWN * [BROKEN],
-                                                              samples)]  # fmt: skip
+    names = [f"{kind}: {s.id} v{s.version}" for kind, s in zip(kinds, samples, strict=True)]
     return _drawn(plots.show_samples(samples, "camera", None, SHOWN, names))
 
 
@@ -128,11 +128,8 @@ def main():
             path = Path(__file__).parent / f"debug_{fault}.jpg"
             show(sound, broken).save(path, quality=70, optimize=True)
             found = checks.check_annotations(broken, HAND)
-            said = {
-                n: line for n, line in checks.summary(found).items() if line["beyond"][0] != "0"
-            }
-            print(f"\n{path.name}, {path.stat().st_size // 1000} kB")
-            print(plots.results_table(said))
+            said = checks.summary([check for check in found if check.beyond.any()])
+            print(plots.results_table(said, f"\n{path.name}, {path.stat().st_size // 1000} kB"))
 
 
 if __name__ == "__main__":

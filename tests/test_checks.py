@@ -82,7 +82,7 @@ def test_single_broken_hands_are_found_and_lead_the_suspects(sound, hand):
     assert rows["bone ratio"] == {1}
     assert rows["same joints as"] == {2, 3}
     assert rows["lost joints"] == {4, 5}
-    assert 3 in rows["off the mask"] | rows["neighbour fits"]
+    assert rows["off the mesh"] == {1, 3, 5}
     assert np.isnan(found["median bone"].values[4])
     reasons = dict(checks.suspects(list(found.values()), n=6))
     assert set(reasons) >= {1, 2, 5} and len(reasons) == 6

@@ -12,10 +12,12 @@ from posed_hands import to_camera
 
 from handlib import anatomy, metrics, plots
 from handlib.augment import Flip, ToRight
+from handlib.data.checks import bone_lengths
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
 from handlib.plots import images, render, style
+from handlib.plots.distributions import HUMAN
 
 SIZE = 96
 K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
@@ -88,16 +90,50 @@ def test_weak_perspective_camera_projects_as_scale_and_translation(rest):
 
 def test_grid_has_a_row_for_each_overlay_and_names_its_source(sample, hand):
     figure = plots.show_samples([sample, sample], images.OVERLAYS, hand.faces)
-    assert len(figure.axes) == 2 * len(images.OVERLAYS)
+    assert len(figure.axes) == 2 * len(images.OVERLAYS) + 1  # and the bar of depth
     assert figure.get_suptitle() == "synthetic (test)"
     assert [ax.get_title("left") for ax in figure.axes[:3]] == ["7 v1", "7 v1", ""]
-    shown = dict(zip(images.OVERLAYS, figure.axes[::2], strict=True))
+    shown = dict(zip(images.OVERLAYS, figure.axes[:-1:2], strict=True))
     pictures = {name: ax.images[0].get_array() for name, ax in shown.items()}
     changed = {name for name, picture in pictures.items() if (picture != sample.image).any()}
-    assert changed == {"mask", "mesh"}
+    assert changed == {"mask", "mesh", "depth"}
     assert {name for name, ax in shown.items() if ax.lines} == {"joints", "camera"}
-    (cross, _) = shown["camera"].lines[-2:]
+    rings, cross = shown["camera"].lines[-2:]
     assert cross.get_xydata().tolist() == [[47.5, 47.5]]
+    np.testing.assert_allclose(rings.get_xydata(), sample.joints_2d)
+
+
+def test_a_camera_of_another_image_is_seen_beside_the_skeleton(sample):
+    """Rings stand where K says, the skeleton where the image says."""
+    stale = sample.replace(K=np.diag([0.5, 0.5, 1]) @ K)
+    _, ax = full_axes()
+    plots.draw_sample(ax, stale, "camera")
+    rings = ax.lines[-2].get_xydata()
+    np.testing.assert_allclose(rings, 0.5 * sample.joints_2d)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), sample.joints_2d)
+
+
+def test_depth_is_brighter_where_nearer(rest, hand):
+    """A hand that points at the camera: its fingertips are near, its wrist is far."""
+    vertices, joints = (to_camera(p, "fingertips", origin=rest[1][ROOT]) for p in rest)
+    image = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    sample = Sample(image, id=1, K=K, joints=joints, vertices=vertices)
+    figure = plots.show_samples([sample], "depth", hand.faces)
+    picture = figure.axes[0].images[0].get_array() @ np.array([0.2126, 0.7152, 0.0722])
+    u, v = sample.joints_2d[JOINT_NAMES.index("middle_tip")].round().astype(int)
+    expected = render.DEPTH.to_rgba(1000 * (vertices[:, 2].min() - joints[ROOT, 2]))[:3]
+    assert picture[v, u] == pytest.approx(255 * np.dot(expected, [0.2126, 0.7152, 0.0722]), abs=12)
+    near, far = (255 * np.array(render.DEPTH.to_rgba(z)) for z in (-80, 80))
+    assert near[:3].sum() > 2 * far[:3].sum()
+    assert "(mm)" in figure.axes[-1].get_xlabel()
+    assert len(plots.show_samples([Sample(image, id=1)], "depth", hand.faces).axes) == 1
+
+
+def test_a_reason_of_two_lines_gets_room(sample):
+    one, two = (
+        plots.show_samples([sample], names=[name]).get_figheight() for name in ("7", "7\nbroken")
+    )
+    assert two == pytest.approx(one + images.TITLE)
 
 
 def test_what_is_missing_is_left_out(sample, hand):
@@ -111,8 +147,9 @@ def test_what_is_missing_is_left_out(sample, hand):
 def test_errors_of_overlays_say_what_to_do(sample):
     with pytest.raises(ValueError, match="known: none, joints"):
         plots.show_samples([sample], "skeleton")
-    with pytest.raises(ValueError, match=r"needs faces=hand\.faces"):
-        plots.show_samples([sample], "mesh")
+    for overlay in ("mesh", "depth"):
+        with pytest.raises(ValueError, match=rf"the {overlay} overlay needs faces=hand\.faces"):
+            plots.show_samples([sample], overlay)
 
 
 def test_versions_and_augmentations_have_all_pictures(sample):
@@ -270,6 +307,21 @@ def test_distributions_have_units_on_every_axis(rest):
         assert any(unit in label for label in labels), unit
     focal = next(ax for ax in figure.axes if "focal" in ax.get_xlabel())
     assert sum(patch.get_height() for patch in focal.patches) == 12
+
+
+def test_distributions_show_what_is_human_and_the_image_and_survive_missing_numbers(rest):
+    joints = np.stack([to_camera(rest[1])] * 12)
+    joints[3, 5] = np.nan
+    figure = plots.show_distributions(joints, K, "synthetic (test)", image_side=SIZE)
+    assert figure.get_suptitle() == "synthetic (test): 11 hands, 1 more with numbers missing"
+    size = next(ax for ax in figure.axes if "box" in ax.get_xlabel())
+    assert size.lines[-1].get_xdata()[0] == SIZE and "image" in size.get_title("left")
+    bones = next(ax for ax in figure.axes if "bone" in ax.get_ylabel())
+    medians = [1000 * length for length in np.median(bone_lengths(joints[:3]), 0)]
+    grey = [p for p in bones.patches if p.get_facecolor()[:3] == matplotlib.colors.to_rgb(HUMAN)]
+    assert len(grey) == 20
+    for patch, median in zip(grey, medians, strict=True):
+        assert patch.get_y() < median < patch.get_y() + patch.get_height()
 
 
 # -- curves ----------------------------------------------------------------------------------

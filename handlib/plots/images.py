@@ -132,8 +132,8 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, names=None):
 def _explain(figure, axes, overlays, samples):
     """What the colours of depth and the marks of the camera are, below."""
     if "depth" in overlays and any(s.has("vertices") and s.has("K") for s in samples):
-        figure.colorbar(DEPTH, ax=axes, location="bottom", aspect=60, shrink=0.6, extend="both", pad=0.01,
-                        label="depth behind the middle knuckle (mm)")  # fmt: skip
+        figure.colorbar(DEPTH, ax=axes, location="bottom", aspect=60, shrink=0.6, pad=0.01,
+                        extend="both", label="depth behind the middle knuckle (mm)")  # fmt: skip
     if "camera" in overlays and any(s.K is not None for s in samples):
         dark = {"linestyle": "none", "color": "black"}
         marks = [Line2D([], [], **RING, **dark, label="3D joints by K")]
