@@ -104,9 +104,9 @@ def _drawn(figure):
 # fault -> what plants it, what shows it, the check that says it, checks that may say it too
 FAULTS = {
     "joint_order": (swap_joints, overlays, "off the mesh",
-                    {"bend beyond human", "palm's height", "bone ratio"}),
+                    {"bends too far", "palm's height", "bone ratio"}),
     "stale_K": (resize_without_K, overlays, "off the image", {"off the mask"}),
-    "left_as_right": (left_as_right, distributions, "palm's height", {"bend beyond human"}),
+    "left_as_right": (left_as_right, distributions, "palm's height", {"bends too far"}),
     "millimetres": (millimetres, distributions, "median bone", set()),
     "next_labels": (next_labels, overlays, "neighbour fits", {"off the mask"}),
 }  # fmt: skip

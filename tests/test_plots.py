@@ -311,9 +311,11 @@ def test_distributions_have_units_on_every_axis(rest):
 
 def test_distributions_show_what_is_human_and_the_image_and_survive_missing_numbers(rest):
     joints = np.stack([to_camera(rest[1])] * 12)
-    joints[3, 5] = np.nan
+    joints[3, 5], joints[4] = np.nan, 0
     figure = plots.show_distributions(joints, K, "synthetic (test)", image_side=SIZE)
-    assert figure.get_suptitle() == "synthetic (test): 11 hands, 1 more with numbers missing"
+    assert figure.get_suptitle() == "synthetic (test): 10 hands, 2 more with numbers missing"
+    with pytest.raises(ValueError, match="none of 2 hands has all its joints"):
+        plots.show_distributions(joints[3:5], K)
     size = next(ax for ax in figure.axes if "box" in ax.get_xlabel())
     assert size.lines[-1].get_xdata()[0] == SIZE and "image" in size.get_title("left")
     bones = next(ax for ax in figure.axes if "bone" in ax.get_ylabel())

@@ -138,7 +138,7 @@ def _check_joints(joints, rows):
         ("bone ratio", "×", None, 2,
          "joints misplaced: one bone against the same of the others",
          np.maximum(usual, 1 / usual).max(-1)),
-        ("bend beyond human", "°", None, 15,
+        ("bends too far", "°", None, 15,
          "joints in another order, or left hands taken for right", bends_beyond_human(joints)),
         ("palm's height", "mm", -10, None,
          "left hands taken for right: fingers and thumb behind the palm", palm_heights(joints)),

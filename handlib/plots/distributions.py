@@ -23,10 +23,15 @@ def show_distributions(joints, K, source="", image_side=None):
 
     Returns:
         matplotlib Figure with six diagrams.
+
+    Raises:
+        ValueError: no hand is complete.
     """
     joints = joints.astype(float)
     K = np.broadcast_to(K.astype(float), (len(joints), 3, 3))
-    known = np.isfinite(joints).all((1, 2)) & np.isfinite(K).all((1, 2))
+    known = _are_hands(joints, K)
+    if not known.any():
+        raise ValueError(f"none of {len(joints)} hands has all its joints and its K")
     lost = f", {(~known).sum()} more with numbers missing" if not known.all() else ""
     joints, K = joints[known], K[known]
     figure, axes = new_figure(2, 3, 10, 6, f"{source or 'dataset'}: {len(joints)} hands{lost}")
@@ -50,6 +55,14 @@ def show_distributions(joints, K, source="", image_side=None):
         ax.axvline(image_side, color="black", linestyle="--")
         ax.set_title(f"{ax.get_title('left')}; dashed: the image")
     return figure
+
+
+def _are_hands(joints, K):
+    """(N,) bool: whether all that is drawn is finite. Some sources write zeros for what they do
+    not know."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = project(joints, K).sum((1, 2)) + bend_angles(joints).sum(1)
+    return np.isfinite(drawn)
 
 
 def _draw_views(ax, joints):
