@@ -47,14 +47,17 @@ class Check:
     def limit(self):
         """The limits as text."""
         if None not in (self.low, self.high):
-            return f"{self.low:g} to {self.high:g} {self.unit}"
-        return f"≤ {self.high:g} {self.unit}" if self.low is None else f"≥ {self.low:g} {self.unit}"
+            return f"{self.low:g} to {self.high:g}{self._unit}"
+        return f"≤ {self.high:g}{self._unit}" if self.low is None else f"≥ {self.low:g}{self._unit}"
 
     def text(self, n):
         """Value number ``n`` with its unit."""
         value = self.values[n]
-        unit = self.unit if self.unit == "°" else f" {self.unit}"
-        return (f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}") + unit
+        return (f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}") + self._unit
+
+    @property
+    def _unit(self):
+        return self.unit if self.unit == "°" else f" {self.unit}"
 
     def told(self, n):
         """Whether value number ``n`` is more than nothing beside the limit."""
