@@ -12,7 +12,7 @@ import tempfile
 
 import cv2
 import numpy as np
-from timing import Row, compare, in_turns
+from timing import Row, compare, in_turns, slower, smplx_hands
 
 from handlib import geometry
 from handlib.augment import course_transforms
@@ -20,6 +20,7 @@ from handlib.data import FreiHANDReader, load_backgrounds
 from handlib.data.synthesize import one_thread, synthesize
 
 SIZE = 320
+GOAL_MS = 0.7  # a fifth of what the course project took
 
 
 def rows(rounds=15, samples=16):
@@ -32,14 +33,17 @@ def rows(rounds=15, samples=16):
             "handlib": lambda: _all(reader, lambda s, rng: transforms(s, rng)),
             "step by step": lambda: _all(reader, lambda s, rng: _plain(s, rng, backgrounds)),
             "reading": lambda: _all(reader, lambda s, rng: s),
+            "yardstick": smplx_hands(64),
         }
         times = in_turns(functions, rounds)
+    most = GOAL_MS * slower(times)
     times = {name: [t / len(reader) for t in values] for name, values in times.items()}
     ours, theirs, ratio = compare(times, "handlib", "step by step")
     reading = compare(times, "reading", "handlib")[0]
     return [
         Row("six transforms of the course project, 224 to 320 px, with decoding", "ms",
-            1e3 * ours, 1e3 * theirs, ratio, "0.5-0.7 ms", ours <= 0.7e-3, "step by step"),
+            1e3 * ours, 1e3 * theirs, ratio, f"{GOAL_MS} ms, here {most:.2f}", 1e3 * ours <= most,
+            "step by step"),
         Row("  of which reading image, mask and annotations", "ms", 1e3 * reading),
     ]  # fmt: skip
 

@@ -5,9 +5,7 @@
 Both get the same axis-angle poses and give vertices and joints, and the same gradients of these.
 """
 
-import smplx
-import torch
-from timing import Row, compare, in_turns
+from timing import Row, backward, compare, in_turns, random_hands, smplx_hands
 
 from handlib.data.synthesize import one_thread
 from handlib.mano import HandLayer, load_hand_model
@@ -15,19 +13,11 @@ from handlib.mano.standin import standin_path
 
 
 def rows(rounds=25, batches=(1, 64, 512)):
-    folder = standin_path("right").parent
-    layer = HandLayer(load_hand_model(folder / "MANO_RIGHT.pkl"), "manopth")
+    layer = HandLayer(load_hand_model(standin_path("right")), "manopth")
     found = []
     with one_thread():
         for batch in batches:
-            peer = smplx.MANO(str(folder), use_pca=False, batch_size=batch)
-            generator = torch.Generator().manual_seed(0)
-            pose = (0.5 * torch.randn(batch, 48, generator=generator)).requires_grad_()
-            betas = torch.randn(batch, 10, generator=generator).requires_grad_()
-            functions = {
-                "handlib": lambda p=pose, b=betas: _ours(layer, p, b),
-                "smplx": lambda p=pose, b=betas, m=peer: _theirs(m, p, b),
-            }
+            functions = {"handlib": _ours(layer, batch), "smplx": smplx_hands(batch)}
             times = in_turns(functions, rounds, calls=max(1, 20 // batch))
             ours, theirs, ratio = compare(times, "handlib", "smplx")
             found.append(
@@ -37,20 +27,9 @@ def rows(rounds=25, batches=(1, 64, 512)):
     return found
 
 
-def _ours(layer, pose, betas):
-    output = layer(layer.rotations(pose), betas)
-    _backward(pose, betas, output)
-
-
-def _theirs(model, pose, betas):
-    output = model(betas=betas, global_orient=pose[:, :3], hand_pose=pose[:, 3:])
-    _backward(pose, betas, output)
-
-
-def _backward(pose, betas, output):
-    pose.grad = betas.grad = None
-    made = [output.vertices, output.joints]
-    torch.autograd.backward(made, [torch.ones_like(values) for values in made])
+def _ours(layer, batch):
+    pose, betas = random_hands(batch)
+    return lambda: backward(pose, betas, layer(layer.rotations(pose), betas))
 
 
 if __name__ == "__main__":

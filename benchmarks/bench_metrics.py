@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
-from timing import Row, compare, in_turns
+from timing import Row, compare, in_turns, slower, smplx_hands
 
 from handlib.data.synthesize import one_thread
 from handlib.metrics import freihand_scores
@@ -32,16 +32,19 @@ def rows(rounds=5, samples=3960):
         functions = {
             "handlib": lambda: freihand_scores(*many),
             "trees": lambda: _trees(few[1], few[3]),
+            "yardstick": smplx_hands(64),
         }
         times = in_turns(functions, rounds)
     added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     for name, count in (("handlib", samples), ("trees", len(few[0]))):
         times[name] = [1e3 * t / count for t in times[name]]
     ours, trees, ratio = compare(times, "handlib", "trees")
-    most = OFFICIAL_MS / FASTER
+    goal = OFFICIAL_MS / FASTER
+    most = goal * slower(times)
     return [
         Row("FreiHAND's scores, a sample", "ms", ours, trees, ratio,
-            f"{most:.2f} ms, {FASTER}x the official program", ours <= most, "scipy trees alone"),
+            f"{goal:.2f} ms ({FASTER}x the official program), here {most:.2f}", ours <= most,
+            "scipy trees alone"),
         Row(f"memory of the scores beyond the arrays of {samples} samples", "MB", added),
     ]  # fmt: skip
 

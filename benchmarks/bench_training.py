@@ -6,6 +6,7 @@ Both run in turns: the same model, losses and optimizer. The bare step sees one 
 again; the loop of ``handlib.training`` reads files, transforms them in worker processes, logs.
 """
 
+import statistics
 import tempfile
 import time
 from dataclasses import replace
@@ -23,7 +24,7 @@ from handlib.model import MODEL_PRESETS, make_model
 from handlib.recipe import TrainConfig
 
 
-def rows(rounds=3, steps=18, samples=64, workers=1, batch=32):
+def rows(rounds=9, steps=18, samples=64, workers=1, batch=32):
     hand = load_hand_model()
     size = MODEL_PRESETS["small"].input_size
     with tempfile.TemporaryDirectory() as folder:
@@ -39,9 +40,8 @@ def rows(rounds=3, steps=18, samples=64, workers=1, batch=32):
         for number in range(2 * rounds):
             kind = ("loop", "bare")[number % 2]
             rates[kind].append(_rate(kind, data, hand, folder / str(number), config))
-    shares = sorted(a / b for a, b in zip(rates["loop"], rates["bare"]))
-    share = shares[len(shares) // 2]
-    loop, bare = (sorted(rates[k])[rounds // 2] for k in ("loop", "bare"))
+    share = statistics.median(a / b for a, b in zip(rates["loop"], rates["bare"]))
+    loop, bare = (statistics.median(rates[kind]) for kind in ("loop", "bare"))
     return [
         Row(f"training loop, preset small, {workers} data worker", "images/s", loop, bare,
             share, "0.95 of the bare step", share >= 0.95, "bare step")

@@ -9,6 +9,15 @@ import statistics
 import time
 from typing import NamedTuple
 
+import smplx
+import torch
+
+from handlib.mano.standin import standin_path
+
+# smplx's hand, forward and backward at batch 64 on one thread, where the goals in milliseconds
+# were set: it took 8 to 10.
+YARDSTICK_MS = 9.0
+
 
 class Row(NamedTuple):
     """One line of docs/benchmarks.md; numbers are in ``unit``."""
@@ -50,3 +59,34 @@ def compare(times, ours, peer):
     """(median of ours, median of the peer's, median over rounds of peer / ours)."""
     ratios = [p / o for p, o in zip(times[peer], times[ours])]
     return (*(statistics.median(times[n]) for n in (ours, peer)), statistics.median(ratios))
+
+
+def smplx_hands(batch):
+    """A function: smplx's hand layer, forward and backward, on ``batch`` random hands."""
+    model = smplx.MANO(str(standin_path("right").parent), use_pca=False, batch_size=batch)
+    pose, betas = random_hands(batch)
+
+    def run():
+        output = model(betas=betas, global_orient=pose[:, :3], hand_pose=pose[:, 3:])
+        backward(pose, betas, output)
+
+    return run
+
+
+def random_hands(batch):
+    """Axis-angle poses (batch, 48) and betas (batch, 10) that want gradients."""
+    generator = torch.Generator().manual_seed(0)
+    pose = (0.5 * torch.randn(batch, 48, generator=generator)).requires_grad_()
+    return pose, torch.randn(batch, 10, generator=generator).requires_grad_()
+
+
+def backward(pose, betas, output):
+    pose.grad = betas.grad = None
+    made = [output.vertices, output.joints]
+    torch.autograd.backward(made, [torch.ones_like(values) for values in made])
+
+
+def slower(times):
+    """How many times slower the machine was than where the goals were set, by the "yardstick" that
+    had its turns in ``in_turns``: ``smplx_hands(64)``."""
+    return 1e3 * statistics.median(times["yardstick"]) / YARDSTICK_MS
