@@ -1,6 +1,7 @@
-"""Make the pictures of README and the tour from a run: python docs/make_pictures.py outputs/RUN
+"""Make the pictures of docs/ and README from a run: python docs/make_pictures.py outputs/RUN
 
-The run's notebooks drew them; here they only become small enough for a repository.
+The run's notebooks drew them (make run those of the tour, 07_ablation its own); here they only
+become small enough for a repository.
 """
 
 import sys
@@ -19,12 +20,17 @@ PICTURES = (
     "predictions",
     "error_groups",
     "explorer",
+    "ablation",
+    "ablation_root",
 )
 
 
 def main(run_dir):
     for name in PICTURES:
-        picture = Image.open(Path(run_dir) / "figures" / f"{name}.png").convert("RGB")
+        drawn = Path(run_dir) / "figures" / f"{name}.png"
+        if not drawn.exists():
+            continue
+        picture = Image.open(drawn).convert("RGB")
         path = Path(__file__).parent / f"{name}.jpg"
         picture.save(path, quality=85, optimize=True)
         print(f"{path}: {picture.size}, {path.stat().st_size // 1000} kB")
