@@ -37,7 +37,7 @@ def layout(title, view, legend):
     camera = {"eye": _xyz(eye.tolist()), "up": _xyz(up.tolist())}
     return {
         "template": "none",
-        "title": {"text": title, "font": {"size": 14}},
+        "title": {"text": title, "x": 0.01, "font": {"size": 14}},  # beside the buttons
         "width": 640,
         "height": 520,
         "margin": {"l": 0, "r": 0, "t": 40 if title else 10, "b": 40 if legend else 0},
