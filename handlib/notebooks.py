@@ -4,8 +4,12 @@ import ast
 import difflib
 import json
 import logging
+import os
+import signal
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -105,7 +109,8 @@ def execute(path, output, parameters):
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_suffix(".partial.ipynb")
     try:
-        _papermill(path, partial, parameters)
+        with _insistent_interrupts():
+            _papermill(path, partial, parameters)
     except PapermillExecutionError as error:
         reason = f"in cell {error.exec_count}: {error.ename}: {error.evalue}"
     except DeadKernelError:
@@ -118,6 +123,33 @@ def execute(path, output, parameters):
         partial.replace(output)
         return
     raise RunError(f"{path.stem} failed {reason}\nexecuted notebook: {partial}")
+
+
+@contextmanager
+def _insistent_interrupts(again_s=10):
+    """Repeat an interrupt (Ctrl-C) until it has ended the block.
+
+    Now and then one is lost: it is raised where Python can only report it, in a finalizer or a
+    callback from C, and the cell would run on to its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    timers = []
+
+    def interrupt(signum, frame):
+        timers.append(threading.Timer(again_s, os.kill, [os.getpid(), signal.SIGINT]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for timer in timers:
+            timer.cancel()
 
 
 def _papermill(path, output, parameters):

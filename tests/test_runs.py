@@ -3,12 +3,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from handlib import cli, runs
+from handlib import cli, notebooks, runs
 
 
 @pytest.fixture
@@ -153,6 +154,26 @@ def test_names_that_would_collide_or_leave_the_folder_are_refused(notebook, tmp_
         runs.run_notebooks([path, path])
     with pytest.raises(runs.RunError, match="name of a folder"):
         runs.run_notebooks([path], name="../b")
+
+
+def test_an_interrupt_that_was_lost_is_repeated():
+    """Python reports what is raised in a finalizer, and goes on."""
+    before = signal.getsignal(signal.SIGINT)
+    swallowed = []
+    with pytest.raises(KeyboardInterrupt), notebooks._insistent_interrupts(again_s=0.05):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            swallowed.append(1)
+        time.sleep(10)
+    assert swallowed
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_is_not_repeated_beyond_the_notebook():
+    with pytest.raises(KeyboardInterrupt), notebooks._insistent_interrupts(again_s=0.05):
+        signal.raise_signal(signal.SIGINT)
+    time.sleep(0.2)
 
 
 def test_ctrl_c_leaves_one_line_and_no_kernel(notebook, tmp_path):
