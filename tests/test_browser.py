@@ -164,10 +164,16 @@ def test_in_jupyterlab_the_3d_view_draws_and_the_sliders_move_the_hand(page, lab
 
     # The 3D view: JupyterLab shows its picture, and the scene itself once it is pointed at.
     view = page.locator(".jp-RenderedPlotly").first
-    view.scroll_into_view_if_needed()
-    x, y = middle_of(view)
-    page.mouse.move(x, y)
-    view.locator("canvas").first.wait_for()
+    canvas = view.locator("canvas").first
+    for _ in range(30):  # JupyterLab may still be moving its cells, or not yet be listening
+        view.scroll_into_view_if_needed()
+        x, y = middle_of(view)
+        page.mouse.move(5, 5)
+        page.mouse.move(x, y, steps=3)
+        page.wait_for_timeout(2000)
+        if canvas.is_visible():
+            break
+    assert canvas.is_visible()
     page.mouse.move(5, 5)  # no hover labels
     view.scroll_into_view_if_needed()
     seen = settled(view)
