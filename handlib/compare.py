@@ -7,38 +7,15 @@ import numpy as np
 
 from handlib.checkpoints import find_checkpoint, read_json
 from handlib.metrics import mean_interval
-from handlib.notebooks import RunError
+from handlib.runlog import read_records
 
 # Settings that change nothing of what is learnt.
 SILENT = {"workers", "log_with", "log_every", "eval_every", "save_every"}
 
 
-def trained_runs(root, names=""):
-    """Folders of runs with a trained model, oldest first.
-
-    Args:
-        root: folder of the runs.
-        names: of some of them, separated by commas; "" for all.
-
-    Raises:
-        RunError: a name that is not there, or that has no trained model.
-    """
-    root = Path(root)
-    found = {path.parents[1].name: path for path in root.glob("*/checkpoints/last")}
-    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(found)
-    missing = [name for name in chosen if name not in found]
-    if missing or not chosen:
-        what = f"no trained run {', '.join(missing)}" if missing else "no trained run"
-        known = f"; there are: {', '.join(sorted(found))}" if found else ": run 02_train first"
-        raise RunError(f"{what} in {root}{known}")
-    return [root / name for name in sorted(chosen, key=lambda n: found[n].stat().st_mtime)]
-
-
 def history(run_dir):
     """The records of a run's training, ``metrics.jsonl``."""
-    file = Path(run_dir) / "metrics.jsonl"
-    # A killed process may leave half a line, always the last.
-    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    return read_records(Path(run_dir) / "metrics.jsonl")
 
 
 def settings(run_dir):

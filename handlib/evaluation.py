@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
 from handlib.augment import Flip, ToRight
-from handlib.data.dataset import one_thread
+from handlib.data.dataset import one_thread_worker
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
 from handlib.model import inputs
@@ -94,7 +94,7 @@ def _predict(model, dataset, batch_size, workers):
         batch_size,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=one_thread,
+        worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )
     was_training = model.training

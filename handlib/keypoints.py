@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
 from handlib.checkpoints import load_checkpoint
 from handlib.data import HandDataset, KeypointFiles, collate
-from handlib.data.dataset import one_thread
+from handlib.data.dataset import one_thread_worker
 
 SOURCES = ("predicted", "file", "noisy truth")
 FRAME = 100.0  # px
@@ -68,7 +68,7 @@ def find_keypoints(model, reader, workers=0):
         64,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=one_thread,
+        worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )
     table, device = {}, next(model.parameters()).device

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader
 
-from handlib.data.dataset import ShuffledSampler, one_thread
+from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sample import collate
 
 # name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
@@ -107,7 +107,7 @@ def step_loader(dataset, config, start=0, rank=0, world=1):
 def _start_worker(worker):
     # An interrupt reaches all processes of a terminal; the main one ends the run in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_thread(worker)
+    one_thread_worker(worker)
 
 
 def parameter_groups(model, weight_decay):

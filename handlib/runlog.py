@@ -12,6 +12,13 @@ from handlib.paths import atomic_write
 HEARTBEAT_S = 10
 
 
+def read_records(file):
+    """The records of a ``metrics.jsonl``: list of dicts, empty where there is none yet."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    # A killed process may leave half a line, always the last.
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
 class RunLog:
     """Collects figures between two records; writes records; shows that the run is alive.
 
@@ -29,10 +36,7 @@ class RunLog:
 
     def restore(self, step):
         """Take up the records of an earlier session, forgetting what came after ``step``."""
-        lines = self.file.read_text().splitlines() if self.file.exists() else []
-        # A killed process may leave half a line, always the last.
-        records = [json.loads(line) for line in lines if line.endswith("}")]
-        self.history = [r for r in records if r["step"] <= step]
+        self.history = [r for r in read_records(self.file) if r["step"] <= step]
         if self.accelerator.is_main_process:
             with atomic_write(self.file) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in self.history))

@@ -44,6 +44,7 @@ __all__ = [
     "split_parameters",
     "summary",
     "trained_run",
+    "trained_runs",
     "write_json",
 ]
 
@@ -131,11 +132,35 @@ def trained_run(run_dir="", own=None):
         return Run(run_dir)
     if own is not None and own.is_trained:
         return own
-    found = sorted(runs_root().glob(f"*/{CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
+    found = _trained()
     if found:
-        return Run(found[-1].parents[CHECKPOINT.count("/")])
+        return Run(found[-1])
     print("no trained run yet: running 02_train with its defaults first")
     return Run(run_notebooks(["02_train"]))
+
+
+def trained_runs(names=""):
+    """Folders of runs with a trained model, oldest first.
+
+    Args:
+        names: of some of them, separated by commas; "" for all.
+
+    Raises:
+        RunError: there is none, or a name that is not there or has no trained model.
+    """
+    found = {path.name: path for path in _trained()}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    missing = [name for name in wanted if name not in found]
+    if missing or not found:
+        what = f"no trained run {', '.join(missing)}".strip()
+        known = f"; there are: {', '.join(found)}" if found else ": run 02_train first"
+        raise RunError(f"{what} in {runs_root()}{known}")
+    return [path for name, path in found.items() if not wanted or name in wanted]
+
+
+def _trained():
+    found = sorted(runs_root().glob(f"*/{CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
+    return [path.parents[CHECKPOINT.count("/")] for path in found]
 
 
 # -- execution -------------------------------------------------------------------------------

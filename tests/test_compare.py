@@ -29,17 +29,19 @@ def root(hand, tmp_path_factory):
     return root
 
 
-def test_runs_are_found_and_a_missing_one_is_named(root):
-    assert [path.name for path in compare.trained_runs(root)] == ["fast", "slow"]
-    assert [path.name for path in compare.trained_runs(root, "slow")] == ["slow"]
+def test_runs_are_found_and_a_missing_one_is_named(root, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(root))
+    assert [path.name for path in runs.trained_runs()] == ["fast", "slow"]
+    assert [path.name for path in runs.trained_runs("slow")] == ["slow"]
     with pytest.raises(runs.RunError, match=r"no trained run quick in .*there are: fast, slow"):
-        compare.trained_runs(root, "slow, quick")
+        runs.trained_runs("slow, quick")
+    monkeypatch.setenv("MP_EXPERIMENTS", str(root / "empty"))
     with pytest.raises(runs.RunError, match="run 02_train first"):
-        compare.trained_runs(root / "empty")
+        runs.trained_runs()
 
 
 def test_the_table_shows_what_differs_and_only_that(root):
-    table = compare.overview(compare.trained_runs(root))
+    table = compare.overview([root / "fast", root / "slow"])
     fast, slow = table["fast"], table["slow"]
     assert set(fast) == {"step", "minutes", "val PA-MPJPE (mm)", "lr", "parameter augmentation"}
     assert (fast["lr"], slow["lr"]) == ("0.01", "0.0001")

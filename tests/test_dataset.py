@@ -5,7 +5,7 @@ from fake_data import fake_sample
 from torch.utils.data import DataLoader
 
 from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate
-from handlib.data.dataset import HandDataset, ShuffledSampler
+from handlib.data.dataset import HandDataset, ShuffledSampler, spread
 from handlib.data.sample import OPTIONAL, Sample, collate
 from handlib.joints import ROOT
 
@@ -114,3 +114,9 @@ def test_what_is_not_all_known_has_no_place_by_the_root():
     joints[0] = np.nan
     unknown = sample.replace(joints=joints)
     assert unknown.rooted("joints") is None and unknown.rooted("vertices") is None
+
+
+def test_samples_are_spread_from_the_first_to_the_last():
+    assert list(spread(range(100), 4)) == [0, 33, 66, 99]
+    assert list(spread(range(3), 10)) == [0, 1, 2]
+    assert list(spread(range(5), 1)) == [0]

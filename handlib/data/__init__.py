@@ -1,7 +1,7 @@
 """Samples, the readers and the generator that they come from, and batches of them."""
 
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
-from handlib.data.dataset import HandDataset
+from handlib.data.dataset import HandDataset, spread
 from handlib.data.freihand import FreiHANDReader
 from handlib.data.interhand import InterHandReader
 from handlib.data.keypoints import KeypointFiles
@@ -24,4 +24,5 @@ __all__ = [
     "load_backgrounds",
     "open_dataset",
     "read_coco_hands",
+    "spread",
 ]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, Subset
 
 
 class HandDataset(Dataset):
@@ -59,7 +59,13 @@ class ShuffledSampler(Sampler):
             yield self.epoch, int(index)
 
 
-def one_thread(_worker):
+def spread(dataset, n):
+    """A Subset of n samples of a dataset, or all it has, from its first to its last."""
+    places = np.linspace(0, len(dataset) - 1, min(n, len(dataset)))
+    return Subset(dataset, places.round().astype(int).tolist())
+
+
+def one_thread_worker(_worker):
     """Workers are parallel already: threads inside them only fight for cores."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
