@@ -3,6 +3,7 @@
 import ast
 import html
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,10 @@ def test_a_run_leaves_everything_in_one_folder(finished):
     assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
     assert {"film.png", "layers.png", "suspects.png", "distributions.png"} <= figures
     assert {"error_groups.png", "calibration.png", "failures.png", "explorer.png"} <= figures
+    pages = re.findall(
+        r"explorer_\d+\.html", (finished / "notebooks/04_evaluate.ipynb").read_text()
+    )
+    assert pages and figures.issuperset(pages)
     report = html.unescape((finished / "report.html").read_text())
     assert all(f'id="{name}"' in report for name in (*runs.WORKFLOW, "scene-2"))
     assert results["evaluate"]["verdict"] in report
