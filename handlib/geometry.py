@@ -6,6 +6,8 @@ centres are at integer coordinates. A 2D affine is a (3, 3) matrix that acts on 
 ``transform_intrinsics`` take numpy arrays or torch tensors alike.
 """
 
+from itertools import permutations, product
+
 import numpy as np
 import torch
 
@@ -231,3 +233,35 @@ def similarity_align(source, target, allow_reflection=False, with_scale=True):
     scale = d.sum(-1) / np.where(variance > 0, variance, 1) if with_scale else np.ones(d.shape[:-1])
     aligned = scale[..., None, None] * (s @ rotation.swapaxes(-1, -2)) + mu_t
     return aligned, np.where(known, determinant, np.nan)
+
+
+def best_view(points, points_2d, rounds=100):
+    """Points in space, turned, scaled and moved so that they are seen nearest to given places.
+
+    The least-squares fit of a scaled orthographic camera. Depths are first those of a start, then
+    the fitted ones, and so on, which lowers the error each round; the best of 24 starts is kept:
+    the rotations that take a cube onto itself.
+
+    Args:
+        points: (N, 3); points_2d: (N, 2), any unit.
+
+    Returns:
+        (N, 2): where the points are seen then.
+    """
+    starts = np.array([r for r in _signed_permutations() if np.linalg.det(r) > 0])  # (24, 3, 3)
+    source = np.broadcast_to(points, (len(starts), *points.shape))
+    spread = [np.sqrt(((p - p.mean(0)) ** 2).sum() / p.shape[1]) for p in (points, points_2d)]
+    depth = spread[1] / spread[0] * ((points - points.mean(0)) @ starts.swapaxes(-1, -2))[..., 2]
+    flat = np.broadcast_to(points_2d, (len(starts), *points_2d.shape))
+    for _ in range(rounds):
+        aligned, _ = similarity_align(source, np.concatenate([flat, depth[..., None]], -1))
+        depth = aligned[..., 2]
+    errors = ((aligned[..., :2] - points_2d) ** 2).sum((-2, -1))
+    return aligned[errors.argmin(), :, :2]
+
+
+def _signed_permutations():
+    """The 48 matrices (3, 3) that take the axes to axes."""
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            yield np.diag(signs)[list(order)]

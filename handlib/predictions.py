@@ -41,7 +41,7 @@ def _mirrored(field, values, affine):
         return geometry.mirror_points(values)
     if field == "pose":
         return geometry.mirror_axis_angle(values.reshape(-1, 16, 3)).reshape(-1, 48)
-    if field == "joints_2d":
+    if field in ("joints_2d", "keypoints_2d"):
         return geometry.transform_points(affine, values)
     if field == "trans":
         return geometry.transform_points(affine, values[:, None])[:, 0]

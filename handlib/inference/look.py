@@ -1,0 +1,161 @@
+"""A network looks at hands in photos; what it says comes back in the photo's pixels and camera."""
+
+import numpy as np
+import torch
+
+from handlib.augment.base import warp_image
+from handlib.augment.geometric import crop_affine
+from handlib.geometry import mirror_affine, mirror_points, transform_points
+from handlib.model import ASSUMED_FOCAL
+from handlib.predictions import mirror_back
+
+# Side of the crop, in longer sides of the hand's box: as in the synthetic data (``CropToHand``).
+EXPAND = 2.0
+# How far from its place a joint is still taken for found, in sides of the crop: about a finger.
+NEAR_CELLS = 0.06
+BATCH = 64
+FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
+FIELDS += ("root", "right", "present")
+
+
+@torch.inference_mode()
+def look(model, images, boxes, K, sides=None, expand=EXPAND):
+    """What ``model`` says of N hands.
+
+    A hand of unknown side is seen as it is and in the mirror: both views are asked for its side,
+    so that a photo and its mirror image get the same answer, and the view that shows a right hand
+    is taken.
+
+    Args:
+        model: ``HandNet`` in evaluation mode.
+        images: N arrays (H, W, 3) uint8 RGB; the same one for several hands of a photo.
+        boxes: (N, 4) x0, y0, x1, y1 px around the hands.
+        K: (N, 3, 3) intrinsics of the photos.
+        sides: N times whether it is a right hand, or None where that is not known; None for all.
+        expand: side of the square crop, in longer sides of the box.
+
+    Returns:
+        dict of numpy arrays with N rows, all as photographed: the fields ``FIELDS`` of
+        ``Prediction`` that the model gives (``joints_2d``, ``keypoints_2d`` px of the photo,
+        ``right`` log-odds), ``is_right`` (N,) bool, ``sharpness`` (N,) in [0, 1], how much of the
+        joints' heatmaps lies where the joints were found, NaN without heatmaps.
+
+    Raises:
+        ValueError: a hand of unknown side for a model that does not tell it.
+    """
+    size, n = model.config.input_size, len(images)
+    sides = [None] * n if sides is None else list(sides)
+    if None in sides and not model.config.handedness:
+        raise ValueError(
+            "this model does not tell a right hand from a left one: say which it is, or take a "
+            "model that was trained with handedness=True"
+        )
+    affines = np.array([crop_affine(box, size, expand) for box in boxes]).reshape(n, 3, 3)
+    crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
+    K = affines @ np.asarray(K, np.float64).reshape(n, 3, 3)
+    plain = _see(model, crops, K, [side is not False for side in sides], mirrored=False)
+    mirror = _see(model, crops, K, [not side for side in sides], mirrored=True)
+    return _in_photo(_one_view(plain, mirror, sides), affines)
+
+
+def cut(image, affine, size):
+    """The square crop (size, size, 3) that ``affine`` (3, 3) takes out of an image.
+
+    Only the part of the image that it shows is touched: a photo of twelve megapixels is costly.
+    """
+    to_image = np.linalg.inv(affine)
+    corners = transform_points(to_image, np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]]))
+    margin = 2 * np.ptp(corners[:, 0]) / size + 2
+    limits = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(corners[0] - margin), 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners[1] + margin), low + 1, limits).astype(int)
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    moved = affine @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1.0]])
+    return warp_image(part, moved, (size, size))
+
+
+def assumed_camera(size, box, expand=EXPAND):
+    """Intrinsics (3, 3) for a photo of unknown camera.
+
+    The focal length is the photo's longer side, an ordinary lens of 36 mm on film; where the hand
+    fills the photo, which then was cut out of a larger one, ``model.ASSUMED_FOCAL`` times the crop.
+
+    Args:
+        size: (width, height) px; box: of the hand.
+    """
+    side = expand * max(box[2] - box[0], box[3] - box[1])
+    focal = max(*size, ASSUMED_FOCAL * side)
+    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
+
+
+def _see(model, crops, K, wanted, mirrored):
+    """Raw rows of the wanted crops, with NaN (log-odds: 0) in the others; None without any."""
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        return None
+    device, found = next(model.parameters()).device, []
+    for chunk in np.array_split(rows, -(-len(rows) // BATCH)):
+        image = torch.from_numpy(np.ascontiguousarray(crops[chunk].transpose(0, 3, 1, 2)))
+        camera = K[chunk]
+        if mirrored:
+            image = image.flip(-1)
+            camera = mirror_points(mirror_affine(crops.shape[2]) @ camera)
+        camera = torch.from_numpy(camera.astype(np.float32))
+        found.append(_rows(model(image.to(device), camera.to(device))))
+    values = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    full = {name: np.full((len(crops), *v.shape[1:]), np.nan) for name, v in values.items()}
+    for name, value in values.items():
+        full[name][rows] = value
+    return full | {
+        "mirrored": np.full(len(crops), mirrored),
+        "width": np.full(len(crops), crops.shape[2]),
+        "is_right": np.ones(len(crops), bool),
+    }
+
+
+def _rows(prediction):
+    values = {name: getattr(prediction, name, None) for name in FIELDS}
+    values["sharpness"] = sharpness(prediction)
+    return {name: v.float().cpu().numpy() for name, v in values.items() if v is not None}
+
+
+def sharpness(prediction):
+    """(B,) mean share of the joints' heatmaps within ``NEAR_CELLS`` of the joints; NaN without."""
+    maps = prediction.heatmaps
+    if maps is None:
+        return torch.full_like(prediction.scale, torch.nan)
+    width = maps.shape[-1]
+    y, x = ((torch.arange(s, device=maps.device) + 0.5) / s for s in maps.shape[-2:])
+    shares = maps.exp()
+    places = torch.stack([(shares.sum(-2) * x).sum(-1), (shares.sum(-1) * y).sum(-1)], -1)
+    apart_x, apart_y = x - places[..., :1], y - places[..., 1:]
+    near = apart_y[..., :, None] ** 2 + apart_x[..., None, :] ** 2 < max(NEAR_CELLS, 1 / width) ** 2
+    return (shares * near).sum((-2, -1)).mean(-1)
+
+
+def _one_view(plain, mirror, sides):
+    """Of two views of N hands, one each: the side that is known, or what both say together."""
+    if mirror is None or plain is None:
+        return mirror_back(plain or mirror)
+    mirror = mirror_back(mirror)
+    if "right" in plain:
+        both = np.nanmean([plain["right"], mirror["right"]], 0)
+        plain["right"] = mirror["right"] = both
+    else:
+        both = np.zeros(len(sides))
+    left = np.array([s is False or (s is None and b < 0) for s, b in zip(sides, both, strict=True)])
+    return {
+        name: np.where(left.reshape(-1, *[1] * (values.ndim - 1)), mirror[name], values)
+        for name, values in plain.items()
+    }
+
+
+def _in_photo(seen, affines):
+    """Pixels of the crops become pixels of the photos."""
+    back = np.linalg.inv(affines)
+    for name in ("joints_2d", "keypoints_2d"):
+        if name in seen:
+            seen[name] = transform_points(back, seen[name])
+    seen["trans"] = transform_points(back, seen["trans"][:, None])[:, 0]
+    seen["scale"] = seen["scale"] * back[:, 0, 0]
+    return {name: seen[name] for name in seen.keys() - {"mirrored", "width"}}

@@ -1,0 +1,124 @@
+"""How well a network does on photos whose hands are annotated in 2D, beside the mean pose.
+
+The error of a hand is the mean distance of its annotated joints from the predicted ones, divided
+by the longer side of its box: 0.1 is about the width of a finger of an open hand.
+"""
+
+import numpy as np
+
+from handlib.geometry import best_view, mirror_points
+from handlib.inference.look import BATCH, EXPAND, assumed_camera, look
+from handlib.mano import pose_hand
+from handlib.tables import results_table
+
+
+def photo_errors(model, reader, expand=EXPAND):
+    """2D errors and sides of the hands in photos; the boxes are given, and the side where known.
+
+    Args:
+        model: ``HandNet``.
+        reader: samples with ``joints_2d`` (NaN where not annotated) and ``box``: of
+            ``data.read_coco_hands``, ``InterHandReader``, ``RHDReader``. K is used where known.
+        expand: side of the crop, in longer sides of the box.
+
+    Returns:
+        dict: ``error``, ``keypoint_error``, ``mean_pose``: means of what ``each`` lists;
+        ``handedness`` the share of hands of known side that the model tells right, None where it
+        does not tell the side; ``n`` hands; ``missing`` photos that are not there; ``each``: list
+        of dict with ``name``, ``is_right`` (as annotated), ``error``, ``keypoint_error`` of the
+        places found without the hand model (None where the network does not look for them),
+        ``mean_pose``, ``right_probability`` (None where the network does not tell the side).
+
+        The mean pose has every advantage: of the hand of the true side, turned, scaled and moved
+        to where it is seen nearest to the annotated joints (``geometry.best_view``).
+
+    Raises:
+        ValueError: no photo is there.
+    """
+    was_training = model.training
+    model.eval()
+    each, missing = [], []
+    for first in range(0, len(reader), BATCH):
+        indices = range(first, min(first + BATCH, len(reader)))
+        samples = [s for i in indices if (s := _read(reader, i, missing)) is not None]
+        each += _score(model, samples, expand) if samples else []
+    model.train(was_training)
+    if not each:
+        raise ValueError(f"none of the photos is there: {', '.join(missing[:3]) or 'no hands'}")
+    known = [e for e in each if None not in (e["is_right"], e["right_probability"])]
+    told = [(e["right_probability"] > 0.5) == e["is_right"] for e in known]
+    means = {name: _mean(each, name) for name in ("error", "keypoint_error", "mean_pose")}
+    counts = {"handedness": float(np.mean(told)) if told else None, "n": len(each)}
+    return means | counts | {"missing": missing, "each": each}
+
+
+def _read(reader, index, missing):
+    """A sample; None, and a line in ``missing``, where its photo is not there."""
+    try:
+        return reader[index]
+    except FileNotFoundError as error:
+        missing.append(str(error).split(" is missing")[0])
+        return None
+
+
+def _score(model, samples, expand):
+    """An entry of ``each`` for each sample."""
+    images, boxes = [s.image for s in samples], np.array([s.box for s in samples])
+    K = [assumed_camera(s.size, s.box, expand) if s.K is None else s.K for s in samples]
+    telling = model.config.handedness
+    sides = [True if s.is_right is None and not telling else s.is_right for s in samples]
+    seen = look(model, images, boxes, K, sides, expand)
+    probability = [None] * len(samples)
+    if telling:
+        log_odds = look(model, images, boxes, K, None, expand)["right"]
+        probability = (1 / (1 + np.exp(-log_odds))).tolist()
+    mean, each = pose_hand(model.hand).joints, []
+    for n, sample in enumerate(samples):
+        fixed = mean if seen["is_right"][n] else mirror_points(mean)
+        places = {"error": seen["joints_2d"][n], "mean_pose": _placed(fixed, sample.joints_2d)}
+        if "keypoints_2d" in seen:
+            places["keypoint_error"] = seen["keypoints_2d"][n]
+        entry = {"name": sample.path.name, "is_right": sample.is_right, "keypoint_error": None}
+        entry |= {name: _error(sample, points) for name, points in places.items()}
+        each.append(entry | {"right_probability": probability[n]})
+    return each
+
+
+def _placed(points, joints_2d):
+    """A hand (21, 3) as it is seen best, (21, 2); fitted to the joints that are known."""
+    known = np.isfinite(joints_2d).all(1)
+    seen = np.full_like(joints_2d, np.nan)
+    seen[known] = best_view(points[known], joints_2d[known])
+    return seen
+
+
+def _error(sample, joints_2d):
+    """Mean distance of the annotated joints, in longer sides of the box."""
+    x0, y0, x1, y1 = sample.box
+    apart = np.linalg.norm(joints_2d - sample.joints_2d, axis=-1)
+    return float(np.nanmean(apart) / max(x1 - x0, y1 - y0))
+
+
+def _mean(each, name):
+    values = [entry[name] for entry in each]
+    return None if None in values else float(np.mean(values))
+
+
+def errors_table(errors):
+    """What ``photo_errors`` returned, as a table: a row for each hand, and the means."""
+    rows = {}
+    for number, entry in enumerate(errors["each"], 1):
+        side = {True: "right", False: "left", None: "side not known"}[entry["is_right"]]
+        rows[f"{number} {entry['name']}, {side}"] = entry | {"said": entry["right_probability"]}
+    rows["mean"] = errors | {"said": None}
+    columns = {
+        "error / box": "error",
+        "found directly": "keypoint_error",
+        "mean pose": "mean_pose",
+        "right, says the model": "said",
+    }
+    caption = "2D joint error, in longer sides of the hand's box (mean pose: best view of it)"
+    return results_table(
+        {name: {title: row[key] for title, key in columns.items()} for name, row in rows.items()},
+        caption,
+    )
