@@ -15,6 +15,7 @@ def _resnet(depths, widths=(64, 128, 256, 512), layer="basic", stem=64):
 # The configurations stand here so that random weights need no network.
 _BACKBONES = {
     "resnet-tiny": (None, lambda: _resnet([1, 2, 2], (32, 96, 160), stem=32)),
+    "resnet-small": (None, lambda: _resnet([1, 2, 2], (64, 128, 256), stem=64)),
     "resnet-18": ("microsoft/resnet-18", lambda: _resnet([2, 2, 2, 2])),
     "resnet-34": ("microsoft/resnet-34", lambda: _resnet([3, 4, 6, 3])),
     "resnet-50": (
@@ -73,7 +74,7 @@ def make_backbone(name, init="random", channels=3):
             f"backbone {name!r} could not be read from {repository!r} (the Hugging Face Hub, its "
             f"cache, or a folder): connect once to fill the cache, or use init='random'"
         ) from error
-    if name == "resnet-tiny":
+    if name in ("resnet-tiny", "resnet-small"):
         _quarter_at_once(backbone)
     if channels > 3:
         _widen(backbone, channels)

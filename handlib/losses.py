@@ -30,6 +30,8 @@ class LossWeights:
     heatmaps: float = 3.0
     """Where the model looks for each joint: divergence from a Gaussian about the joint, nats. It
     tells each joint's map apart at once, which the mean place alone does slowly."""
+    depths: float = 10.0
+    """Depths of joints found directly in the image, relative to the root joint's: L1 in metres."""
     joints: float = 10.0
     """3D joints relative to the root joint: L1 in metres."""
     vertices: float = 10.0
@@ -49,6 +51,8 @@ class LossWeights:
     brings the hand to its place, and then would go on to shrink it."""
     handedness: float = 5.0
     """Right or left, where the model tells it: binary cross-entropy, nats."""
+    presence: float = 1.0
+    """A hand or none, where the model tells it: binary cross-entropy, nats."""
     regulariser: float = 0.0001
     """Pull towards the mean hand: |theta|^2 + ``regulariser_betas`` |beta|^2; needs no label."""
     regulariser_betas: float = 1.0
@@ -59,10 +63,19 @@ class LossWeights:
         return replace(self, mask=self.mask * max(1 - progress, 0.0))
 
 
+# Losses of what only some models tell, and the field of a prediction that is None without it.
+TOLD_BY = {
+    "keypoints_2d": "keypoints_2d",
+    "heatmaps": "heatmaps",
+    "depths": "depths",
+    "handedness": "right",
+    "presence": "present",
+}
 # The camera and the hand's parameters alone: what an encoder is pretrained with (3dhand).
 PARAMETERS_ONLY = LossWeights(
     **dict.fromkeys(asdict(LossWeights()), 0.0)
-    | {"camera": 1.0, "pose": 2.0, "betas": 0.01, "handedness": LossWeights().handedness}
+    | {"camera": 1.0, "pose": 2.0, "betas": 0.01}
+    | {name: getattr(LossWeights(), name) for name in ("handedness", "presence")}
 )
 
 
@@ -85,23 +98,27 @@ def total_loss(prediction, batch, weights):
         "joints_2d": lambda: joint_2d_loss(prediction.joints_2d, batch, size),
         "keypoints_2d": lambda: joint_2d_loss(prediction.keypoints_2d, batch, size),
         "heatmaps": lambda: heatmap_loss(prediction.heatmaps, batch, size),
+        "depths": lambda: depth_loss(prediction.depths, batch),
         "joints": lambda: joint_3d_loss(prediction.joints, batch),
         "vertices": lambda: vertex_loss(prediction.vertices, batch),
         "aligned": lambda: aligned_loss(prediction.joints, batch),
-        "pose": lambda: pose_loss(prediction.rotations, prediction.pose, batch),
+        "pose": lambda: pose_loss(prediction.rotations, prediction.mean_pose, batch),
         "betas": lambda: betas_loss(prediction.betas, batch),
         "camera": lambda: camera_loss(prediction.scale, prediction.trans, batch, size),
         "mask": lambda: mask_loss(prediction.vertices_2d, batch),
         "handedness": lambda: handedness_loss(prediction.right, all_hands),
+        "presence": lambda: presence_loss(prediction.present, batch["present"]),
         "regulariser": lambda: regulariser(
-            prediction.pose, prediction.betas, weights.regulariser_betas, batch["is_right"]
+            prediction.pose,
+            prediction.betas,
+            weights.regulariser_betas,
+            batch["is_right"] & batch["present"],
         ),
     }
     factors = asdict(weights)
-    if prediction.keypoints_2d is None:
-        factors |= {"keypoints_2d": 0, "heatmaps": 0}
-    if prediction.right is None:
-        factors["handedness"] = 0
+    for part, field in TOLD_BY.items():
+        if getattr(prediction, field) is None:
+            factors[part] = 0
     terms = {name: factors[name] * part() for name, part in parts.items() if factors[name]}
     if not terms:
         raise ValueError("all loss weights are 0: there is nothing to train")
@@ -145,6 +162,13 @@ def _log_gaussian(centre, cells, size):
     return (-0.5 * ((places - centre[..., None]) / (HEATMAP_SIGMA * size)) ** 2).log_softmax(-1)
 
 
+def depth_loss(depths, batch):
+    """Mean absolute difference of (B, 21) metres behind the root joint."""
+    has = batch["has_joints"]
+    z = batch["joints"][..., 2] * batch["unit"][:, None]
+    return _mean((depths - _target(depths, z - z[:, ROOT : ROOT + 1], has)).abs(), has)
+
+
 def joint_3d_loss(joints, batch):
     """Mean absolute difference of root-relative joints (B, 21, 3), metres."""
     target = batch["joints"] - batch["joints"][:, ROOT : ROOT + 1]
@@ -176,24 +200,20 @@ def vertex_loss(vertices, batch):
     return _absolute_3d(vertices, target, batch["has_vertices"] & batch["has_joints"], batch)
 
 
-def pose_loss(rotations, pose, batch):
+def pose_loss(rotations, mean_pose, batch):
     """Mean squared difference of rotation matrices: never of axis-angles, where near rotations
     may be far apart.
 
-    The fingers' rotations are compared as the hand's pose vector has them, relative to the mean
-    pose, so that the hand model is not needed here.
-
     Args:
-        rotations: (B, 16, 3, 3); its first, the whole hand's, is used.
-        pose: (B, 48); its last 45 are used.
+        rotations: (B, 16, 3, 3) of the whole hand and of the joints of the fingers.
+        mean_pose: (45,) axis-angle that the annotation's last 45 numbers depart from.
         batch: has ``pose`` (B, 48).
     """
     has = batch["has_pose"]
     known = torch.where(has[:, None], batch["pose"], 0.0)
+    known = torch.cat([known[:, :3], known[:, 3:] + mean_pose], 1)
     target = axis_angle_to_matrix(known.unflatten(1, (16, 3)))
-    fingers = axis_angle_to_matrix(pose[:, 3:].unflatten(1, (15, 3)))
-    made = torch.cat([rotations[:, :1], fingers], 1)
-    return _mean((made - _target(made, target, has)).square(), has)
+    return _mean((rotations - _target(rotations, target, has)).square(), has)
 
 
 def betas_loss(betas, batch):
@@ -241,6 +261,11 @@ def handedness_loss(right, batch):
     softplus = torch.nn.functional.softplus
     sides = ((softplus(-right), has & is_right), (softplus(right), has & ~is_right))
     return sum(_mean(torch.where(rows, error, 0.0), rows) for error, rows in sides) / 2
+
+
+def presence_loss(present, truth):
+    """Binary cross-entropy of log-odds (B,) that there is a hand, of (B,) bool."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(present, truth.to(present.dtype))
 
 
 def regulariser(pose, betas, betas_weight=1.0, rows=None):

@@ -18,11 +18,13 @@ from handlib.geometry import (
     back_project,
     focal_length,
     matrix_to_axis_angle,
+    matrix_to_rotation_6d,
     project,
     rotation_6d_to_matrix,
 )
 from handlib.joints import N_JOINTS, ROOT
 from handlib.mano import HandLayer
+from handlib.pooling import AveragePooling, KeypointPooling
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1]: what pretrained encoders expect.
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,6 +34,8 @@ TYPICAL_SCALE, TYPICAL_SIZE = 545.0, 256
 ASSUMED_FOCAL = 2.1
 NEAR = 0.01  # metres: an untrained guess must not reach behind the camera
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
+POOLINGS = ("average", "keypoints")
+FINGERS = ("pca", "rot6d")
 CAMERAS = ("weak", "perspective")
 # Width of a keypoint's Gaussian in its input map, as a share of the crop.
 MAP_SIGMA = 0.02
@@ -47,12 +51,19 @@ class ModelConfig:
     """Side of the square crop the model is meant for, px."""
     pooling: str = "keypoints"
     """From maps to a vector: "average", or "keypoints" (found joints and the features there)."""
+    width: int = 48
+    """Channels of the maps in which keypoints are looked for."""
+    depth: bool = False
+    """Whether each found keypoint's depth is told too."""
     rotation: str = "rot6d"
     """How the head gives the hand's rotation: "axis_angle" or "rot6d" (continuous)."""
+    fingers: str = "pca"
+    """How the head gives the fingers' pose: "pca" or "rot6d" (each of the 15 joints' rotation);
+    both as a departure from the hand model's mean pose."""
     camera: str = "weak"
     """How joints are seen: "weak" (all at one depth) or "perspective" (through the crop's K)."""
     n_pose: int = 45
-    """Principal components of the finger pose that the head gives, 1 to 45."""
+    """Principal components of the finger pose that the head gives, 1 to 45, by "pca"."""
     hidden: int = 512
     """Width of the head's two hidden layers; 0 for a single linear layer."""
     keypoint_maps: bool = False
@@ -62,11 +73,24 @@ class ModelConfig:
     """Share of the head's inputs dropped in training."""
     handedness: bool = False
     """Whether the head also tells a right hand from a left one."""
+    presence: bool = False
+    """Whether the head also tells if there is a hand at all."""
 
 
 MODEL_PRESETS = {
     # For CPUs: trains from random weights in minutes.
     "small": ModelConfig(),
+    # What has paid since (docs/modern.md): the weights that ship are of this kind.
+    "modern": ModelConfig(
+        backbone="resnet-small",
+        input_size=128,
+        width=64,
+        depth=True,
+        fingers="rot6d",
+        camera="perspective",
+        handedness=True,
+        presence=True,
+    ),
     # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
     "boukhayma2019": ModelConfig(
         backbone="resnet-34",
@@ -103,74 +127,18 @@ class Prediction:
     """(B, 2) px of the crop: where ``joints.ROOT`` is seen."""
     root: torch.Tensor
     """(B, 3) metres, camera frame: where ``joints.ROOT`` is; NaN where K is not known."""
+    mean_pose: torch.Tensor
+    """(45,) axis-angle of the hand model, which ``pose`` departs from."""
     keypoints_2d: torch.Tensor | None = None
     """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
     heatmaps: torch.Tensor | None = None
     """(B, 21, h, w) log-probabilities of each joint's place, cells over the whole crop; or None."""
+    depths: torch.Tensor | None = None
+    """(B, 21) metres behind ``joints.ROOT``, found directly in the image; or None."""
     right: torch.Tensor | None = None
     """(B,) log-odds that the crop shows a right hand; None without a handedness head."""
-
-
-class AveragePooling(nn.Module):
-    """Mean of the coarsest map over all of its cells, whatever the input's size."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.out_features = channels[-1]
-
-    def forward(self, maps):
-        return maps[-1].mean((-2, -1)), None, None
-
-
-class KeypointPooling(nn.Module):
-    """Where each joint is (soft-argmax), and the features found there.
-
-    A plain average forgets where things are, and takes long to learn it. Here the maps are merged
-    at the finest resolution; each joint gets a spatial softmax, whose mean position is the joint's
-    place (Sun et al. 2018, "Integral Human Pose Regression") and whose mean feature says the rest.
-    """
-
-    def __init__(self, channels, width=48, n_local=16):
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.merge = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
-        self.logits = nn.Conv2d(width, N_JOINTS, 1)
-        self.local = nn.Conv2d(width, n_local, 1)
-        self.out_features = N_JOINTS * (2 + n_local) + channels[-1]
-
-    def forward(self, maps):
-        """Merge the maps and look for the joints.
-
-        Args:
-            maps: (B, C, h, w) each, fine to coarse.
-
-        Returns:
-            (B, out_features); places (B, 21, 2) in [-1, 1]; log-probabilities (B, 21, h, w).
-        """
-        size = maps[0].shape[-2:]
-        merged = sum(
-            nn.functional.interpolate(lateral(x), size=size)
-            for lateral, x in zip(self.lateral, maps, strict=True)
-        )
-        merged = self.merge(merged).relu()
-        heatmaps = self.logits(merged).float().flatten(2).log_softmax(-1)
-        attention = heatmaps.exp()
-        places = attention @ _cell_centres(*size, attention)
-        found = attention @ self.local(merged).float().flatten(2).transpose(1, 2)
-        average = maps[-1].mean((-2, -1))
-        features = torch.cat([places.flatten(1), found.flatten(1), average], 1)
-        return features, places, heatmaps.unflatten(2, size)
-
-
-def _cell_centres(height, width, like):
-    """(height * width, 2) x and y of a map's cells, the image's borders at -1 and 1."""
-    y, x = (
-        (torch.arange(n, dtype=like.dtype, device=like.device) * 2 + 1) / n - 1
-        for n in (height, width)
-    )
-    return torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
+    present: torch.Tensor | None = None
+    """(B,) log-odds that the crop shows a hand; None without such a head."""
 
 
 class HandNet(nn.Module):
@@ -189,10 +157,10 @@ class HandNet(nn.Module):
         super().__init__()
         if not hand.is_right:
             raise ValueError(f"the network sees right hands; {hand.name} is a left hand model")
-        poolings = {"average": AveragePooling, "keypoints": KeypointPooling}
         for value, known in (
-            (config.pooling, poolings),
+            (config.pooling, POOLINGS),
             (config.rotation, ROTATION_SIZE),
+            (config.fingers, FINGERS),
             (config.camera, CAMERAS),
         ):
             if value not in known:
@@ -201,15 +169,22 @@ class HandNet(nn.Module):
         channels = 3 + N_JOINTS * config.keypoint_maps
         backbone = make_backbone(config.backbone, init, channels)
         self.backbone = backbone.to(memory_format=torch.channels_last)
-        self.pooling = poolings[config.pooling](self.backbone.channels)
-        self.sizes = [1, 2, ROTATION_SIZE[config.rotation], config.n_pose, 10]
-        self.sizes += [1] * config.handedness
+        if config.pooling == "keypoints":
+            pooling = KeypointPooling(self.backbone.channels, config.width, config.depth)
+        else:
+            pooling = AveragePooling(self.backbone.channels)
+        self.pooling = pooling
+        n_fingers = 15 * 6 if config.fingers == "rot6d" else config.n_pose
+        self.sizes = [1, 2, ROTATION_SIZE[config.rotation], n_fingers, 10]
+        self.sizes += [1] * (config.handedness + config.presence)
         self.head = _make_head(self.pooling.out_features, config, sum(self.sizes))
         self.layer = HandLayer(hand)
         components = torch.tensor(hand.hands_components[: config.n_pose], dtype=torch.float32)
         mean_std = torch.tensor([IMAGE_MEAN, IMAGE_STD])[:, None, :, None, None]
         self.register_buffer("image_mean_std", 255 * mean_std, persistent=False)
         self.register_buffer("components", components, persistent=False)
+        mean = axis_angle_to_matrix(self.layer.hands_mean.unflatten(0, (15, 3)))
+        self.register_buffer("mean_6d", matrix_to_rotation_6d(mean), persistent=False)
 
     def forward(self, image, K=None, keypoints=None):
         """Look at crops; ``inputs`` takes the arguments from a batch.
@@ -238,26 +213,25 @@ class HandNet(nn.Module):
                 )
             seen = torch.cat([seen, keypoint_maps(keypoints, image.shape[-1])], 1)
         seen = seen.contiguous(memory_format=torch.channels_last)
-        pooled, places, heatmaps = self.pooling(self.backbone(seen).feature_maps)
-        numbers = self.head(pooled)
+        pooled = self.pooling(self.backbone(seen).feature_maps)
+        numbers = self.head(pooled.features)
         # The hand model is millimetres of geometry: half precision would be seen.
         with torch.autocast(image.device.type, enabled=False):
-            places = None if places is None else places.float()
+            places = None if pooled.places is None else pooled.places.float()
             prediction = self.decode(numbers.float(), places, image.shape[-1], K)
-        prediction.heatmaps = heatmaps
+        prediction.heatmaps, prediction.depths = pooled.heatmaps, pooled.depths
         return prediction
 
     def decode(self, numbers, places, size, K=None):
         """The head's numbers (B, sum of ``sizes``) -> ``Prediction`` for crops of ``size`` px."""
-        scale, shift, rotation, coefficients, betas, *right = numbers.split(self.sizes, 1)
+        scale, shift, rotation, fingers, betas, *told = numbers.split(self.sizes, 1)
         # Offsets belong to a crop size: they grow with it. exp keeps the scale positive.
         scale = TYPICAL_SCALE * size / TYPICAL_SIZE * scale[:, 0].exp()
         # The root is seen near the crop's centre, or near where its keypoint was found.
         origin = 0 if places is None else places[:, ROOT]
         trans = _to_pixels(origin + shift, size)
-        fingers = coefficients @ self.components
         root = _rotation_matrix(rotation)
-        bent = axis_angle_to_matrix((self.layer.hands_mean + fingers).unflatten(1, (15, 3)))
+        bent, fingers = self._bend(fingers)
         rotations = torch.cat([root[:, None], bent], 1)
         hand = self.layer(rotations, betas)
         centre = hand.joints[:, ROOT : ROOT + 1]
@@ -282,8 +256,20 @@ class HandNet(nn.Module):
             trans=trans,
             root=torch.where(has_K[:, None], root_position, torch.nan),
             keypoints_2d=None if places is None else _to_pixels(places, size),
-            right=right[0][:, 0] if right else None,
+            mean_pose=self.layer.hands_mean,
+            right=told[0][:, 0] if self.config.handedness else None,
+            present=told[-1][:, 0] if self.config.presence else None,
         )
+
+    def _bend(self, fingers):
+        """The head's numbers of the fingers -> rotations (B, 15, 3, 3), axis-angle (B, 45)."""
+        if self.config.fingers == "rot6d":
+            bent = rotation_6d_to_matrix(self.mean_6d + fingers.unflatten(1, (15, 6)))
+            return bent, matrix_to_axis_angle(bent).flatten(1) - self.layer.hands_mean
+        fingers = fingers @ self.components
+        return axis_angle_to_matrix(
+            (self.layer.hands_mean + fingers).unflatten(1, (15, 3))
+        ), fingers
 
 
 def _make_head(n_in, config, n_out):

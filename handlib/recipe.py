@@ -67,14 +67,15 @@ class TrainConfig:
 
 
 class StepBatches:
-    """Batches of (epoch, index), an endless stream over shuffled epochs.
+    """Batches of (epoch, index), an endless stream over epochs, shuffled unless ``in_order``.
 
     Step ``s`` takes the stream's samples ``s * batch_size`` and on, so the step is all that a
     resumed run must know. Each process takes its share of every batch.
     """
 
-    def __init__(self, n, batch_size, seed, start=0, rank=0, world=1):
-        self.sampler, self.batch_size, self.start = ShuffledSampler(n, seed), batch_size, start
+    def __init__(self, n, batch_size, seed, start=0, rank=0, world=1, in_order=False):
+        self.sampler = ShuffledSampler(n, seed, in_order)
+        self.batch_size, self.start = batch_size, start
         self.rank, self.world = rank, world
 
     def __iter__(self):
@@ -92,9 +93,10 @@ class StepBatches:
 
 def step_loader(dataset, config, start=0, rank=0, world=1):
     """An endless DataLoader of the batches from step ``start`` on; see ``StepBatches``."""
+    n, in_order = len(dataset), getattr(dataset, "in_order", False)
     return DataLoader(
         dataset,
-        batch_sampler=StepBatches(len(dataset), config.batch_size, config.seed, start, rank, world),
+        batch_sampler=StepBatches(n, config.batch_size, config.seed, start, rank, world, in_order),
         collate_fn=collate,
         num_workers=config.workers,
         worker_init_fn=_start_worker,

@@ -28,7 +28,7 @@ def make_batch(missing=(), rows=range(B)):
     """A batch whose samples ``rows`` lack the annotations named in ``missing``."""
     generator = torch.Generator().manual_seed(0)
     batch = {"image": torch.zeros(B, 3, S, S, dtype=torch.uint8), "unit": torch.ones(B)}
-    batch |= dict.fromkeys(("is_right", "has_is_right"), torch.ones(B, dtype=torch.bool))
+    batch |= dict.fromkeys(("present", "is_right", "has_is_right"), torch.ones(B, dtype=torch.bool))
     for name, shape in ANNOTATIONS.items():
         batch[name] = torch.randn(B, *shape, generator=generator) * 0.1
         if name == "mask":  # a disc about the middle
@@ -55,10 +55,21 @@ def heatmaps_of(joints_2d, cells=16):
     return logits.log_softmax(-1).unflatten(-1, (cells, cells))
 
 
-class Made(SimpleNamespace):
-    """A prediction of a model that does not tell the side."""
+# Of the hand model: what a pose is relative to.
+MEAN_POSE = torch.linspace(-0.4, 0.5, 45)
 
-    right = None
+
+class Made(SimpleNamespace):
+    """A prediction of a model that tells neither the side nor whether there is a hand."""
+
+    right = present = None
+    mean_pose = MEAN_POSE
+
+
+def rotations_of(pose):
+    """(B, 16, 3, 3) of poses (B, 48) relative to the mean pose."""
+    whole = pose + torch.cat([torch.zeros(3), MEAN_POSE])
+    return axis_angle_to_matrix(whole.reshape(-1, 16, 3))
 
 
 def perfect(batch):
@@ -76,7 +87,8 @@ def perfect(batch):
         "betas": batch["betas"],
         "trans": batch["joints_2d"][:, ROOT],
         "scale": (90 * 110) ** 0.5 / (batch["unit"] * batch["joints"][:, ROOT, 2]),
-        "rotations": axis_angle_to_matrix(batch["pose"].reshape(B, 16, 3)),
+        "depths": (unit * (batch["joints"] - root))[..., 2],
+        "rotations": rotations_of(batch["pose"]),
     }
     return Made(**{k: v.clone().requires_grad_() for k, v in parts.items()})
 
@@ -86,12 +98,18 @@ def only(name, **more):
     return LossWeights(**dict.fromkeys(asdict(LossWeights()), 0.0) | {name: 1.0} | more)
 
 
-OTHER = ("regulariser", "regulariser_betas", "handedness")  # need no annotation of a pose
+OTHER = (
+    "regulariser",
+    "regulariser_betas",
+    "handedness",
+    "presence",
+)  # need no annotation of a pose
 LABELLED = [f.name for f in fields(LossWeights) if f.name not in OTHER]
 # Losses that share an annotation, or a field of the prediction, with another.
 ANNOTATION = {"keypoints_2d": "joints_2d", "heatmaps": "joints_2d", "aligned": "joints"}
+ANNOTATION |= {"depths": "joints"}
 ANNOTATION |= {"camera": "K"}
-FIELD = {"aligned": "joints", "mask": "vertices_2d", "camera": "scale"}
+FIELD = {"aligned": "joints", "mask": "vertices_2d", "camera": "scale", "pose": "rotations"}
 BENT = torch.tensor([1.0, 1.2, 0.9])  # no similarity undoes it
 
 
@@ -119,20 +137,31 @@ def test_closed_forms():
     assert losses.regulariser(pose, betas, 10.0).item() == pytest.approx((8 + 90) / 2)
     assert losses.regulariser(pose, betas, 10.0, betas[:, 0] > 0).item() == pytest.approx(90)
     # half a turn about x changes two entries of nine by 2, in one of 16 rotations
-    pose, rotations = torch.zeros(B, 48), torch.eye(3).repeat(B, 16, 1, 1)
-    batch["pose"] = torch.zeros(B, 48)
-    pose[:, 9] = torch.pi
-    assert losses.pose_loss(rotations, pose, batch).item() == pytest.approx(2 * 4 / (9 * 16))
+    batch["pose"], pose = torch.zeros(B, 48), torch.zeros(B, 48)
+    pose[:, 9:12] = -MEAN_POSE[6:9] + torch.tensor([torch.pi, 0, 0])
+    batch["pose"][:, 9:12] = -MEAN_POSE[6:9]
+    turned = losses.pose_loss(rotations_of(pose), MEAN_POSE, batch)
+    assert turned.item() == pytest.approx(2 * 4 / (9 * 16))
 
 
 def test_a_full_turn_is_no_error_of_the_pose():
     batch = make_batch()
-    prediction = perfect(batch)
-    axis_angle = batch["pose"][:, 3:].reshape(B, 15, 3)
+    rotations = perfect(batch).rotations
+    axis_angle = (batch["pose"][:, 3:] + MEAN_POSE).reshape(B, 15, 3)
     length = axis_angle.norm(dim=-1, keepdim=True)
-    around = axis_angle * (1 - 2 * torch.pi / length)
-    pose = torch.cat([batch["pose"][:, :3], around.reshape(B, 45)], 1)
-    assert losses.pose_loss(prediction.rotations, pose, batch).item() == pytest.approx(0, abs=1e-9)
+    around = (axis_angle * (1 - 2 * torch.pi / length)).reshape(B, 45) - MEAN_POSE
+    batch["pose"] = torch.cat([batch["pose"][:, :3], around], 1)
+    assert losses.pose_loss(rotations, MEAN_POSE, batch).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_whether_there_is_a_hand_is_learnt_from_pictures_without_one():
+    batch, logit = make_batch(), torch.tensor([3.0, -2, 0, 1])
+    batch["present"] = torch.tensor([True, False, True, True])
+    made = perfect(batch)
+    made.present = logit
+    signs = torch.tensor([1, -1, 1, 1])
+    expected = torch.nn.functional.softplus(-logit * signs).mean()
+    assert total_loss(made, batch, only("presence"))[0].item() == pytest.approx(expected.item())
 
 
 def test_annotations_in_another_unit_are_brought_to_metres():
@@ -175,8 +204,9 @@ def test_without_any_annotation_the_loss_is_zero_with_a_gradient_of_zero():
     total.backward()
     assert total.item() == 0
     assert set(terms) == set(LABELLED)
-    for value in vars(prediction).values():
-        assert value.grad.abs().max() == 0
+    for name, value in vars(prediction).items():
+        if name != "pose":  # of which only the regulariser is made
+            assert value.grad.abs().max() == 0
 
 
 def test_the_camera_is_that_of_freihands_hand_vector():

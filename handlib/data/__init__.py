@@ -10,11 +10,13 @@ from handlib.data.photos import read_coco_hands
 from handlib.data.rhd import RHDReader
 from handlib.data.sample import Sample, collate
 from handlib.data.source import dataset_root
+from handlib.data.stream import HandStream
 
 __all__ = [
     "Backgrounds",
     "FreiHANDReader",
     "HandDataset",
+    "HandStream",
     "InterHandReader",
     "KeypointFiles",
     "RHDReader",

@@ -21,6 +21,11 @@ class HandDataset(Dataset):
     def __init__(self, reader, transforms=None, seed=0):
         self.reader, self.transforms, self.seed = reader, transforms, seed
 
+    @property
+    def in_order(self):
+        """Whether the samples are asked for in their order: a stream's are random as they come."""
+        return getattr(self.reader, "in_order", False)
+
     def __len__(self):
         return len(self.reader)
 
@@ -38,13 +43,14 @@ class ShuffledSampler(Sampler):
     Args:
         n: number of samples.
         seed: of the order.
+        in_order: leave the samples in their order, for those that are random as they come.
 
     Attributes:
         epoch, start: which epoch comes next and at which position it begins, to resume exactly.
     """
 
-    def __init__(self, n, seed=0):
-        self.n, self.seed = n, seed
+    def __init__(self, n, seed=0, in_order=False):
+        self.n, self.seed, self.in_order = n, seed, in_order
         self.epoch = self.start = 0
 
     def set_epoch(self, epoch, start=0):
@@ -54,7 +60,9 @@ class ShuffledSampler(Sampler):
         return self.n - self.start
 
     def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
+        order = range(self.n)
+        if not self.in_order:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
         for index in order[self.start :]:
             yield self.epoch, int(index)
 

@@ -38,6 +38,7 @@ class Sample:
     version: int | None = None  # index into VERSIONS; None where a source has no such thing
     source: str = "unknown"  # what a figure or a table names
     path: Path | None = None  # the image file
+    present: bool = True  # whether a hand is there; a network may be shown pictures of none
     is_right: bool | None = True  # what the image shows now; None where nobody knows
     mirrored: bool = False  # mirrored on the way to the network: mirror predictions back
     K: np.ndarray | None = None  # (3, 3) intrinsics of the image as it is now
@@ -121,9 +122,9 @@ def collate(samples):
         dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
         ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,), ``keypoints``
         (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool for each of these;
-        ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool, False where nobody knows
-        the side: ``is_right`` is True there, as the network sees right hands; ``unit`` (B,)
-        float32; ``id``, ``version`` (B,) int64, -1 for no version.
+        ``present``, ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool, False where
+        nobody knows the side: ``is_right`` is True there, as the network sees right hands;
+        ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
 
     Raises:
         ValueError: when image sizes differ.
@@ -141,6 +142,7 @@ def collate(samples):
         "image": torch.from_numpy(np.ascontiguousarray(images)),
         "id": torch.tensor([s.id for s in samples]),
         "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
+        "present": torch.tensor([bool(s.present) for s in samples]),
         "is_right": torch.tensor([not s.is_left for s in samples]),
         "has_is_right": torch.tensor([s.is_right is not None for s in samples]),
         "mirrored": torch.tensor([bool(s.mirrored) for s in samples]),

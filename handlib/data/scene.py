@@ -24,6 +24,7 @@ from handlib.mano.layer import HandLayer
 # An arm that points nearer to the eye than this (degrees) would hide the hand that it carries.
 _MIN_ARM_ANGLE = 45
 _MARGIN = 0.03  # of the image, around the 21 joints
+FILL = (0.45, 0.85)  # of the image's side that a hand's box takes
 
 
 class Pose(NamedTuple):
@@ -114,10 +115,13 @@ class Generator:
             out = self.layer(self.layer.rotations(pose), betas)
         return out.vertices.numpy(), out.joints.numpy()
 
-    def render(self, rng, pose, vertices, joints):
-        """A ``Render`` of a posed, untranslated hand with random camera, arm, skin and light."""
+    def render(self, rng, pose, vertices, joints, fill=FILL):
+        """A ``Render`` of a posed, untranslated hand with random camera, arm, skin and light.
+
+        ``fill``: see ``place``.
+        """
         size = (self.size, self.size)
-        K, translation = place(rng, vertices, joints, self.size)
+        K, translation = place(rng, vertices, joints, self.size, fill)
         vertices, joints = vertices + translation, joints + translation
         arm_shape = random_arm(rng, len(self.skin.forearm.border))
         rotation = Rotation.from_rotvec(pose.pose[:3]).as_matrix()
@@ -135,11 +139,12 @@ class Generator:
         return Render(rgb, alpha, K, joints, vertices, *pose)
 
 
-def place(rng, vertices, joints, size):
+def place(rng, vertices, joints, size, fill=FILL):
     """A camera and a translation that put a hand well into a square image.
 
     Focal lengths: 60 % as in FreiHAND (about 480 px at 224 px), the others 220 to 1500 px. The
-    hand's box takes 45-85 % of the image, off the centre as far as all joints allow.
+    hand's box takes a share of the image's side from the range ``fill``, off the centre as far as
+    all joints allow.
 
     Returns:
         (K, translation): (3, 3) and (3,).
@@ -150,7 +155,7 @@ def place(rng, vertices, joints, size):
         center = center + rng.uniform(-0.08, 0.08, 2) * size
     f = focal * size / 224
     K = np.array([[f, 0, center[0]], [0, f, center[1]], [0, 0, 1]])
-    fill, shift = rng.uniform(0.45, 0.85) * size, rng.uniform(-0.9, 0.9, 2)
+    fill, shift = rng.uniform(*fill) * size, rng.uniform(-0.9, 0.9, 2)
     extent = np.ptp(vertices[:, :2], axis=0).max()
     translation = np.array([0, 0, f * extent / fill]) - vertices.mean(0)
     nearest, middle = vertices[:, 2].min(), vertices[:, 2].mean()

@@ -1,0 +1,94 @@
+"""Synthetic hands rendered when they are asked for: a training need not see one twice.
+
+The pictures are made at the network's size, so that a core renders a few hundred a second; each
+depends on the seed and its index alone.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from handlib.data.backgrounds import load_backgrounds
+from handlib.data.sample import Sample
+from handlib.data.scene import FILL, Generator, composite
+from handlib.mano.articulation import sample_articulations
+
+# Numbers that keep the stream's random numbers apart from those of a dataset's splits.
+_STREAM, _ARTICULATIONS = 2, 3
+_BLOCK = 256  # hands whose articulations are drawn together: one at a time is slow
+# Share of the hand pictures that look as in version 0 of FreiHAND: before a green screen.
+_GREEN = 0.1
+# How a picture shows no hand to a network: as a background alone, or with one far too small for
+# the crop or mostly outside of it.
+_ALONE, _SMALL = 0.5, (0.06, 0.2)
+
+
+class HandStream:
+    """A reader of hands that are rendered on demand.
+
+    Args:
+        hand: ``HandModel``, a right hand.
+        size: side of the pictures, px.
+        samples: how many there are; the last one is as new as the first.
+        seed: the same seed gives the same pictures.
+        backgrounds: ``Backgrounds``; by default those of ``load_backgrounds``.
+        absent: share of pictures without a hand, for a network that tells whether there is one.
+        fill: range of the hand's share of the picture's side.
+
+    Attributes:
+        in_order: samples are best asked for in order, and need no shuffling.
+    """
+
+    in_order = True
+
+    def __init__(self, hand, size, samples, seed=0, backgrounds=None, absent=0.0, fill=FILL):
+        self.generator = Generator(hand, size)
+        self.samples, self.seed, self.absent, self.fill = samples, seed, absent, fill
+        self.backgrounds = backgrounds or load_backgrounds(seed=seed)
+        self.source = f"synthetic stream ({hand.name})"
+
+    def __len__(self):
+        return self.samples
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, _STREAM, index])
+        if rng.random() < self.absent:
+            return self._without_hand(rng, index)
+        return self._sample(rng, index, self.fill)
+
+    def _sample(self, rng, index, fill):
+        render = self._render(rng, index, fill)
+        version = 0 if rng.random() < _GREEN else int(rng.integers(1, 4))
+        return Sample(
+            image=composite(rng, render, version, self.backgrounds),
+            id=index,
+            source=self.source,
+            K=render.K,
+            joints=render.joints,
+            vertices=render.vertices,
+            mask=render.mask,
+            pose=render.pose,
+            betas=render.betas,
+            scale=render.scale,
+        )
+
+    def _render(self, rng, index, fill):
+        block, row = divmod(index, _BLOCK)
+        pose = self.generator.draw_pose(rng, _articulations(self.seed, block)[row])
+        vertices, joints = self.generator.posed([pose])
+        return self.generator.render(rng, pose, vertices[0], joints[0], fill)
+
+    def _without_hand(self, rng, index):
+        size = self.generator.size
+        if rng.random() < _ALONE:
+            image = self.backgrounds.draw(rng, (size, size))
+        else:
+            image = self._sample(rng, index, _SMALL).image
+        return Sample(image=image, id=index, source=self.source, present=False, is_right=None)
+
+
+@lru_cache(maxsize=4)
+def _articulations(seed, block):
+    """(_BLOCK, 45) of the hands from block * _BLOCK on."""
+    rng = np.random.default_rng([seed, _STREAM, block, _ARTICULATIONS])
+    return sample_articulations(rng, _BLOCK)
