@@ -34,6 +34,14 @@ class Look(NamedTuple):
     sky: np.ndarray
     ground: np.ndarray
     shadow: float  # 0-1
+    thing: np.ndarray
+    thing_accent: np.ndarray
+    thing_scale: np.ndarray  # (3,) of its pattern along its own axes, per metre
+    thing_bias: float  # which of the two colours it has more of
+    thing_edge: float  # how sharp they meet
+    thing_bump: float
+    thing_gloss: float
+    thing_shine: float
 
 
 _LIGHTS = 3  # at most
@@ -100,5 +108,20 @@ def random_look(rng):
         wrap=np.array([0.35, 0.2, 0.15]) * rng.uniform(0.4, 1.4), lights=lights,
         light_colors=power[:, None] * np.exp(warmth) * exposure,
         up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
-        shadow=rng.uniform(0.5, 1.0),
+        shadow=rng.uniform(0.5, 1.0), **_random_thing(rng),
     )  # fmt: skip
+
+
+def _random_thing(rng):
+    """Colours, pattern and gloss of what is held."""
+    color = rng.beta(0.7, 1.3) * np.exp(rng.normal(0, rng.choice([0.05, 0.9]), 3))
+    other = rng.beta(0.7, 1.3) * np.exp(rng.normal(0, rng.choice([0.05, 0.9]), 3))
+    # Few cycles along one axis and many along another are stripes.
+    scale = np.exp(rng.uniform(*np.log([3, 250]), 3))
+    return {
+        "thing": color.clip(0.01, 0.9), "thing_accent": other.clip(0.01, 0.9),
+        "thing_scale": scale, "thing_bias": rng.uniform(-1, 1),
+        "thing_edge": np.exp(rng.uniform(0, 3)), "thing_bump": rng.uniform(0, 0.15),
+        "thing_gloss": rng.uniform(0, 0.6) * (rng.random() < 0.6),
+        "thing_shine": np.exp(rng.uniform(*np.log([8, 150]))),
+    }  # fmt: skip

@@ -61,6 +61,27 @@ def rasterize(vertices, faces, K, size, cull=False):
     return Fragments(face, barycentric, depth)
 
 
+def nearest(first, second, start):
+    """What is seen of two drawings of one size: the nearer of the two ``Fragments``.
+
+    Triangle f of the second becomes number start + f.
+    """
+    out = Fragments(*(np.copy(field) for field in first))
+    _put_before(*out, *second, start)
+    return out
+
+
+@_jit
+def _put_before(face, barycentric, depth, other_face, other_barycentric, other_depth, start):
+    for y in range(face.shape[0]):
+        for x in range(face.shape[1]):
+            if other_face[y, x] >= 0 and (face[y, x] < 0 or other_depth[y, x] < depth[y, x]):
+                face[y, x] = start + other_face[y, x]
+                barycentric[y, x, 0] = other_barycentric[y, x, 0]
+                barycentric[y, x, 1] = other_barycentric[y, x, 1]
+                depth[y, x] = other_depth[y, x]
+
+
 @_jit
 def fill(points, faces, near, cull, face, barycentric, depth):
     """Draw triangles whose corners are ``points`` (V, 3): pixels u, v and depth z.

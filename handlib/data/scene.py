@@ -1,4 +1,4 @@
-"""One random hand before a camera: pose, place, light and skin drawn, then rendered.
+"""One random hand before a camera: pose, place, grip, light and skin drawn, then rendered.
 
 A hand is rendered once and put on several backgrounds, as in FreiHAND: version 0 is a green
 screen, the others have the pictures of ``handlib.data.backgrounds`` and changed colours.
@@ -14,8 +14,9 @@ from numba import njit
 from scipy.spatial.transform import Rotation
 
 from handlib.data.forearm import random_arm
+from handlib.data.held import hold
 from handlib.data.look import random_look
-from handlib.data.raster import rasterize, supersampled
+from handlib.data.raster import nearest, rasterize, supersampled
 from handlib.data.shading import noise_table, shade
 from handlib.data.skin import make_skin
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
@@ -25,6 +26,7 @@ from handlib.mano.layer import HandLayer
 _MIN_ARM_ANGLE = 45
 _MARGIN = 0.03  # of the image, around the 21 joints
 FILL = (0.45, 0.85)  # of the image's side that a hand's box takes
+_LEAST_SEEN = 0.35  # of a hand's pixels: what hides more than the rest of them is not held
 
 
 class Pose(NamedTuple):
@@ -38,7 +40,8 @@ class Render(NamedTuple):
     """A hand without background, and all that is known about it. Metres, pixels, camera frame."""
 
     rgb: np.ndarray  # (H, W, 3) float32 sRGB in [0, 1], multiplied by alpha
-    alpha: np.ndarray  # (H, W) float32 share of each pixel that hand and arm cover
+    alpha: np.ndarray  # (H, W) float32 share of each pixel that hand, arm and held thing cover
+    hand: np.ndarray  # (H, W) float32 the same without the thing
     K: np.ndarray  # (3, 3)
     joints: np.ndarray  # (21, 3)
     vertices: np.ndarray  # (778, 3)
@@ -47,7 +50,8 @@ class Render(NamedTuple):
 
     @property
     def mask(self):
-        return self.alpha >= 0.5
+        """(H, W) bool, hand and arm: what they hold is background, as in FreiHAND."""
+        return self.hand >= 0.5
 
     @property
     def scale(self):
@@ -131,12 +135,26 @@ class Generator:
         ring = vertices[self.skin.forearm.border]
         arm = self.skin.forearm.vertices(ring, rotation, arm_shape, leave)
         whole = np.vstack([vertices, arm])
-        fragments = rasterize(whole, self.skin.faces, *supersampled(K, size), cull=True)
-        rgb, alpha = shade(
+        view = supersampled(K, size)
+        fragments = rasterize(whole, self.skin.faces, *view, cull=True)
+        held = hold(rng, whole, joints, rotation[:, 1])
+        if held is not None:
+            thing = rasterize(held.vertices, held.faces, *view, cull=True)
+            both = nearest(fragments, thing, len(self.skin.faces))
+            if self._pixels(both) >= _LEAST_SEEN * self._pixels(fragments):
+                fragments = both
+            else:
+                held = None
+        rgb, alpha, hand = shade(
             fragments, whole, self.skin, joints, np.array(BONES), K, random_look(rng), self.table,
-            cloth=arm_shape.sleeve > 0,
+            cloth=arm_shape.sleeve > 0, held=held,
         )  # fmt: skip
-        return Render(rgb, alpha, K, joints, vertices, *pose)
+        return Render(rgb, alpha, hand, K, joints, vertices, *pose)
+
+    def _pixels(self, fragments):
+        """How many of them show the hand, without its arm."""
+        # Empty ones have -1, as unsigned the largest number.
+        return np.count_nonzero(fragments.face.view(np.uint32) < len(self.hand.faces))
 
 
 def place(rng, vertices, joints, size, fill=FILL):

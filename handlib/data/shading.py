@@ -1,4 +1,4 @@
-"""From fragments to a lit, anti-aliased picture of skin and cloth.
+"""From fragments to a lit, anti-aliased picture of skin, cloth and a thing that is held.
 
 Visibility is known at twice the resolution; light is computed once per pixel and surface: the
 samples of a pixel that lie on one surface are averaged first, those on another (a finger before
@@ -38,6 +38,10 @@ _GAMMA = (np.linspace(0, 1, _STEPS + 1) ** (2 / 2.2)).astype(_f)
 _BIAS = _f(0.003)  # metres that a surface may lie behind itself before it is in its own shadow
 # Columns of what is known at each corner of the mesh, in single precision.
 _REST, _NORMAL, _OCCLUSION, _SLOW, _COLUMNS = 0, 3, 6, 7, 11
+# What a surface is made of, and what is known of that: RGB, gloss, three bumps, sharpness of the
+# highlight.
+_SKIN, _CLOTH, _THING = range(3)
+_MATERIAL = 8
 
 
 def noise_table(seed=0):
@@ -115,7 +119,7 @@ def _bell(x):
 def _albedo(look, table, t, p, out):
     """Skin colour and gloss from the texel channels ``t`` at a point ``p`` of the surface.
 
-    Writes RGB, gloss and three bumps into ``out`` (7,).
+    Writes a material into ``out``, as the two below.
     """
     ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
     x, y, z = p[0], p[1], p[2]
@@ -149,6 +153,7 @@ def _albedo(look, table, t, p, out):
     out[4] = rough * (mid1 + fine1)
     out[5] = rough * (mid2 + fine2)
     out[6] = rough * (mid3 + fine3)
+    out[7] = look.shine
 
 
 @_inlined
@@ -163,6 +168,23 @@ def _cloth(look, table, p, out):
         out[k] = color * (_f(1) + _f(0.15) * fold[0])
         out[4 + k] = _f(0.35) * fold[k] + _f(0.15) * weave[k]
     out[3] = _f(0.01)
+    out[7] = look.shine
+
+
+@_inlined
+def _thing(look, table, p, out):
+    """Two colours in a pattern: stripes, bands, checks or blots, as its scales say."""
+    ox, oy, oz = look.offset[0], look.offset[1], look.offset[2]
+    s = look.thing_scale
+    pattern = _noise(table, p[0] * s[0] + oz, p[1] * s[1] + oy, p[2] * s[2] + ox)
+    wear = _noise(table, p[0] * _f(150) + oy, p[1] * _f(150) + ox, p[2] * _f(150) + oz)
+    mix = min(max(_f(0.5) + look.thing_edge * (pattern[0] + look.thing_bias), _f(0)), _f(1))
+    for k in range(3):
+        color = look.thing[k] + (look.thing_accent[k] - look.thing[k]) * mix
+        out[k] = color * (_f(1) + _f(0.12) * wear[0])
+        out[4 + k] = look.thing_bump * wear[k + 1]
+    out[3] = look.thing_gloss
+    out[7] = look.thing_shine
 
 
 @_inlined
@@ -187,7 +209,7 @@ def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
             beside = lx * vx + ly * vy + lz * vz
             half = (cosine + facing) / np.sqrt(_f(2.000001) + _f(2) * beside)
             # exp(-a (1 - cos)) is cos ** a near 1, where it matters.
-            exponent = look.shine * (half - _f(1))
+            exponent = material[7] * (half - _f(1))
             if exponent > _f(-10):  # what is dimmer is not seen
                 shine = gloss * np.exp(exponent) * reach
         for k in range(3):
@@ -205,15 +227,21 @@ def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
 @_inlined
 def _gather(faces, corners, texels, f, wa, wb, count, mean, texel):
     """Add what triangle ``f`` has at a point, ``count`` times, to ``mean`` and ``texel``."""
-    u = min(max(int(wa * _f(GRID)), 0), GRID - 1)
-    v = min(max(int(wb * _f(GRID)), 0), GRID - 1 - u)
-    for k in range(CHANNELS):
-        texel[k] += count * _f(texels[f, u * GRID + v, k])
+    if f < len(texels):
+        u = min(max(int(wa * _f(GRID)), 0), GRID - 1)
+        v = min(max(int(wb * _f(GRID)), 0), GRID - 1 - u)
+        for k in range(CHANNELS):
+            texel[k] += count * _f(texels[f, u * GRID + v, k])
     wc = count * (_f(1) - wa - wb)
     wa, wb = count * wa, count * wb
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
     for k in range(_COLUMNS):
         mean[k] += wa * corners[a, k] + wb * corners[b, k] + wc * corners[c, k]
+
+
+@_inlined
+def _made_of(f, cloth_start, texels):
+    return _THING if f >= len(texels) else _CLOTH if f >= cloth_start else _SKIN
 
 
 @_inlined
@@ -224,13 +252,13 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
     ``left`` has a bit for each of the four samples that was not used yet. ``mean`` gets the
     columns of ``corners``, ``texel`` the skin's channels.
 
-    Returns (bits that are left, number of samples, their depth, whether it is cloth).
+    Returns (bits that are left, number of samples, their depth, what it is made of).
     """
     first = 0
     while not left >> first & 1:
         first += 1
     reference = depth[2 * y + first // 2, 2 * x + first % 2]
-    is_cloth = face[2 * y + first // 2, 2 * x + first % 2] >= cloth_start
+    kind = _made_of(face[2 * y + first // 2, 2 * x + first % 2], cloth_start, texels)
     mean[:] = 0
     texel[:] = 0
     n, z = _f(0), _f(0)
@@ -238,7 +266,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
         i, j = 2 * y + s // 2, 2 * x + s % 2
         f = face[i, j]
         far = abs(depth[i, j] - reference) > _f(0.012) * reference
-        if not left >> s & 1 or far or (f >= cloth_start) != is_cloth:
+        if not left >> s & 1 or far or _made_of(f, cloth_start, texels) != kind:
             continue
         # Most samples of a pixel lie in one triangle: look it up once.
         wa = wb = same = _f(0)
@@ -257,28 +285,33 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
         mean[k] *= share
     for k in range(CHANNELS):
         texel[k] *= share * _f(1 / 255)
-    return left, n, z * share, is_cloth
+    return left, n, z * share, kind
 
 
 @_jit
 def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, inverse_K, look, table,
-           shadow, matrix, rgb, alpha):  # fmt: skip
+           shadow, matrix, rgb, alpha, hand):  # fmt: skip
     """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
     mean, texel = np.empty(_COLUMNS, _f), np.empty(CHANNELS, _f)
-    material, color = np.empty(7, _f), np.empty(3, _f)
+    material, color = np.empty(_MATERIAL, _f), np.empty(3, _f)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
             left = 0
             for s in range(4):
-                if face[2 * y + s // 2, 2 * x + s % 2] >= 0:
+                f = face[2 * y + s // 2, 2 * x + s % 2]
+                if f >= 0:
                     left |= 1 << s
                     alpha[y, x] += _f(0.25)
+                    if f < len(texels):
+                        hand[y, x] += _f(0.25)
             while left:
-                left, n, z, is_cloth = _next_surface(
+                left, n, z, kind = _next_surface(
                     y, x, left, face, barycentric, depth, faces, corners, texels, cloth_start,
                     mean, texel,
                 )  # fmt: skip
-                if is_cloth:
+                if kind == _THING:
+                    _thing(look, table, mean, material)
+                elif kind == _CLOTH:
                     _cloth(look, table, mean, material)
                 else:
                     _albedo(look, table, texel, mean, material)
@@ -298,11 +331,12 @@ def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, invers
                     rgb[y, x, k] += color[k] * n * _f(0.25)
 
 
-def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
-    """A picture of a posed hand with its forearm.
+def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth, held=None):
+    """A picture of a posed hand with its forearm and what it holds.
 
     Args:
-        fragments: ``raster.Fragments`` at twice the resolution of K's image.
+        fragments: ``raster.Fragments`` at twice the resolution of K's image; the triangles of
+            ``held`` come after those of the skin.
         vertices: (V, 3) camera frame, of the hand and the forearm.
         skin: ``skin.Skin``.
         joints: (21, 3).
@@ -311,20 +345,27 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth):
         look: ``look.Look``.
         table: of ``noise_table``.
         cloth: whether the sleeve is drawn.
+        held: ``held.Held`` or None.
 
     Returns:
-        (rgb, alpha): (H, W, 3) float32 sRGB in [0, 1], multiplied by alpha; (H, W) float32.
+        (rgb, alpha, hand): (H, W, 3) float32 sRGB in [0, 1], multiplied by alpha; (H, W) float32
+        shares of each pixel that anything covers, and that hand and arm cover.
     """
-    normals = vertex_normals(vertices, skin.faces)
-    occlusion = ambient_occlusion(vertices, normals, joints, np.asarray(bones))
-    center = joints.mean(0)
-    shadow, matrix = shadow_map(vertices, skin.faces, look.lights[0], center, 0.16)
+    faces, rest, balls = skin.faces, skin.rest, np.zeros((0, 4))
+    if held is not None:
+        faces = np.vstack([faces, held.faces + len(vertices)])
+        rest = np.vstack([rest, held.rest])
+        vertices = np.vstack([vertices, held.vertices])
+        balls = held.balls
+    normals = vertex_normals(vertices, faces)
+    occlusion = ambient_occlusion(vertices, normals, joints, np.asarray(bones), balls)
+    shadow, matrix = shadow_map(vertices, faces, look.lights[0], joints.mean(0), 0.16)
     height, width = fragments.face.shape
     rgb = np.zeros((height // 2, width // 2, 3), np.float32)
-    alpha = np.zeros(rgb.shape[:2], np.float32)
-    slow = _noises(table, _f(skin.rest * 55 + look.offset))
-    corners = np.hstack([skin.rest, normals, occlusion[:, None], slow], dtype=_f, casting="unsafe")
+    alpha, hand = np.zeros((2, *rgb.shape[:2]), np.float32)
+    slow = _noises(table, _f(rest * 55 + look.offset))
+    corners = np.hstack([rest, normals, occlusion[:, None], slow], dtype=_f, casting="unsafe")
     start = skin.cloth_start if cloth else len(skin.faces)
-    _shade(*fragments, skin.faces, corners, skin.texels, start, _f(np.linalg.inv(K)),
-           as_record(look), table, shadow, _f(matrix), rgb, alpha)  # fmt: skip
-    return rgb, alpha
+    _shade(*fragments, faces, corners, skin.texels, start, _f(np.linalg.inv(K)),
+           as_record(look), table, shadow, _f(matrix), rgb, alpha, hand)  # fmt: skip
+    return rgb, alpha, hand

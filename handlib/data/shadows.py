@@ -11,7 +11,7 @@ _BONE_RADIUS = np.array([0.013, 0.011, 0.010, 0.009] + [0.012, 0.009, 0.0085, 0.
 _SIZE = 192
 
 
-def ambient_occlusion(vertices, normals, joints, bones):
+def ambient_occlusion(vertices, normals, joints, bones, others):
     """Share of the surroundings that each vertex sees, (V,) in [0.15, 1].
 
     The hand is taken as two balls per bone; each hides its solid angle times the cosine.
@@ -20,10 +20,12 @@ def ambient_occlusion(vertices, normals, joints, bones):
         vertices, normals: (V, 3) camera frame.
         joints: (21, 3).
         bones: (20, 2) int.
+        others: (N, 4) centres and radii of further balls.
     """
     a, b = joints[bones[:, 0]], joints[bones[:, 1]]
-    balls = np.ascontiguousarray(np.concatenate([(a + b) / 2, b]).T, np.float32)
-    area = np.tile(_BONE_RADIUS**2, 2).astype(np.float32)
+    centers = np.concatenate([(a + b) / 2, b, others[:, :3]])
+    balls = np.ascontiguousarray(centers.T, np.float32)
+    area = np.concatenate([_BONE_RADIUS, _BONE_RADIUS, others[:, 3]]).astype(np.float32) ** 2
     return _occlusion(np.float32(vertices), np.float32(normals), balls, area)
 
 
