@@ -14,6 +14,7 @@ from handlib.augment import (
     Compose,
     CropToBox,
     CropToHand,
+    Degrade,
     Flip,
     MirrorBack,
     Resize,
@@ -47,7 +48,7 @@ MOVES = [
     CropToBox(128, 2.0),
     CropToHand(100),
 ]
-PAINTS = [AddClutter(1.0), ColorJitter(), ChangeBackground(Plain())]
+PAINTS = [AddClutter(1.0), ColorJitter(), Degrade(1.0), ChangeBackground(Plain())]
 TRANSFORMS = st.lists(st.sampled_from(MOVES + PAINTS), min_size=1, max_size=6)
 # As in training: one warp, and what changes pixels before or after it.
 ONE_WARP = st.builds(
@@ -282,6 +283,56 @@ def test_no_colour_strength_changes_no_colour():
     np.testing.assert_allclose(still.image, sample.image, atol=1)
     grey = ColorJitter(0, grey=1, blur=0, noise=0, p=1)(sample, np.random.default_rng(0)).image
     assert np.ptp(grey.astype(int), axis=-1).max() <= 1
+
+
+def only(name, **more):
+    """A ``Degrade`` with one change, always."""
+    shares = dict.fromkeys(("pixels", "motion", "lens", "exposure", "noise", "sharpen", "jpeg"), 0)
+    return Degrade(1.0, **shares | {name: 1.0} | more)
+
+
+def roughness(image):
+    """Mean step (2,) between neighbours across and down."""
+    image = image.astype(float)
+    return np.array([np.abs(np.diff(image, axis=k)).mean() for k in (1, 0)])
+
+
+def test_a_degraded_picture_is_rougher_softer_or_darker_as_its_parameters_say():
+    noise = np.random.default_rng(0).integers(40, 200, (96, 96, 1), dtype=np.uint8)
+    sharp = fake_sample(11, size=(96, 96)).replace(image=np.repeat(noise, 3, 2))
+    flat = sharp.replace(image=np.full_like(sharp.image, 90))
+    before = roughness(sharp.image)
+
+    def shown(name, sample, seed=0):
+        image = only(name)(sample, np.random.default_rng(seed)).image
+        assert image.shape == sample.image.shape and image.dtype == np.uint8
+        return image
+
+    for name in ("pixels", "lens"):
+        assert (roughness(shown(name, sharp)) < 0.8 * before).all()
+    assert (roughness(shown("sharpen", sharp)) > 1.05 * before).all()
+    for name in ("pixels", "motion", "lens", "sharpen", "jpeg"):
+        np.testing.assert_allclose(shown(name, flat), 90, atol=2)
+    assert 1 < shown("noise", flat).std() < 25
+    assert shown("jpeg", sharp).std() > 10 and (shown("jpeg", sharp) != sharp.image).any()
+    levels = [shown("exposure", flat, seed).mean() for seed in range(40)]
+    assert min(levels) < 40 and max(levels) > 105
+
+
+def test_motion_blurs_along_its_own_direction():
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 1), dtype=np.uint8)
+    sample = fake_sample(11, size=(96, 96)).replace(image=np.repeat(noise, 3, 2))
+    degrade = only("motion")
+    params = degrade.draw(np.random.default_rng(0), sample) | {"motion": 0.06}
+    for angle, along in ((0.0, 0), (np.pi / 2, 1)):
+        soft = roughness(degrade.apply(sample, params | {"angle": angle}).image)
+        assert soft[along] < 0.5 * soft[1 - along]
+
+
+def test_a_camera_without_faults_changes_nothing():
+    sample = fake_sample(11)
+    assert only("jpeg", jpeg=0.0)(sample, np.random.default_rng(0)) is sample
+    assert Degrade(0.0)(sample, np.random.default_rng(0)) is sample
 
 
 def test_drawn_parameters_can_be_replayed():

@@ -18,6 +18,7 @@ from handlib.augment.geometric import (
 )
 from handlib.augment.keypoints import GivenKeypoints, NoisyKeypoints
 from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
+from handlib.augment.sensor import Degrade
 
 __all__ = [
     "AddClutter",
@@ -26,6 +27,7 @@ __all__ = [
     "Compose",
     "CropToBox",
     "CropToHand",
+    "Degrade",
     "Flip",
     "GivenKeypoints",
     "MirrorBack",
@@ -54,14 +56,15 @@ def train_transforms(
     color=0.4,
     clutter=0.3,
     background=0.5,
+    sensor=0.5,
 ):
-    """The recipe that paid in published systems: one warp, then background, clutter, colour.
+    """The recipe that paid in published systems: a warp, then background, clutter, colour, sensor.
 
     Args:
         size: side of the square network input, px.
         backgrounds: see ChangeBackground; None keeps the images' own.
         rotate: degrees either way; scale: range of the zoom; shift: fraction of the image.
-        color: strength; clutter, background: probabilities.
+        color: strength; clutter, background, sensor: probabilities.
     """
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds, background)]
     return Compose(
@@ -75,13 +78,16 @@ def train_transforms(
             *behind,
             AddClutter(clutter),
             ColorJitter(color),
+            Degrade(sensor),
         ]
     )
 
 
 def light_transforms(size, backgrounds=None):
     """For trainings of minutes, which see each image a few times: small changes, own background."""
-    return train_transforms(size, rotate=0, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0)
+    return train_transforms(
+        size, rotate=0, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0, sensor=0
+    )
 
 
 def course_transforms(size=320, backgrounds=None, *, to_right=True):

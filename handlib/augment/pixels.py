@@ -183,7 +183,7 @@ class ColorJitter(Transform):
         p: probability of any change.
     """
 
-    def __init__(self, strength=0.4, grey=0.05, blur=0.2, noise=0.3, p=0.8):
+    def __init__(self, strength=0.4, grey=0.1, blur=0.2, noise=0.3, p=0.8):
         self.strength, self.grey, self.blur, self.noise, self.p = strength, grey, blur, noise, p
 
     def draw(self, rng, sample):
@@ -197,7 +197,7 @@ class ColorJitter(Transform):
             "hue": rng.uniform(-s, s) / 2,
             "blur": rng.uniform(0.4, 1.6) * (rng.random() < self.blur),
             "noise": rng.uniform(2, 12) * (rng.random() < self.noise),
-            "at": tuple(rng.integers(_NOISE_SPARE, size=2).tolist()),
+            "at": tuple(rng.integers(NOISE_SPARE, size=2).tolist()),
         }
         return params if on else None
 
@@ -211,7 +211,7 @@ class ColorJitter(Transform):
         if params["noise"]:
             height, width = image.shape[:2]
             y, x = params["at"]
-            noise = _noise(max(height, width))[y : y + height, x : x + width]
+            noise = noise_field(max(height, width))[y : y + height, x : x + width]
             image = cv2.scaleAdd(noise, params["noise"], image.astype(np.float32))
             image = cv2.convertScaleAbs(np.maximum(image, 0, out=image))
         return sample.replace(image=image)
@@ -232,10 +232,10 @@ def _chroma_matrix(params):
     return FROM_YIQ @ chroma @ TO_YIQ
 
 
-_NOISE_SPARE = 64  # a window of a larger field: drawing normal numbers is slower than all else
+NOISE_SPARE = 64  # a window of a larger field: drawing normal numbers is slower than all else
 
 
 @cache
-def _noise(size):
-    shape = (size + _NOISE_SPARE, size + _NOISE_SPARE, 3)
+def noise_field(size):
+    shape = (size + NOISE_SPARE, size + NOISE_SPARE, 3)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
