@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from handlib.data import places
 from handlib.data.backgrounds import Backgrounds, load_backgrounds, procedural
 
 
@@ -21,6 +22,25 @@ def test_made_up_pictures_are_reproducible_and_differ():
 def test_made_up_pictures_are_not_flat():
     spread = [procedural(np.random.default_rng(i), 64).std() for i in range(12)]
     assert np.median(spread) > 15
+
+
+def test_every_kind_of_place_is_drawn_whole_and_otherwise_each_time():
+    drawn = [places.place(np.random.default_rng(i), 48) for i in range(40)]
+    assert all(p.shape == (48, 48, 3) and np.isfinite(p).all() for p in drawn)
+    for kind in places.KINDS:
+        first, same, other = (kind(np.random.default_rng(i), 64) for i in (3, 3, 4))
+        assert first.shape == (64, 64, 3) and first.dtype == np.float32, kind.__name__
+        np.testing.assert_array_equal(first, same)
+        assert np.abs(first - other).mean() > 5, kind.__name__
+
+
+def test_some_backgrounds_are_two_pictures_that_meet(monkeypatch):
+    """More of them than the bank holds."""
+    flat = [np.full((64, 64, 3), level, np.uint8) for level in (20, 220)]
+    monkeypatch.setattr("handlib.data.backgrounds._made_up", lambda seed, index: flat[index % 2])
+    rng = np.random.default_rng(0)
+    parts = [Backgrounds().draw(rng, (48, 40)).std((0, 1)).max() > 20 for _ in range(200)]
+    assert 0.08 < np.mean(parts) < 0.22
 
 
 def test_pictures_of_a_folder_are_used_whatever_their_size(tmp_path):

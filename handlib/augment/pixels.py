@@ -7,7 +7,7 @@ import numpy as np
 
 from handlib.augment.base import Transform
 from handlib.augment.passes import look_up, put_before
-from handlib.data.backgrounds import SKIN_TONES, skin_tone
+from handlib.data.paint import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.

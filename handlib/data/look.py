@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handlib.data.backgrounds import SKIN_TONES, skin_tone
+from handlib.data.paint import SKIN_TONES, skin_tone
 
 
 class Look(NamedTuple):
