@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from handlib import geometry
+from handlib.data import composite as module_composite
 from handlib.data import synthesize as module
 from handlib.data.backgrounds import Backgrounds
+from handlib.data.composite import composite
 from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
-from handlib.data.scene import Generator, composite, place
+from handlib.data.scene import Generator, place
 from handlib.data.shading import NAIL, PALM
 from handlib.data.skin import make_skin
 from handlib.data.synthesize import synthesize
@@ -273,6 +275,50 @@ def test_green_screen_and_pictures_leave_the_hand_where_it_is(generator):
     inside = render.alpha == 1
     grey = [image.mean(2)[inside] for image in images]
     assert np.corrcoef(grey).min() > 0.5
+
+
+class Grey:
+    """Backgrounds of one grey, without noise."""
+
+    def draw(self, rng, size):
+        return np.full((size[1], size[0], 3), 128, np.uint8)
+
+
+def test_cut_out_hands_have_soft_rims_and_lose_what_they_hold(generator, monkeypatch):
+    monkeypatch.setattr(module_composite, "_RECOLORED", 0)
+    square = np.zeros((96, 96), np.float32)
+    square[30:70, 30:70] = 1
+    held = square.copy()
+    held[30:70, 70:90] = 1
+    rgb = held[..., None] * np.float32([0.8, 0.1, 0.1])
+    render = render_one(generator, np.random.default_rng(1))
+    render = render._replace(rgb=rgb, alpha=held, hand=square)
+
+    def shown(share, seed):
+        monkeypatch.setattr(module_composite, "_CUT_OUT", share)
+        return composite(np.random.default_rng(seed), render, 1, Grey()).astype(float)
+
+    whole, cut = ([shown(share, k) for k in range(10)] for share in (0.0, 1.0))
+    # Redness, of which the background has none.
+    red = [np.mean(images, 0)[..., 0] - np.mean(images, 0)[..., 1] for images in (whole, cut)]
+    assert red[1][45:55, 45:55].mean() > 0.6 * red[0][45:55, 45:55].mean()
+    assert red[0][40:60, 80:88].mean() > 50 > 10 > np.abs(red[1][40:60, 80:88]).mean()
+    rows = [np.stack(images)[:, 45:55, 20:40, 2].mean(1) for images in (whole, cut)]
+    steps = [np.median(np.abs(np.diff(r)).max(1) / np.ptp(r, axis=1)) for r in rows]
+    assert steps[1] < 0.8 * steps[0]
+
+
+def test_recoloured_pictures_keep_their_light_and_lose_colour_borders():
+    picture = np.full((64, 64, 3), (200, 60, 60), np.uint8)
+    picture[:, 32:] = (60, 130, 60)
+    step = []
+    for seed in range(20):
+        out = module_composite._recolored(np.random.default_rng(seed), picture)
+        luma = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(float) for x in (picture, out)]
+        assert np.abs(luma[0] - luma[1]).mean() < 8
+        redness = out[..., 0].astype(float) - out[..., 1]
+        step.append(np.abs(np.diff(redness, axis=1)).max() / 210)
+    assert max(step) < 0.95 and min(step) < 0.3
 
 
 def test_a_mesh_without_one_wrist_border_is_drawn_without_a_forearm(hand):

@@ -34,6 +34,7 @@ class Look(NamedTuple):
     sky: np.ndarray
     ground: np.ndarray
     shadow: float  # 0-1
+    shadow_edge: float  # how soon it is dark behind what casts it, per metre
     thing: np.ndarray
     thing_accent: np.ndarray
     thing_scale: np.ndarray  # (3,) of its pattern along its own axes, per metre
@@ -89,26 +90,28 @@ def random_look(rng):
     accent = cloth * rng.uniform(0.5, 1) if rng.random() < 0.7 else rng.uniform(0.02, 0.8, 3)
     lights = rng.normal(size=(rng.integers(1, 4), 3)) + [0, -0.6, -0.7]
     lights /= np.linalg.norm(lights, axis=1, keepdims=True)
-    power = np.array([rng.uniform(0.5, 1.1), *rng.uniform(0.05, 0.5, len(lights) - 1)])
-    warmth = rng.normal(0, 0.12, len(lights))[:, None] * np.array([1, 0.2, -1])
-    sky = rng.uniform(0.25, 0.75) * np.exp(rng.normal(0, 0.10) * np.array([-1, 0, 1]))
+    # From an overcast sky to a lamp in the dark.
+    power = np.array([np.exp(rng.normal(-0.3, 0.45)), *rng.uniform(0.05, 0.5, len(lights) - 1)])
+    warmth = rng.normal(0, 0.16, len(lights))[:, None] * np.array([1, 0.2, -1])
+    sky = np.exp(rng.normal(-0.85, 0.45)) * np.exp(rng.normal(0, 0.14) * np.array([-1, 0, 1]))
     ground = sky * rng.uniform(0.3, 0.9) * np.exp(rng.normal(0, 0.12, 3))
-    exposure = np.exp(rng.normal(0, 0.25)) * 1.25 / (power.sum() * 0.5 + sky.mean())
+    exposure = np.exp(rng.normal(0, 0.35)) * 1.1 / (power.sum() * 0.5 + sky.mean())
     # Cameras brighten dark things, but not all the way.
     exposure *= (0.35 / back.mean()) ** rng.uniform(0, 0.45)
     up = rng.normal(0, 0.35, 3) + [0, -1, -0.2]
     return Look(
         back=back, palm=palm, nail=nail, cloth=cloth, cloth_accent=accent,
         cloth_cell=np.exp(rng.uniform(*np.log([0.0006, 0.015]))),
-        blood=rng.uniform(0.3, 1.6), mottle=rng.uniform(0.08, 0.3), veins=rng.uniform(0, 0.6),
+        blood=rng.uniform(0.2, 2.0), mottle=rng.uniform(0.05, 0.3), veins=rng.uniform(0, 0.8),
         creases=rng.uniform(0.3, 1.0), wrinkles=rng.uniform(0.15, 0.6),
-        nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.05, 0.3),
-        gloss=rng.uniform(0.0, 0.12), nail_gloss=rng.uniform(0.1, 0.4),
-        shine=rng.uniform(8, 40), offset=rng.uniform(0, 16, 3),
+        nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.02, 0.3),
+        gloss=rng.uniform(0.1, 0.3) if rng.random() < 0.15 else rng.uniform(0, 0.12),
+        nail_gloss=rng.uniform(0.1, 0.4), shine=rng.uniform(8, 50), offset=rng.uniform(0, 16, 3),
         wrap=np.array([0.35, 0.2, 0.15]) * rng.uniform(0.4, 1.4), lights=lights,
         light_colors=power[:, None] * np.exp(warmth) * exposure,
         up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
-        shadow=rng.uniform(0.5, 1.0), **_random_thing(rng),
+        shadow=rng.uniform(0.4, 1.0), shadow_edge=np.exp(rng.uniform(*np.log([50, 500]))),
+        **_random_thing(rng),
     )  # fmt: skip
 
 

@@ -1,13 +1,10 @@
 """One random hand before a camera: pose, place, grip, light and skin drawn, then rendered.
 
-A hand is rendered once and put on several backgrounds, as in FreiHAND: version 0 is a green
-screen, the others have the pictures of ``handlib.data.backgrounds`` and changed colours.
+A hand is rendered once, and ``handlib.data.composite`` puts it on several backgrounds.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numba import njit
@@ -203,98 +200,3 @@ def _box(vertices, translation, f, center):
             box[0, k] = min(box[0, k], u)
             box[1, k] = max(box[1, k], u)
     return box
-
-
-# -- versions --------------------------------------------------------------------------------
-_GRAIN_STEPS = 32  # of a standard deviation: the strongest grain is a fifth of a picture's level
-
-
-@lru_cache(maxsize=1)
-def _grain(size):
-    """(size, size, 3) int8 normal noise, of which each picture takes a piece."""
-    noise = np.random.default_rng(1).normal(size=(size, size, 3))
-    return (noise * _GRAIN_STEPS).round().clip(-127, 127).astype(np.int8)
-
-
-def green_screen(rng, size):
-    """An unevenly lit green backdrop (size, size, 3) uint8, sometimes with a fold."""
-    green = np.array([rng.uniform(30, 90), rng.uniform(110, 190), rng.uniform(20, 90)])
-    coarse = green * (1 + rng.normal(0, 0.10, (3, 3, 1)))
-    smooth = cv2.resize(coarse.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    picture = cv2.convertScaleAbs(smooth)
-    if rng.random() < 0.3:
-        ends = [tuple(int(c) for c in p) for p in rng.uniform(-0.3, 1.3, (2, 2)) * size]
-        cv2.line(picture, *ends, (green * 0.75).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
-    return picture
-
-
-def composite(rng, render, version, backgrounds):
-    """The hand of a ``Render`` in one of its versions: (H, W, 3) uint8 RGB.
-
-    Args:
-        rng: ``numpy.random.Generator``.
-        render: ``Render``.
-        version: 0 green screen, 1-3 other backgrounds and colours.
-        backgrounds: ``Backgrounds``.
-    """
-    size = len(render.alpha)
-    if version == 0:
-        behind, gain = green_screen(rng, size), np.array([0.97, 1.03, 0.97])
-    else:
-        behind = backgrounds.draw(rng, (size, size))
-        # The hand takes on some of the colours around it.
-        around = np.array(cv2.mean(behind)[:3]) + 20
-        cast = (around / around.mean()) ** rng.uniform(0, 0.25)
-        gain = cast * np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.12))
-    grain = _grain(max(size, 512))
-    y, x = rng.integers(0, len(grain) - size + 1, 2)
-    strength = rng.uniform(0.5, 6) if version else rng.uniform(0.5, 3)
-    out = np.empty((size, 3 * size), np.uint8)
-    gain = np.tile((255 * gain).astype(np.float32), size)
-    rows = render.rgb.reshape(size, -1), render.alpha, behind.reshape(size, -1), gain
-    grain = grain.reshape(len(grain), -1)
-    _blend(*rows, grain, y, x, np.float32(strength / _GRAIN_STEPS), out)
-    out = out.reshape(size, size, 3)
-    if version and rng.random() < 0.35:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.1) * size / 224)
-    return out
-
-
-# Plain runs along slices of rows: compiled code then does several numbers at once.
-_FLAGS = {"error_model": "numpy", "fastmath": True, "nogil": True, "cache": True}
-_HALF, _NONE, _MOST = np.float32(0.5), np.float32(0), np.float32(255)
-
-
-@njit(**_FLAGS)
-def _blend(rgb, alpha, behind, gain, grain, y0, x0, strength, out):
-    through = np.empty(out.shape[1], np.float32)
-    for y in range(len(alpha)):
-        left, right = 0, alpha.shape[1]
-        while left < right and alpha[y, left] == _NONE:
-            left += 1
-        while left < right and alpha[y, right - 1] == _NONE:
-            right -= 1
-        for x in range(left, right):
-            for i in range(3 * x, 3 * x + 3):
-                through[i] = np.float32(1) - alpha[y, x]
-        a, b = 3 * left, 3 * right
-        noise = grain[y0 + y, 3 * x0 : 3 * x0 + out.shape[1]]
-        _behind(behind[y, :a], noise[:a], strength, out[y, :a])
-        _over(rgb[y, a:b], gain[a:b], behind[y, a:b], through[a:b], noise[a:b], strength,
-              out[y, a:b])  # fmt: skip
-        _behind(behind[y, b:], noise[b:], strength, out[y, b:])
-
-
-@njit(forceinline=True, **_FLAGS)
-def _behind(behind, noise, strength, out):
-    for i in range(len(out)):
-        value = np.float32(behind[i]) + strength * np.float32(noise[i]) + _HALF
-        out[i] = np.uint8(min(max(value, _NONE), _MOST))
-
-
-@njit(forceinline=True, **_FLAGS)
-def _over(rgb, gain, behind, through, noise, strength, out):
-    for i in range(len(out)):
-        value = rgb[i] * gain[i] + np.float32(behind[i]) * through[i]
-        value += strength * np.float32(noise[i]) + _HALF
-        out[i] = np.uint8(min(max(value, _NONE), _MOST))

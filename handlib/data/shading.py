@@ -86,7 +86,7 @@ def _noises(table, points):
 
 
 @_inlined
-def _lit_share(shadow, matrix, x, y, z):
+def _lit_share(shadow, matrix, edge, x, y, z):
     """Share of the key light that reaches a point: four comparisons, blended."""
     u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
     v = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
@@ -100,7 +100,7 @@ def _lit_share(shadow, matrix, x, y, z):
     for di, wi in ((0, _f(1) - tv), (1, tv)):
         for dj, wj in ((0, _f(1) - tu), (1, tu)):
             d = shadow[i + di, j + dj]
-            hidden = _f(0) if d == _f(0) else min(max((w - d) * _f(500), _f(0)), _f(1))
+            hidden = _f(0) if d == _f(0) else min(max((w - d) * edge, _f(0)), _f(1))
             total += wi * wj * (_f(1) - hidden)
     return total
 
@@ -323,7 +323,14 @@ def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, invers
                 vy = inverse_K[1, 0] * px + inverse_K[1, 1] * py + inverse_K[1, 2]
                 # A point just off the surface, so that it does not shade itself.
                 off = _f(0.002)
-                lit = _lit_share(shadow, matrix, vx * z + nx * off, vy * z + ny * off, z + nz * off)
+                lit = _lit_share(
+                    shadow,
+                    matrix,
+                    look.shadow_edge,
+                    vx * z + nx * off,
+                    vy * z + ny * off,
+                    z + nz * off,
+                )
                 eye = _f(-1) / np.sqrt(vx * vx + vy * vy + _f(1))
                 _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[_OCCLUSION],
                        _f(1) - look.shadow * (_f(1) - lit), color)  # fmt: skip

@@ -23,8 +23,9 @@ from tqdm.auto import tqdm
 
 import handlib.mano
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
+from handlib.data.composite import composite
 from handlib.data.decimals import json_text
-from handlib.data.scene import Generator, composite
+from handlib.data.scene import Generator
 from handlib.mano.articulation import sample_articulations
 from handlib.paths import atomic_write
 
@@ -38,7 +39,7 @@ _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = (
     *("raster", "shading", "shadows", "skin", "forearm"),
-    *("things", "held", "look", "scene", "decimals", "synthesize"),
+    *("things", "held", "look", "scene", "composite", "decimals", "synthesize"),
     *("backgrounds", "abstract", "places", "paint"),
 )
 
