@@ -1,6 +1,7 @@
 """Checkpoints: a folder with the weights, what made them, and all that a resumed run needs.
 
-    model.safetensors   weights and normalisation statistics
+    model.safetensors   weights and normalisation statistics to predict with
+    training.safetensors  those that training goes on from, where the above are averages of them
     model.json          the model's configuration and the hand model it was made for
     optimizer.pt        optimizer and gradient scaler
     random-<rank>.pt    random states of each process
@@ -24,10 +25,11 @@ import torch
 
 from handlib.model import HandNet, ModelConfig
 
+WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
 PREVIOUS = ".previous"
 
 
-def save(folder, accelerator, model, description, optimizer=None):
+def save(folder, accelerator, model, description, optimizer=None, average=None):
     """Write a checkpoint and put it in the place of ``folder`` once it is whole; all processes.
 
     Args:
@@ -36,18 +38,21 @@ def save(folder, accelerator, model, description, optimizer=None):
         model: ``HandNet``, not wrapped.
         description: what ``trainer.json`` says.
         optimizer: None for a checkpoint to predict with, which no training resumes from.
+        average: ``HandNet`` of averaged weights, which are predicted with in place of the model's.
     """
     folder = Path(folder)
     new = folder.with_name(f".{folder.name}.new")
     if accelerator.is_main_process:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
-        write_model(model, new)
+        write_model(average or model, new)
         (new / "trainer.json").write_text(json.dumps(description, indent=1))
         if optimizer is not None:
             parts = {"optimizer": optimizer, "scaler": accelerator.scaler}
             state = {name: part.state_dict() for name, part in parts.items() if part is not None}
             torch.save(state, new / "optimizer.pt")
+            if average is not None:
+                safetensors.torch.save_file(_weights(model), new / TRAINING)
     accelerator.wait_for_everyone()
     if optimizer is not None:
         torch.save(random_state(), new / f"random-{accelerator.process_index}.pt")
@@ -57,9 +62,11 @@ def save(folder, accelerator, model, description, optimizer=None):
     accelerator.wait_for_everyone()
 
 
-def restore(folder, accelerator, model, optimizer):
+def restore(folder, accelerator, model, optimizer, average=None):
     """Inverse of ``save``, in place; the folder has been verified."""
-    load_weights(model, folder)
+    load_weights(average or model, folder)
+    if average is not None:
+        load_weights(model, folder, TRAINING)
     state = load_tensors(folder / "optimizer.pt")
     optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler is not None:
@@ -71,11 +78,14 @@ def restore(folder, accelerator, model, optimizer):
 
 def write_model(model, folder):
     """Write weights and configuration of a ``HandNet`` into ``folder``."""
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    safetensors.torch.save_file(_weights(model), folder / WEIGHTS)
     hand = {"name": model.hand.name, "fingerprint": model.hand.fingerprint}
     text = json.dumps({"config": asdict(model.config), "hand": hand}, indent=1)
     (folder / "model.json").write_text(text)
+
+
+def _weights(model):
+    return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
 def load_checkpoint(path, hand):
@@ -107,9 +117,9 @@ def load_checkpoint(path, hand):
     return model.eval()
 
 
-def load_weights(model, folder):
+def load_weights(model, folder, name=WEIGHTS):
     """Fill ``model`` with the weights in ``folder``; ValueError when they are not of its shape."""
-    file = Path(folder) / "model.safetensors"
+    file = Path(folder) / name
     try:
         model.load_state_dict(safetensors.torch.load_file(file))
     except (RuntimeError, safetensors.SafetensorError) as error:

@@ -5,6 +5,7 @@ import signal
 from dataclasses import dataclass
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
@@ -43,6 +44,8 @@ class TrainConfig:
     """Weight decay; norms and biases are never decayed."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    average: float = 0.0
+    """Decay of a moving average of the weights, which is evaluated and kept; 0 for none."""
     mixed_precision: str = "no"
     """"no", "bf16", "fp16", or "auto": bf16 where the hardware is fast at it."""
     seed: int = 0
@@ -130,6 +133,19 @@ def make_optimizer(model, config):
     lr = usual_lr if config.lr is None else config.lr
     optimizer = kind(parameter_groups(model, config.weight_decay), lr=lr, fused=True)
     return optimizer, lambda progress: lr * schedule_factor(schedule, progress)
+
+
+def moving_average(model, decay):
+    """An ``AveragedModel`` of weights and normalisation statistics.
+
+    The first steps have less memory: they were made by weights of no use.
+    """
+
+    def update(averages, current, n):
+        now = min(decay, (1 + float(n)) / (10 + float(n)))
+        get_ema_multi_avg_fn(now)(averages, current, n)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def schedule_factor(schedule, progress):

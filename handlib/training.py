@@ -23,7 +23,7 @@ from handlib import checkpoints
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
-from handlib.recipe import MAY_CHANGE, make_optimizer, precision, step_loader
+from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
 from handlib.runlog import RunLog
 
 BEST_BY = "val_pa_mpjpe_mm"
@@ -68,10 +68,16 @@ class Trainer:
         set_seed(config.seed, device_specific=True)
         optimizer, self.learning_rate = make_optimizer(model, config)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.average = moving_average(model, config.average) if config.average else None
         self.log = RunLog(self.run_dir, self.accelerator, config.batch_size, len(train_set))
         self.step, self.earlier_s, self.best = 0, 0.0, {}
         self.watchers = []
         self.interrupted = threading.Event()
+
+    @property
+    def kept(self):
+        """The ``HandNet`` to predict with: of averaged weights, where they are averaged."""
+        return self.net if self.average is None else self.average.module
 
     def run(self):
         """Train until something ends it; see ``train``."""
@@ -85,6 +91,8 @@ class Trainer:
         if reason == "finished" and self.val_set is not None and not self.evaluated():
             self.evaluate()
         self.accelerator.end_training()
+        if self.average is not None:
+            self.net.load_state_dict(self.kept.state_dict())
         self.net.eval()
         return TrainResult(self.log.history, self.best, self.step, reason, self.run_dir)
 
@@ -129,6 +137,8 @@ class Trainer:
                 group["lr"] = self.learning_rate(self.progress())
             self.optimizer.step()
             self.optimizer.zero_grad()
+            if self.average is not None:
+                self.average.update_parameters(self.net)
         self.step += 1
         named = {f"loss_{name}": value for name, value in terms.items()}
         self.log.add({"loss": loss, "grad_norm": norm} | named)
@@ -197,7 +207,7 @@ class Trainer:
 
     def evaluate(self):
         """Record the metrics on the validation data; keep the model if it is the best so far."""
-        values = evaluate(self.net, self.val_set, self.config.batch_size, self.config.workers)
+        values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
         record = self.record({f"val_{name}": value for name, value in values.items()})
         self.model.train()
         if record[BEST_BY] < self.best.get(BEST_BY, math.inf):
@@ -218,8 +228,9 @@ class Trainer:
             "best": self.best,
         }
         optimizer = self.optimizer if name == "last" else None
+        average = None if self.average is None else self.kept
         folder = self.run_dir / "checkpoints" / name
-        checkpoints.save(folder, self.accelerator, self.net, description, optimizer)
+        checkpoints.save(folder, self.accelerator, self.net, description, optimizer, average)
 
     def settings(self):
         """What a run cannot change on the way."""
@@ -239,7 +250,10 @@ class Trainer:
         checkpoints.verify(folder)
         saved = checkpoints.read_json(folder / "trainer.json")
         self.check_same(folder, saved)
-        checkpoints.restore(folder, self.accelerator, self.net, self.optimizer)
+        average = None if self.average is None else self.kept
+        checkpoints.restore(folder, self.accelerator, self.net, self.optimizer, average)
+        if self.average is not None:
+            self.average.n_averaged.fill_(saved["step"])
         self.step, self.earlier_s, self.best = saved["step"], saved["elapsed_s"], saved["best"]
         self.log.restore(self.step)
 
@@ -305,7 +319,7 @@ def train(
 
     Returns:
         TrainResult, of the pretraining where that was stopped. The model has the last step's
-        weights and is in evaluation mode.
+        weights, or their moving average where there is one, and is in evaluation mode.
 
     Raises:
         ValueError: for an unknown setting, or a run folder that was begun with other settings.

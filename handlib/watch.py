@@ -36,7 +36,7 @@ class Film:
         due = sum(trainer.progress() >= moment for moment in MOMENTS)
         if len(taken) >= due or trainer.step in taken:
             return
-        seen = predict(trainer.net, self.samples)
+        seen = predict(trainer.kept, self.samples)
         if trainer.rank == 0:
             self.folder.mkdir(exist_ok=True)
             with atomic_write(self._path(trainer.step)) as temporary, temporary.open("wb") as file:

@@ -42,8 +42,11 @@ __all__ = [
     "eval_transforms",
     "light_transforms",
     "named_transforms",
+    "stream_transforms",
     "train_transforms",
 ]
+
+LEFT_SHARE = 0.2
 
 
 def train_transforms(
@@ -90,6 +93,12 @@ def light_transforms(size, backgrounds=None):
     )
 
 
+def stream_transforms(left_hands=False, clutter=0.3, color=0.4):
+    """For hands that were rendered as the network is to see them: ``data.HandStream``."""
+    flip = [Flip(LEFT_SHARE)] if left_hands else []
+    return Compose([*flip, AddClutter(clutter), ColorJitter(color)])
+
+
 def course_transforms(size=320, backgrounds=None, *, to_right=True):
     """The course project's six, in its order, with its faults corrected.
 
@@ -120,9 +129,6 @@ CHAINS = {
     "course": course_transforms,
     "none": lambda size, backgrounds=None: eval_transforms(size),
 }
-
-
-LEFT_SHARE = 0.2
 
 
 def named_transforms(name, size, backgrounds=None, left_hands=False):

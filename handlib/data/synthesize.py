@@ -112,7 +112,7 @@ def _settings(samples, evaluation, seed, size, hand, backgrounds):
         raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
     Generator.check(hand, size)
     return {
-        "generator": _generator_version(),
+        "generator": generator_version(),
         "seed": seed,
         "samples": samples,
         "evaluation": evaluation,
@@ -123,7 +123,8 @@ def _settings(samples, evaluation, seed, size, hand, backgrounds):
     }
 
 
-def _generator_version():
+def generator_version():
+    """What names the generator's source: other pictures, other word of 12 letters."""
     here = Path(__file__).parent
     files = [here / f"{name}.py" for name in _SOURCES]
     files.append(Path(handlib.mano.__file__).parent / "articulation.py")

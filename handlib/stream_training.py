@@ -1,0 +1,156 @@
+"""Training on hands that are rendered meanwhile: how the weights that ship were made.
+
+A piece of training takes weights, trains for some time on pictures that nobody has seen yet, and
+leaves weights in half precision that the next piece, perhaps on another machine, begins with.
+Beside them, ``card.json`` tells of every piece.
+"""
+
+import json
+import platform
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from handlib import checkpoints
+from handlib.augment import stream_transforms
+from handlib.data import HandDataset, HandStream
+from handlib.data.synthesize import generator_version
+from handlib.evaluation import evaluate
+from handlib.mano import load_hand_model
+from handlib.model import make_model
+from handlib.paths import atomic_write
+from handlib.recipe import TrainConfig
+from handlib.training import train
+
+# Pictures without a hand, for a network that tells whether there is one.
+ABSENT = 0.08
+# Hands that are held out: of another seed than any piece of a training.
+HELD_OUT_SEED, HELD_OUT = 1_000_003, 512
+CARD = "card.json"
+
+
+def train_on_stream(
+    run_dir, minutes, preset="modern", start=None, batch_size=64, lr=None, seed=None, workers=1,
+    threads=None, log_every=100, evaluations=10, **overrides,
+):  # fmt: skip
+    """One piece of training, by the clock; called again after an interruption, it goes on.
+
+    Args:
+        run_dir: folder of the piece: checkpoints, ``metrics.jsonl`` and, at its end, ``weights``.
+        minutes: how long it takes, over all calls together.
+        preset: a key of ``model.MODEL_PRESETS``; **overrides: fields of ``ModelConfig``.
+        start: folder of the weights to begin with; None for random ones.
+        batch_size, lr, workers: see ``TrainConfig``.
+        seed: of the pictures; by default the number of pieces before this one.
+        threads: of torch on a CPU; None leaves them.
+        log_every: steps between records; evaluations: how often the held-out hands are looked at.
+
+    Returns:
+        (folder of the weights, dict of their scores on the held-out hands).
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    hand, run_dir = load_hand_model(), Path(run_dir)
+    pieces = read_card(start)["pieces"] if start else []
+    seed = len(pieces) if seed is None else seed
+    model = make_model(preset, hand, seed=seed, **overrides)
+    if start:
+        checkpoints.load_weights(model, start)
+    config = TrainConfig(
+        steps=None,
+        max_minutes=minutes,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=0.05,
+        average=0.999,
+        mixed_precision="auto",
+        seed=seed,
+        workers=workers,
+        log_with=None,
+        log_every=log_every,
+        save_every=500,
+    )
+    size = model.config.input_size
+    stream = HandStream(hand, size, 10**9, seed, absent=ABSENT * model.config.presence)
+    transforms = stream_transforms(left_hands=model.config.handedness)
+    held_out = held_out_set(hand, size)
+    started = time.time()
+    watch = _Evaluations(held_out, minutes * 60 / evaluations)
+    result = train(
+        model, HandDataset(stream, transforms, seed), None, config, run_dir, watchers=[watch]
+    )
+    scores = evaluate(model, held_out)
+    piece = {
+        "images": result.step * batch_size,
+        "minutes": round(result.history[-1]["time"] / 60, 1) if result.history else 0.0,
+        "ended": time.strftime("%Y-%m-%d", time.localtime(started)),
+        "machine": machine(),
+        "generator": generator_version(),
+        "batch_size": batch_size,
+        "learning_rate": lr,
+        "seed": seed,
+        "held_out": scores,
+    }
+    folder = run_dir / "weights"
+    write_weights(model, folder, {"preset": preset, "pieces": [*pieces, piece]})
+    return folder, scores
+
+
+class _Evaluations:
+    """Scores of the held-out hands now and then, printed and recorded."""
+
+    def __init__(self, held_out, every):
+        self.held_out, self.every, self.last = held_out, every, time.monotonic()
+
+    def __call__(self, trainer):
+        if time.monotonic() - self.last < self.every:
+            return
+        scores = evaluate(trainer.kept, self.held_out)
+        self.last = time.monotonic()
+        trainer.record({f"val_{name}": value for name, value in scores.items()})
+        trainer.save("last")
+        pa = scores["pa_mpjpe_mm"]
+        print(f"step {trainer.step}: PA-MPJPE {pa:.2f} mm on held-out hands", flush=True)
+
+
+def held_out_set(hand, size):
+    """``HELD_OUT`` rendered hands that no training sees, kept in memory."""
+    stream = HandStream(hand, size, HELD_OUT, HELD_OUT_SEED)
+    return [stream[i] for i in range(HELD_OUT)]
+
+
+def write_weights(model, folder, card):
+    """Weights in half precision, configuration and card of a ``HandNet``, to ``folder``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    with atomic_write(folder / checkpoints.WEIGHTS) as temporary:
+        safetensors.torch.save_file(half, temporary)
+    hand = {"name": model.hand.name, "fingerprint": model.hand.fingerprint}
+    description = {"config": asdict(model.config), "hand": hand}
+    for name, content in (("model.json", description), (CARD, card)):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_card(folder):
+    """The card beside weights: dict with ``preset`` and ``pieces``, a dict for each of them."""
+    return checkpoints.read_json(Path(folder) / CARD)
+
+
+def machine():
+    """What the training ran on, in a few words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{name}, {torch.get_num_threads()} threads"
