@@ -28,14 +28,13 @@ from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
 ABSENT = 0.08
-# Hands that are held out: of another seed than any piece of a training.
-HELD_OUT_SEED, HELD_OUT = 1_000_003, 512
+HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 CARD = "card.json"
 
 
 def train_on_stream(
     run_dir, minutes, preset="modern", start=None, batch_size=64, lr=None, seed=None, workers=1,
-    threads=None, log_every=100, evaluations=10, **overrides,
+    threads=None, log_every=100, evaluations=10, held_out=512, **overrides,
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
 
@@ -47,7 +46,8 @@ def train_on_stream(
         batch_size, lr, workers: see ``TrainConfig``.
         seed: of the pictures; by default the number of pieces before this one.
         threads: of torch on a CPU; None leaves them.
-        log_every: steps between records; evaluations: how often the held-out hands are looked at.
+        log_every: steps between records.
+        evaluations: how often the held-out hands are looked at; held_out: how many there are.
 
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
@@ -77,7 +77,7 @@ def train_on_stream(
     size = model.config.input_size
     stream = HandStream(hand, size, 10**9, seed, absent=ABSENT * model.config.presence)
     transforms = stream_transforms(left_hands=model.config.handedness)
-    held_out = held_out_set(hand, size)
+    held_out = held_out_set(hand, size, held_out)
     started = time.time()
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
     result = train(
@@ -117,10 +117,10 @@ class _Evaluations:
         print(f"step {trainer.step}: PA-MPJPE {pa:.2f} mm on held-out hands", flush=True)
 
 
-def held_out_set(hand, size):
-    """``HELD_OUT`` rendered hands that no training sees, kept in memory."""
-    stream = HandStream(hand, size, HELD_OUT, HELD_OUT_SEED)
-    return [stream[i] for i in range(HELD_OUT)]
+def held_out_set(hand, size, count):
+    """``count`` rendered hands that no training sees, kept in memory."""
+    stream = HandStream(hand, size, count, HELD_OUT_SEED)
+    return [stream[i] for i in range(count)]
 
 
 def write_weights(model, folder, card):

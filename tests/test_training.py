@@ -23,6 +23,7 @@ from handlib.recipe import (
     StepBatches,
     TrainConfig,
     make_optimizer,
+    moving_average,
     parameter_groups,
     schedule_factor,
 )
@@ -65,9 +66,11 @@ def test_one_batch_is_learnt_by_heart(hand, tmp_path):
 
 
 # -- stopping and going on -------------------------------------------------------------------
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_stopped_and_resumed_run_ends_with_the_same_weights(hand, data, tmp_path, optimizer):
-    config = replace(QUICK, optimizer=optimizer, weight_decay=0.05, eval_every=2)
+@pytest.mark.parametrize("optimizer, average", [("adam", 0.0), ("adamw", 0.0), ("adamw", 0.5)])
+def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
+    hand, data, tmp_path, optimizer, average
+):
+    config = replace(QUICK, optimizer=optimizer, weight_decay=0.05, eval_every=2, average=average)
     whole, parts = fresh(hand), fresh(hand)
     val = HandDataset(PosedHands(hand, 3, seed=9))
     train(whole, data, val, config, tmp_path / "whole")
@@ -86,6 +89,30 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights(hand, data, tmp_pa
         for p in ("whole", "parts")
     ]
     assert losses[0] == losses[1]
+
+
+def test_averaged_weights_are_what_a_run_leaves(hand, data, tmp_path):
+    last, averaged = fresh(hand), fresh(hand)
+    train(last, data, None, QUICK, tmp_path / "last")
+    train(averaged, data, None, replace(QUICK, average=0.9), tmp_path / "averaged")
+    assert not same(last, averaged)
+    folder = find_checkpoint(tmp_path / "averaged" / "checkpoints" / "last")
+    assert same(averaged, load_checkpoint(folder, hand))
+    raw = fresh(hand)
+    checkpoints.load_weights(raw, folder, checkpoints.TRAINING)
+    assert same(last, raw)  # averaging changes nothing of the training itself
+
+
+def test_a_moving_average_forgets_the_first_weights_soon_and_the_others_slowly():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average, expected = moving_average(layer, 0.75), None
+    for n in range(60):
+        value = float(n**2 % 7)
+        torch.nn.init.constant_(layer.weight, value)
+        average.update_parameters(layer)
+        decay = min(0.75, (1 + n) / (10 + n))
+        expected = value if n == 0 else decay * expected + (1 - decay) * value
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_pretraining_comes_first_and_is_not_done_again(hand, data, tmp_path):

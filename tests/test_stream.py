@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from handlib import checkpoints
+from handlib.augment import stream_transforms
+from handlib.data import HandDataset, HandStream, collate
+from handlib.geometry import project
+from handlib.losses import LossWeights, total_loss
+from handlib.model import inputs, make_model
+from handlib.recipe import TrainConfig, step_loader
+from handlib.stream_training import read_card, train_on_stream
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def stream(hand):
+    return HandStream(hand, SIZE, 1000, seed=4, absent=0.3)
+
+
+def test_a_picture_depends_on_seed_and_index_alone(hand, stream):
+    backwards = [HandStream(hand, SIZE, 1000, seed=4, absent=0.3)[i] for i in (7, 6, 5)][::-1]
+    for first, second in zip((stream[i] for i in (5, 6, 7)), backwards, strict=True):
+        assert np.array_equal(first.image, second.image)
+        assert first.present == second.present
+        if first.present:
+            assert np.array_equal(first.joints, second.joints)
+    other = HandStream(hand, SIZE, 1000, seed=5, absent=0.3)[5]
+    assert not np.array_equal(other.image, stream[5].image)
+
+
+def test_no_hand_comes_twice(hand):
+    stream = HandStream(hand, SIZE, 1000, seed=4)
+    poses = np.stack([stream[i].pose for i in range(300, 340)])
+    apart = np.abs(poses[:, None] - poses[None]).max(-1)
+    assert apart[~np.eye(40, dtype=bool)].min() > 0.01
+
+
+def test_annotations_agree_with_each_other_and_with_the_picture(stream):
+    samples = [s for i in range(60) if (s := stream[i]).present]
+    for s in samples:
+        assert np.abs(project(s.joints, s.K) - s.joints_2d).max() < 1e-6
+        inside = s.joints_2d.round().astype(int)
+        assert ((inside >= 0) & (inside < SIZE)).all()
+        # The joints lie within the hand, but for those at its rim.
+        assert s.mask[inside[:, 1], inside[:, 0]].mean() > 0.7
+        assert s.is_right
+
+
+def test_pictures_without_a_hand_have_no_annotation_and_train_presence_alone(hand, stream):
+    samples = [stream[i] for i in range(60)]
+    absent = [s for s in samples if not s.present]
+    assert 8 <= len(absent) <= 28  # 30 % of 60
+    assert all(s.annotations() == () and s.is_right is None for s in absent)
+    batch = collate(absent)
+    assert not batch["present"].any()
+    model = make_model("modern", hand, input_size=SIZE)
+    total, terms = total_loss(model(**inputs(batch)), batch, LossWeights())
+    assert {name for name, value in terms.items() if value > 0} == {"presence"}
+
+
+def test_a_stream_is_asked_for_in_order_and_a_dataset_is_not(stream):
+    config = TrainConfig(steps=4, batch_size=8, log_with=None)
+    ids = [b["id"].tolist() for b, _ in zip(step_loader(HandDataset(stream), config), range(3))]
+    assert ids == [list(range(k, k + 8)) for k in (0, 8, 16)]
+    later = next(iter(step_loader(HandDataset(stream), config, start=2)))
+    assert later["id"].tolist() == ids[2]
+
+
+def test_a_stream_shows_left_hands_to_a_network_that_tells_the_side(stream):
+    data = HandDataset(stream, stream_transforms(left_hands=True))
+    sides = [data[i].is_right for i in range(80)]
+    assert 3 <= sides.count(False) <= 25
+    assert all(HandDataset(stream, stream_transforms())[i].is_right is not False for i in range(80))
+
+
+def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, tmp_path):
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    folder, scores = train_on_stream(tmp_path / "first", 0.02, **small)
+    assert scores["pa_mpjpe_mm"] > 0
+    first = safetensors.torch.load_file(folder / checkpoints.WEIGHTS)
+    assert {v.dtype for v in first.values() if v.is_floating_point()} == {torch.float16}
+    second, _ = train_on_stream(tmp_path / "second", 1e-6, start=folder, **small)
+    again = safetensors.torch.load_file(second / checkpoints.WEIGHTS)
+    # No step was taken: what came in goes out.
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    pieces = read_card(second)["pieces"]
+    assert [p["seed"] for p in pieces] == [0, 1]
+    assert pieces[0]["images"] > 0 and pieces[1]["images"] == 0
+    assert pieces[0]["held_out"] == scores
