@@ -27,7 +27,7 @@ from handlib.recipe import TrainConfig
 from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
-ABSENT = 0.08
+ABSENT = 0.05
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 CARD = "card.json"
 

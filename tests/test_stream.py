@@ -57,7 +57,7 @@ def test_pictures_without_a_hand_have_no_annotation_and_train_presence_alone(han
     batch = collate(absent)
     assert not batch["present"].any()
     model = make_model("modern", hand, input_size=SIZE)
-    total, terms = total_loss(model(**inputs(batch)), batch, LossWeights())
+    _, terms = total_loss(model(**inputs(batch)), batch, LossWeights())
     assert {name for name, value in terms.items() if value > 0} == {"presence"}
 
 
@@ -72,7 +72,7 @@ def test_a_stream_is_asked_for_in_order_and_a_dataset_is_not(stream):
 def test_a_stream_shows_left_hands_to_a_network_that_tells_the_side(stream):
     data = HandDataset(stream, stream_transforms(left_hands=True))
     sides = [data[i].is_right for i in range(80)]
-    assert 3 <= sides.count(False) <= 25
+    assert 1 <= sides.count(False) <= 20
     assert all(HandDataset(stream, stream_transforms())[i].is_right is not False for i in range(80))
 
 

@@ -95,7 +95,7 @@ def light_transforms(size, backgrounds=None):
 
 def stream_transforms(left_hands=False, clutter=0.3, color=0.4, sensor=0.5):
     """For hands that were rendered as the network is to see them: ``data.HandStream``."""
-    flip = [Flip(LEFT_SHARE)] if left_hands else []
+    flip = [Flip(LEFT_SHARE / 2)] if left_hands else []
     return Compose([*flip, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
 
 
