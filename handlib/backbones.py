@@ -1,14 +1,30 @@
-"""Image encoders by name, from transformers: the architecture here, the weights from the Hub."""
+"""Image encoders by name: ResNets of our own, others from transformers; weights from the Hub.
+
+transformers is imported where it is needed only: that takes longer than a photo's prediction.
+"""
 
 import torch
 from torch import nn
-from transformers import AutoBackbone, AutoConfig, ConvNextV2Config, Dinov2Config, ResNetConfig
+
+from handlib.resnet import ResNet, ResNetConfig
 
 
 def _resnet(depths, widths=(64, 128, 256, 512), layer="basic", stem=64):
     return ResNetConfig(
         embedding_size=stem, hidden_sizes=list(widths), depths=depths, layer_type=layer
     )
+
+
+def _convnextv2(widths, depths):
+    from transformers import ConvNextV2Config
+
+    return ConvNextV2Config(hidden_sizes=widths, depths=depths)
+
+
+def _dinov2(**sizes):
+    from transformers import Dinov2Config
+
+    return Dinov2Config(**sizes)
 
 
 # name: (Hub repository of the pretrained weights or None, configuration for random weights).
@@ -24,15 +40,15 @@ _BACKBONES = {
     ),
     "convnextv2-atto": (
         "facebook/convnextv2-atto-1k-224",
-        lambda: ConvNextV2Config(hidden_sizes=[40, 80, 160, 320], depths=[2, 2, 6, 2]),
+        lambda: _convnextv2([40, 80, 160, 320], [2, 2, 6, 2]),
     ),
     "convnextv2-tiny": (
         "facebook/convnextv2-tiny-1k-224",
-        lambda: ConvNextV2Config(hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3]),
+        lambda: _convnextv2([96, 192, 384, 768], [3, 3, 9, 3]),
     ),
     "dinov2-small": (
         "facebook/dinov2-small",
-        lambda: Dinov2Config(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14),
+        lambda: _dinov2(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14),
     ),
 }
 BACKBONES = tuple(_BACKBONES)
@@ -57,29 +73,36 @@ def make_backbone(name, init="random", channels=3):
     repository, make_config = _BACKBONES.get(name, (name, None))
     if init == "pretrained" and repository is None:
         raise ValueError(f"no pretrained weights exist for {name!r}: use init='random'")
-    try:
-        if make_config is None or init == "pretrained":
-            config = AutoConfig.from_pretrained(repository)
-        else:
-            config = make_config()
-        # A transformer's blocks all have one resolution: the last one says it all.
-        last = len(config.stage_names) - 1
-        config.out_indices = [last] if config.model_type == "dinov2" else [last - 2, last - 1, last]
-        if init == "pretrained":
-            backbone = AutoBackbone.from_pretrained(repository, config=config)
-        else:
-            backbone = AutoBackbone.from_config(config)
-    except OSError as error:
-        raise OSError(
-            f"backbone {name!r} could not be read from {repository!r} (the Hugging Face Hub, its "
-            f"cache, or a folder): connect once to fill the cache, or use init='random'"
-        ) from error
+    config = None if make_config is None else make_config()
+    if init == "random" and isinstance(config, ResNetConfig):
+        backbone = ResNet(config)
+    else:
+        backbone = _from_transformers(name, repository, config, init)
     if name in ("resnet-tiny", "resnet-small"):
         _quarter_at_once(backbone)
     if channels > 3:
         _widen(backbone, channels)
     _freeze_unused(backbone)
     return backbone
+
+
+def _from_transformers(name, repository, config, init):
+    from transformers import AutoBackbone, AutoConfig
+
+    try:
+        if config is None or init == "pretrained":
+            config = AutoConfig.from_pretrained(repository)
+        # A transformer's blocks all have one resolution: the last one says it all.
+        last = len(config.stage_names) - 1
+        config.out_indices = [last] if config.model_type == "dinov2" else [last - 2, last - 1, last]
+        if init == "pretrained":
+            return AutoBackbone.from_pretrained(repository, config=config)
+        return AutoBackbone.from_config(config)
+    except OSError as error:
+        raise OSError(
+            f"backbone {name!r} could not be read from {repository!r} (the Hugging Face Hub, its "
+            f"cache, or a folder): connect once to fill the cache, or use init='random'"
+        ) from error
 
 
 def _quarter_at_once(resnet):

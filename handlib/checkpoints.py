@@ -103,7 +103,8 @@ def load_checkpoint(path, hand):
         ValueError: a damaged checkpoint, or one of another hand model.
     """
     folder = find_checkpoint(path)
-    verify(folder)
+    if (folder / "trainer.json").exists():  # not what is shipped: ``write_model`` made that
+        verify(folder)
     description = read_json(folder / "model.json")
     trained = description["hand"]
     if trained["fingerprint"] != hand.fingerprint:

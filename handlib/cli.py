@@ -4,6 +4,8 @@ import argparse
 import sys
 from importlib.metadata import version
 
+from handlib.inference.arguments import add_arguments
+
 
 def _parser():
     parser = argparse.ArgumentParser(
@@ -34,6 +36,10 @@ def _parser():
     synthesize.add_argument("--size", type=int, default=224, help="image side in px [224]")
     synthesize.add_argument("--workers", type=int, help="processes [one per core]")
     synthesize.set_defaults(function=_synthesize)
+
+    predict = commands.add_parser("predict", help="find hands in photos and videos, in 3D")
+    add_arguments(predict)
+    predict.set_defaults(function=_predict)
     return parser
 
 
@@ -68,11 +74,17 @@ def _synthesize(args):
     print(f"dataset: {out}\nuse it with: MP_DATA={out} handlib run")
 
 
+def _predict(args):
+    from handlib.inference.command import run
+
+    return run(args)
+
+
 def main(argv=None):
     """Entry point of the ``handlib`` command; returns the exit code."""
     args = _parser().parse_args(_shielded(sys.argv[1:] if argv is None else argv))
     try:
-        args.function(args)
+        return args.function(args) or 0
     except KeyboardInterrupt:
         print("\nhandlib: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -81,7 +93,6 @@ def main(argv=None):
             print(f"handlib: {error}", file=sys.stderr)
             return 1
         raise
-    return 0
 
 
 def _is_expected(error):

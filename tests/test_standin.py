@@ -8,11 +8,12 @@ import pytest
 import smplx
 import torch
 from scipy.sparse import issparse
+from scipy.spatial.transform import Rotation
 
 from handlib.geometry import mirror_axis_angle, mirror_points
 from handlib.joints import FINGER_JOINTS, FINGERS, MANO_JOINT_NAMES, TIP_VERTICES, WRIST
 from handlib.mano import POSES, HandLayer, articulation, load_hand_model
-from handlib.mano.standin import build_standin, standin_path
+from handlib.mano.standin import build_standin, shipped_path, standin_path
 
 # What a MANO file holds: type or dtype, shape.
 FORMAT = {
@@ -229,7 +230,7 @@ def test_build_is_deterministic_and_the_file_is_kept(model):
 
 def test_correctives_vanish_at_rest_and_stay_small(model, posed):
     pose = articulation.POSES["fist"]
-    turns = articulation.Rotation.from_rotvec(pose.reshape(15, 3)).as_matrix() - np.eye(3)
+    turns = Rotation.from_rotvec(pose.reshape(15, 3)).as_matrix() - np.eye(3)
     offset = np.linalg.norm(model["posedirs"] @ turns.ravel(), axis=1)
     assert 1e-3 < offset.max() < 8e-3
 
@@ -266,3 +267,22 @@ def test_a_copied_standin_still_says_what_it_is(tmp_path):
     copy = tmp_path / "MANO_RIGHT.pkl"
     copy.write_bytes(standin_path().read_bytes())
     assert load_hand_model(copy).name == "stand-in hand"
+
+
+def test_the_shipped_arrays_are_what_the_builder_makes(model):
+    """Where they are not: python -c "from handlib.mano.standin.build import ship; ship()"."""
+    assert shipped_path() is not None, "the builder has changed: ship its arrays again"
+    shipped, built = load_hand_model(), load_hand_model(standin_path())
+    for name, array in vars(built).items():
+        if isinstance(array, np.ndarray):
+            np.testing.assert_allclose(getattr(shipped, name), array, atol=1e-9, err_msg=name)
+    assert shipped.is_standin and shipped.is_right
+    left, built = load_hand_model(side="left"), load_hand_model(standin_path("left"), side="left")
+    np.testing.assert_allclose(left.posedirs, built.posedirs, atol=1e-9)
+    np.testing.assert_array_equal(left.faces, built.faces)
+    assert not left.is_right
+
+
+def test_a_changed_builder_is_not_served_by_the_shipped_arrays(monkeypatch):
+    monkeypatch.setattr("handlib.mano.standin.source_hash", lambda: "another")
+    assert shipped_path() is None

@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 
 from handlib.augment.base import Transform
-from handlib.augment.passes import look_up, put_before
-from handlib.data.paint import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
@@ -47,6 +45,8 @@ class ChangeBackground(Transform):
         else:
             alpha = soft_edge(sample.mask * np.uint8(255))
         rng = np.random.default_rng(params["seed"])
+        from handlib.augment.passes import put_before  # numba: only where it computes
+
         image = self.backgrounds.draw(rng, sample.size)
         put_before(image, sample.image, alpha, sample.green_screen)
         return sample.replace(image=image)
@@ -111,6 +111,8 @@ class AddClutter(Transform):
 
     def _thing(self, rng):
         """Place and size as fractions of the image's."""
+        from handlib.data.paint import SKIN_TONES, skin_tone
+
         tone = rng.uniform(0, len(SKIN_TONES) - 1)
         color = skin_tone(tone) if rng.random() < 0.4 else rng.uniform(0, 255, 3)
         return {
@@ -204,6 +206,8 @@ class ColorJitter(Transform):
     def apply(self, sample, params):
         if params is None:
             return sample
+        from handlib.augment.passes import look_up
+
         image = look_up(sample.image, _tone_curve(params))
         image = cv2.transform(image, _chroma_matrix(params))
         if params["blur"]:

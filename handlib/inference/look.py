@@ -6,25 +6,29 @@ import torch
 from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
 from handlib.geometry import mirror_affine, mirror_points, transform_points
+from handlib.inference.refine import refined
 from handlib.model import ASSUMED_FOCAL
 from handlib.predictions import mirror_back
 
 # Side of the crop, in longer sides of the hand's box: as in the synthetic data (``CropToHand``).
 EXPAND = 2.0
-# How far from its place a joint is still taken for found, in sides of the crop: about a finger.
-NEAR_CELLS = 0.06
+# How far from its place a joint's heatmap still speaks for it, in sides of the crop; trained maps
+# are Gaussians of 0.035.
+NEAR = 0.08
 BATCH = 64
 FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
 FIELDS += ("root", "right", "present")
 
 
-@torch.inference_mode()
-def look(model, images, boxes, K, sides=None, expand=EXPAND):
+# Views for test-time augmentation: degrees by which the crop is turned, and its magnification.
+VIEWS = ((0, 1.0), (-12, 1.0), (12, 1.0), (0, 0.9), (0, 1.1), (-24, 0.95), (24, 0.95))
+
+
+def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=0):
     """What ``model`` says of N hands.
 
-    A hand of unknown side is seen as it is and in the mirror: both views are asked for its side,
-    so that a photo and its mirror image get the same answer, and the view that shows a right hand
-    is taken.
+    A hand of unknown side is seen as it is and in the mirror: both are asked for its side, so that
+    a photo and its mirror image get the same answer, and the one that shows a right hand is taken.
 
     Args:
         model: ``HandNet`` in evaluation mode.
@@ -33,29 +37,80 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND):
         K: (N, 3, 3) intrinsics of the photos.
         sides: N times whether it is a right hand, or None where that is not known; None for all.
         expand: side of the square crop, in longer sides of the box.
+        views: average over so many of ``VIEWS``: joints, vertices and places, not the pose.
+        refine: gradient steps of ``refine.refined``.
 
     Returns:
         dict of numpy arrays with N rows, all as photographed: the fields ``FIELDS`` of
         ``Prediction`` that the model gives (``joints_2d``, ``keypoints_2d`` px of the photo,
-        ``right`` log-odds), ``is_right`` (N,) bool, ``sharpness`` (N,) in [0, 1], how much of the
-        joints' heatmaps lies where the joints were found, NaN without heatmaps.
+        ``right``, ``present`` log-odds), ``is_right`` (N,) bool, ``sharpness`` (N,) in [0, 1], how
+        much of the joints' heatmaps lies where the joints were found, NaN without heatmaps.
 
     Raises:
-        ValueError: a hand of unknown side for a model that does not tell it.
+        ValueError: a hand of unknown side for a model that does not tell it, or more views than
+            there are.
     """
-    size, n = model.config.input_size, len(images)
-    sides = [None] * n if sides is None else list(sides)
+    if not 1 <= views <= len(VIEWS):
+        raise ValueError(f"views is 1 to {len(VIEWS)}, not {views}")
+    sides = [None] * len(images) if sides is None else list(sides)
     if None in sides and not model.config.handedness:
         raise ValueError(
             "this model does not tell a right hand from a left one: say which it is, or take a "
             "model that was trained with handedness=True"
         )
-    affines = np.array([crop_affine(box, size, expand) for box in boxes]).reshape(n, 3, 3)
+    K = np.asarray(K, np.float64).reshape(len(images), 3, 3)
+    each = []
+    for turn, zoom in VIEWS[:views]:
+        each.append(_view(model, images, boxes, K, sides, expand / zoom, turn, refine))
+        sides = each[0]["is_right"].tolist()
+    averaged = ("joints", "vertices", "joints_2d", "keypoints_2d", "root", "present", "sharpness")
+    means = {n: np.mean([view[n] for view in each], 0) for n in averaged if n in each[0]}
+    return each[0] | means
+
+
+def _view(model, images, boxes, K, sides, expand, degrees, refine):
+    """``look`` at crops that are turned by so many degrees; what is returned is turned back."""
+    size = model.config.input_size
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    motion = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    middle = np.array([[1, 0, (size - 1) / 2], [0, 1, (size - 1) / 2], [0, 0, 1]])
+    turn = middle @ motion @ np.linalg.inv(middle)
+    affines = np.array([turn @ crop_affine(box, size, expand) for box in boxes]).reshape(-1, 3, 3)
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
-    K = affines @ np.asarray(K, np.float64).reshape(n, 3, 3)
-    plain = _see(model, crops, K, [side is not False for side in sides], mirrored=False)
-    mirror = _see(model, crops, K, [not side for side in sides], mirrored=True)
-    return _in_photo(_one_view(plain, mirror, sides), affines)
+    K = affines @ K @ motion.T  # a turned crop shows a hand that was turned before the camera
+    plain = _see(model, crops, K, [side is not False for side in sides], False, refine)
+    mirror = _see(model, crops, K, [not side for side in sides], True, refine)
+    seen = _in_photo(_one_side(plain, mirror, sides), affines)
+    return seen | {name: seen[name] @ motion for name in ("joints", "vertices", "root")}
+
+
+def glance(model, images, boxes, expand=EXPAND):
+    """A quick look at N places where a hand may be, of either side and unknown camera.
+
+    Returns:
+        (joints_2d, confidence): (N, 21, 2) px of the images, (N,) see ``confidence``.
+    """
+    size = model.config.input_size
+    affines = np.array([crop_affine(box, size, expand) for box in boxes])
+    crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
+    K = np.full((len(crops), 3, 3), np.nan)
+    seen = _see(model, crops, K, [True] * len(crops), False, 0)
+    joints_2d = seen.get("keypoints_2d", seen["joints_2d"])
+    return transform_points(np.linalg.inv(affines), joints_2d), confidence(seen)
+
+
+def confidence(seen):
+    """How sure the network is, (N,) in [0, 1], of what ``look`` or ``glance`` saw: the probability
+    that there is a hand, times ``sharpness``; NaN where it gives neither."""
+    sharp = seen["sharpness"]
+    if "present" not in seen:
+        return sharp
+    present = probability(seen["present"])
+    return np.where(np.isnan(sharp), present, sharp * present)
+
+
+def probability(log_odds):
+    return 1 / (1 + np.exp(-log_odds))
 
 
 def cut(image, affine, size):
@@ -88,8 +143,9 @@ def assumed_camera(size, box, expand=EXPAND):
     return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
 
 
-def _see(model, crops, K, wanted, mirrored):
-    """Raw rows of the wanted crops, with NaN (log-odds: 0) in the others; None without any."""
+@torch.no_grad()
+def _see(model, crops, K, wanted, mirrored, refine):
+    """Rows of the wanted crops, as the network sees them, NaN for the others; None without any."""
     rows = np.flatnonzero(wanted)
     if not len(rows):
         return None
@@ -100,8 +156,11 @@ def _see(model, crops, K, wanted, mirrored):
         if mirrored:
             image = image.flip(-1)
             camera = mirror_points(mirror_affine(crops.shape[2]) @ camera)
-        camera = torch.from_numpy(camera.astype(np.float32))
-        found.append(_rows(model(image.to(device), camera.to(device))))
+        camera = torch.from_numpy(camera.astype(np.float32)).to(device)
+        prediction = model(image.to(device), camera)
+        if refine:
+            prediction = refined(model, prediction, camera, refine)
+        found.append(_rows(prediction))
     values = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     full = {name: np.full((len(crops), *v.shape[1:]), np.nan) for name, v in values.items()}
     for name, value in values.items():
@@ -120,7 +179,7 @@ def _rows(prediction):
 
 
 def sharpness(prediction):
-    """(B,) mean share of the joints' heatmaps within ``NEAR_CELLS`` of the joints; NaN without."""
+    """(B,) mean share of the joints' heatmaps within ``NEAR`` of the joints; NaN without."""
     maps = prediction.heatmaps
     if maps is None:
         return torch.full_like(prediction.scale, torch.nan)
@@ -129,12 +188,12 @@ def sharpness(prediction):
     shares = maps.exp()
     places = torch.stack([(shares.sum(-2) * x).sum(-1), (shares.sum(-1) * y).sum(-1)], -1)
     apart_x, apart_y = x - places[..., :1], y - places[..., 1:]
-    near = apart_y[..., :, None] ** 2 + apart_x[..., None, :] ** 2 < max(NEAR_CELLS, 1 / width) ** 2
+    near = apart_y[..., :, None] ** 2 + apart_x[..., None, :] ** 2 < max(NEAR, 1 / width) ** 2
     return (shares * near).sum((-2, -1)).mean(-1)
 
 
-def _one_view(plain, mirror, sides):
-    """Of two views of N hands, one each: the side that is known, or what both say together."""
+def _one_side(plain, mirror, sides):
+    """Of N hands as they are and mirrored, one each: of the side that is known or that both say."""
     if mirror is None or plain is None:
         return mirror_back(plain or mirror)
     mirror = mirror_back(mirror)

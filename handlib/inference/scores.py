@@ -7,7 +7,7 @@ by the longer side of its box: 0.1 is about the width of a finger of an open han
 import numpy as np
 
 from handlib.geometry import best_view, mirror_points
-from handlib.inference.look import BATCH, EXPAND, assumed_camera, look
+from handlib.inference.look import BATCH, EXPAND, assumed_camera, look, probability
 from handlib.mano import pose_hand
 from handlib.tables import results_table
 
@@ -68,10 +68,10 @@ def _score(model, samples, expand):
     telling = model.config.handedness
     sides = [True if s.is_right is None and not telling else s.is_right for s in samples]
     seen = look(model, images, boxes, K, sides, expand)
-    probability = [None] * len(samples)
+    told = [None] * len(samples)
     if telling:
         log_odds = look(model, images, boxes, K, None, expand)["right"]
-        probability = (1 / (1 + np.exp(-log_odds))).tolist()
+        told = probability(log_odds).tolist()
     mean, each = pose_hand(model.hand).joints, []
     for n, sample in enumerate(samples):
         fixed = mean if seen["is_right"][n] else mirror_points(mean)
@@ -80,7 +80,7 @@ def _score(model, samples, expand):
             places["keypoint_error"] = seen["keypoints_2d"][n]
         entry = {"name": sample.path.name, "is_right": sample.is_right, "keypoint_error": None}
         entry |= {name: _error(sample, points) for name, points in places.items()}
-        each.append(entry | {"right_probability": probability[n]})
+        each.append(entry | {"right_probability": told[n]})
     return each
 
 

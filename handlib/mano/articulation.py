@@ -9,7 +9,6 @@ goniometry (Norkin & White, "Measurement of Joint Motion"); the thumb's CMC is t
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from handlib.mano.standin.anatomy import RAYS, hand
 
@@ -71,6 +70,8 @@ _HAND = hand()
 
 
 def _turn(axis, degrees):
+    from scipy.spatial.transform import Rotation  # slow to import, and needed for few things
+
     return Rotation.from_rotvec(np.deg2rad(np.asarray(degrees))[:, None] * axis)
 
 

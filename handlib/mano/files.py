@@ -13,7 +13,7 @@ import numpy as np
 from handlib.joints import MANO_PARENTS
 from handlib.mano.mirror import mirror_arrays, mirror_shapes
 from handlib.mano.pickles import ForbiddenPickle, read_pickle
-from handlib.mano.standin import standin_path
+from handlib.mano.standin import shipped_path, standin_path
 
 MANO_PAGE = "https://mano.is.tue.mpg.de"
 SIDES = ("right", "left")
@@ -34,6 +34,7 @@ _SHAPES = {
 }
 # A key of the stand-in's file only: its numbers must not pass for MANO's, wherever it is copied to.
 STANDIN_KEY = "handlib_standin"
+ARRAYS = (*_SHAPES, STANDIN_KEY)
 _MAX_BYTES = 1 << 28
 
 
@@ -102,6 +103,9 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         FileNotFoundError: no file; the message says where it looked and what to do.
         ValueError: the file is not a whole hand model of that side, or tries to run code.
     """
+    if side in SIDES and not _place(path) and (shipped := shipped_path()):
+        hand = _read(shipped, "right")
+        return hand if side == "right" else hand.mirrored()
     found = hand_model_path(path, side)
     if path is not None and _side_in_name(found) not in (None, side):
         raise ValueError(f"{found} is by its name not the {side} hand: ask for the file's side")
@@ -117,8 +121,13 @@ def hand_model_path(path=None, side="right"):
     """The file that ``load_hand_model`` reads; FileNotFoundError says where it looked."""
     if side not in SIDES:
         raise ValueError(f"side is 'right' or 'left', not {side!r}")
-    place = str(path if path is not None else os.environ.get("MANO", "")).strip()
+    place = _place(path)
     return _find(place, side, path is not None) if place else standin_path(side)
+
+
+def _place(path):
+    """What names the hand model's file: ``path``, or ``MANO``; "" for the stand-in."""
+    return str(path if path is not None else os.environ.get("MANO", "")).strip()
 
 
 def _find(place, side, is_explicit):
@@ -194,7 +203,7 @@ def _read(path, side):
 def _read_arrays(path):
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError("it is far larger than a hand model")
-    data, keys = path.read_bytes(), (*_SHAPES, STANDIN_KEY)
+    data, keys = path.read_bytes(), ARRAYS
     if not data.startswith(b"PK"):
         return read_pickle(data, keys)
     members = zipfile.ZipFile(io.BytesIO(data)).infolist()

@@ -27,7 +27,13 @@ class HandLayer(nn.Module):
     The arrays are buffers that follow ``.to()`` but stay out of checkpoints: they are licensed, and
     the hand model is named in the run instead. Under autocast it computes in its own precision: at
     half precision vertices would be off by millimetres.
+
+    Attributes:
+        compiled: False keeps to plain torch where the compiled loops would do: for a few hands
+            they are not worth their start, and an export must see the formula.
     """
+
+    compiled = True
 
     def __init__(self, hand, joints="freihand", dtype=torch.float32):
         """
@@ -95,7 +101,7 @@ class HandLayer(nn.Module):
             raise ValueError(f"{len(rotations)} hands of rotations but {len(betas)} of betas")
         with torch.autocast(rotations.device.type, enabled=False):
             given = rotations.to(self.template.dtype), betas.to(self.template.dtype)
-            if _runs_compiled(self.template):
+            if self.compiled and _runs_compiled(self.template):
                 # numba takes a while to import: only where it computes.
                 from handlib.mano.kernels import CompiledHand
 

@@ -5,7 +5,6 @@ vectors hold.
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
 
 def to_components(hand, fingers):
@@ -30,6 +29,8 @@ def interpolate_fingers(first, second, at):
     Returns:
         (N, 45).
     """
+    from scipy.spatial.transform import Rotation, Slerp  # slow to import
+
     ends = np.stack([first, second]).reshape(2, 15, 3).swapaxes(0, 1)
     turned = [Slerp([0, 1], Rotation.from_rotvec(joint))(at).as_rotvec() for joint in ends]
     return np.stack(turned, 1).reshape(len(at), 45)

@@ -105,10 +105,12 @@ class Scene:
         """Write a page that can be turned.
 
         Args:
-            offline: put plotly.js (5 MB) into it; otherwise it is loaded from the network.
+            offline: put plotly.js (5 MB) into it, or "beside" it, where other pages share it;
+                otherwise it is loaded from the network.
         """
+        place = {True: True, "beside": "directory", False: "cdn"}[offline]
         with atomic_write(path) as temporary:
-            self.figure.write_html(temporary, include_plotlyjs=True if offline else "cdn")
+            self.figure.write_html(temporary, include_plotlyjs=place)
 
     def save_mesh(self, path):
         """Write the hands as ``.obj`` or ``.ply``: metres, with the colours that they have here."""

@@ -1,16 +1,12 @@
 """Puts the stand-in's parts together as a file in MANO's format."""
 
-import hashlib
-import pickle
-from pathlib import Path
-
 import numpy as np
 
 from handlib.mano import articulation
 from handlib.mano.mirror import mirror_arrays
-from handlib.paths import atomic_write, cache_dir
+from handlib.paths import atomic_write
 
-from . import anatomy, mesh, skin
+from . import SHIPPED, anatomy, mesh, skin, source_hash
 
 # Vertices whose numbers other programs know (of MANO's mesh): fingertips, nearest the pole first,
 # then the loop of the wrist, then the two whose middle is manopth's "root_palm".
@@ -113,20 +109,12 @@ def _pose_space():
     return mean, components, (samples - mean) @ components.T
 
 
-def _source_hash():
-    here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), here.parent / "articulation.py", here.parent / "mirror.py"]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
+def ship():
+    """Write the file of arrays that comes with handlib; to be done when the builder changes."""
+    from handlib.mano.files import ARRAYS
 
-
-def standin_path(side="right"):
-    """Path of the stand-in's ``MANO_RIGHT.pkl`` (or LEFT), built on first use and cached.
-
-    The folder's name holds a hash of the builder's source, so a changed builder builds anew.
-    """
-    path = cache_dir() / f"standin-{_source_hash()}" / f"MANO_{side.upper()}.pkl"
-    if not path.exists():
-        model = build_standin(side)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(pickle.dumps(model, protocol=2))
-    return path
+    model = build_standin()
+    arrays = {key: model[key] for key in ARRAYS}
+    arrays["J_regressor"] = model["J_regressor"].toarray()
+    with atomic_write(SHIPPED) as temporary:
+        np.savez_compressed(temporary, source_hash=source_hash(), **arrays)

@@ -1,0 +1,89 @@
+"""Where the hands in a photo are: a scan with the network itself, then closer looks."""
+
+import numpy as np
+
+from handlib.augment.base import warp_image
+from handlib.geometry import resize_affine, tight_box, transform_points
+from handlib.inference.look import glance
+
+# Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
+SIDES = (1.6, 1.1, 0.76, 0.52, 0.36, 0.25)
+STRIDE = 0.5  # from crop to crop, in their sides
+ROUNDS = 2  # times that a box becomes that of the predicted joints
+CANDIDATES = 12  # that are looked at closer
+OVERLAP = 0.3  # two boxes that share so much (intersection over union) are one hand
+SURE = 0.3  # confidence below which there is no hand
+SMALLEST = 8  # px of a hand's box
+
+
+def find_hands(predictor, image, K=None, is_right=None, most=10):
+    """Hands in a photo, the surest first; see ``Predictor.find``."""
+    boxes = scan(predictor, image)
+    hands = []
+    for _ in range(ROUNDS):
+        hands = predictor([image] * len(boxes), boxes, _same(K, boxes), _same(is_right, boxes))
+        found = np.array([tight_box(hand.joints_2d) for hand in hands]).reshape(-1, 4)
+        kept = distinct(found, [_score(hand) for hand in hands])
+        boxes, hands = found[kept], [hands[i] for i in kept]
+    hands = predictor([image] * len(boxes), boxes, _same(K, boxes), _same(is_right, boxes))
+    hands = [hand for hand in hands if _score(hand) >= SURE]
+    return sorted(hands, key=_score, reverse=True)[:most]
+
+
+def scan(predictor, image):
+    """Boxes (N, 4) px where a hand may be, of crops of many sizes all over a photo."""
+    height, width = image.shape[:2]
+    size, expand = predictor.model.config.input_size, predictor.expand
+    # So small that the smallest crops are seen pixel by pixel: a large photo is resized once.
+    scale = min(1.0, size / (SIDES[-1] * min(width, height)))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    affine = resize_affine((width, height), small)
+    windows = crops(small, expand)
+    images = [warp_image(image, affine, small)] * len(windows)
+    joints_2d, sure = glance(predictor.model, images, windows, expand)
+    joints_2d = transform_points(np.linalg.inv(affine), joints_2d)
+    boxes = np.array([tight_box(points) for points in joints_2d])
+    kept = distinct(boxes, np.nan_to_num(sure))
+    return boxes[kept][:CANDIDATES]
+
+
+def crops(size, expand):
+    """Boxes (N, 4) whose crops, ``expand`` times as large, cover an image (width, height)."""
+    boxes = []
+    for share in SIDES:
+        side = share * min(size)
+        counts = [1 + max(0, round((length - side) / (STRIDE * side) + 0.49)) for length in size]
+        ranges = [
+            np.linspace(side / 2, length - side / 2, count) if count > 1 else [length / 2]
+            for length, count in zip(size, counts, strict=True)
+        ]
+        half = side / expand / 2
+        boxes += [(x - half, y - half, x + half, y + half) for y in ranges[1] for x in ranges[0]]
+    return np.array(boxes)
+
+
+def distinct(boxes, scores):
+    """Indices of boxes (N, 4) in the order of their scores, without those that overlap a better."""
+    kept = []
+    for i in np.argsort(scores, kind="stable")[::-1]:
+        sides = boxes[i, 2:] - boxes[i, :2]
+        is_box = np.isfinite(sides).all() and sides.min() > 0 and sides.max() >= SMALLEST
+        if is_box and all(overlap(boxes[i], boxes[k]) < OVERLAP for k in kept):
+            kept.append(int(i))
+    return kept
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes; or over the smaller, where one holds the other."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    areas = [np.prod(box[2:] - box[:2]) for box in (a, b)]
+    return max(shared / (sum(areas) - shared), 0.5 * shared / min(areas))
+
+
+def _score(hand):
+    return 0.0 if hand.confidence is None else hand.confidence
+
+
+def _same(value, boxes):
+    return [value] * len(boxes)

@@ -1,0 +1,51 @@
+"""Photos as arrays, from files or from arrays of other kinds."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+
+
+def load_photo(photo):
+    """RGB (H, W, 3) uint8 of a file, turned as its EXIF says, or of an array.
+
+    Args:
+        photo: path, or uint8 array: RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W) or (H, W, 1).
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, not a picture, or another kind of array.
+    """
+    if isinstance(photo, str | Path):
+        return _read(Path(photo).expanduser())
+    array = np.asarray(photo)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
+        raise ValueError(
+            f"a photo is a uint8 array (H, W, 3) of RGB in 0-255 or a path, not {array.dtype} "
+            f"{array.shape}: convert it (values in [0, 1]: (255 * image).astype(np.uint8))"
+        )
+    array = array[..., None] if array.ndim == 2 else array
+    if array.shape[2] not in (1, 3, 4):
+        raise ValueError(f"a photo has 1, 3 or 4 channels, last in its shape, not {array.shape}")
+    array = np.repeat(array, 3, 2) if array.shape[2] == 1 else array[..., :3]
+    return np.ascontiguousarray(array)
+
+
+def _read(path):
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a photo (the command takes folders)")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such photo") from None
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # an empty file
+        image = None
+    if image is None:
+        raise ValueError(
+            f"{path} is not a picture that can be read: save it as JPEG or PNG, or copy it again"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

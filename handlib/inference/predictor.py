@@ -1,0 +1,228 @@
+"""Hands in photos, by a trained model that stays loaded."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handlib.checkpoints import find_checkpoint, load_checkpoint, read_json
+from handlib.geometry import mirror_faces
+from handlib.inference.find import find_hands
+from handlib.inference.look import EXPAND, assumed_camera, confidence, look, probability
+from handlib.inference.photo import load_photo
+from handlib.inference.result import HandPrediction
+from handlib.mano import load_hand_model
+
+# What is shipped: trained on the generator alone.
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+class Predictor:
+    """A trained model for photos: hands in given boxes, or hands that it finds itself.
+
+    Args:
+        weights: a run or checkpoint folder; None: the weights that come with handlib.
+        expand: side of the network's crop, in longer sides of a hand's box.
+        views: how many views of a crop are averaged: itself, and slightly turned and scaled ones
+            (test-time augmentation).
+        refine: gradient steps that move each hand onto the places where the network found its
+            joints, starting from what it said of the whole.
+        device: default a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: no checkpoint there, or of another hand model.
+    """
+
+    def __init__(self, weights=None, expand=EXPAND, views=1, refine=0, device=None):
+        self.model = load_weights(weights)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(device)
+        self.expand, self.views, self.refine = expand, views, refine
+
+    def __call__(self, images, boxes, K=None, is_right=None):
+        """Predict one hand in each of N images.
+
+        Args:
+            images: list of (H, W, 3) uint8 RGB arrays; the same one for several hands in it.
+            boxes: (N, 4) x0, y0, x1, y1 px around the hands.
+            K: (3, 3) of all photos, or a list of N, each a (3, 3) or None where not known.
+            is_right: of all hands, or a list of N, each True, False or None where not known.
+
+        Returns:
+            list of N ``HandPrediction``.
+
+        Raises:
+            ValueError: boxes, K or images that are not what they should be; a side that is not
+                known, for a model that does not tell it.
+        """
+        n = len(images)
+        for image in images:
+            _check_image(image)
+        boxes = _checked_boxes(boxes, n)
+        known = [_checked_camera(k) for k in _each(K, n, (3, 3))]
+        sides = _each(is_right, n, ())
+        cameras = [
+            assumed_camera(image.shape[1::-1], box, self.expand) if k is None else k
+            for image, box, k in zip(images, boxes, known, strict=True)
+        ]
+        if not n:
+            return []
+        seen = look(self.model, images, boxes, cameras, sides, self.expand, self.views, self.refine)
+        seen["confidence"] = confidence(seen)
+        return [
+            self._hand(seen, i, images[i], boxes[i], cameras[i], known[i] is not None)
+            for i in range(n)
+        ]
+
+    def find(self, image, K=None, is_right=None, most=10):
+        """Hands in a photo, the surest first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. K: (3, 3) or None. is_right: of all hands in it, or None.
+            most: return so many at most.
+
+        Returns:
+            list of ``HandPrediction``, empty where no hand is found.
+        """
+        _check_image(image)
+        return find_hands(self, image, _checked_camera(K), is_right, most)
+
+    def _hand(self, seen, n, image, box, K, K_known):
+        row = {name: values[n] for name, values in seen.items()}
+        faces = self.model.hand.faces
+        is_right = bool(row["is_right"])
+        return HandPrediction(
+            joints=row["joints"] + row["root"],
+            vertices=row["vertices"] + row["root"],
+            joints_2d=row["joints_2d"],
+            faces=faces if is_right else mirror_faces(faces),
+            is_right=is_right,
+            right_probability=float(probability(row["right"])) if "right" in row else None,
+            box=box,
+            K=K,
+            K_known=K_known,
+            confidence=None if np.isnan(row["confidence"]) else float(row["confidence"]),
+            pose=row["pose"],
+            betas=row["betas"],
+            size=image.shape[1::-1],
+            hand=self.model.hand.name,
+        )
+
+
+def load_weights(weights=None):
+    """The ``HandNet`` of a run or checkpoint folder, or of the shipped weights.
+
+    A model of the stand-in hand takes the stand-in, whatever ``MANO`` names.
+    """
+    if weights is None and not (WEIGHTS / "model.json").is_file():
+        raise FileNotFoundError(
+            f"no weights come with this copy of handlib ({WEIGHTS}): give the folder of a trained "
+            "run (handlib run 02_train -p handedness True makes one)"
+        )
+    folder = find_checkpoint(WEIGHTS if weights is None else Path(weights).expanduser())
+    trained = read_json(folder / "model.json")["hand"]["name"]
+    hand = load_hand_model("" if trained == "stand-in hand" else None)
+    model = load_checkpoint(folder, hand)
+    # The loops that numba compiles pay off in trainings: a photo is not worth their start.
+    model.layer.compiled = False
+    return model
+
+
+def predict(image, box=None, K=None, is_right=None, weights=None):
+    """The hand in a photo.
+
+    Args:
+        image: RGB array (H, W, 3) uint8 (grey and RGBA are taken too), or a path.
+        box: x0, y0, x1, y1 px around the hand; None: the surest hand is found.
+        K: (3, 3) intrinsics of the photo, or (fx, fy, cx, cy); None: they are assumed, and the
+            hand's distance from the camera is a guess.
+        is_right: whether it is a right hand; None: the network tells.
+        weights: a run or checkpoint folder; None: the weights that come with handlib.
+
+    Returns:
+        ``HandPrediction``.
+
+    Raises:
+        FileNotFoundError, ValueError: no such photo or weights; a box or K that cannot be; no hand
+            found.
+    """
+    photo, predictor = load_photo(image), loaded(weights)
+    if box is not None:
+        return _with_path(predictor([photo], [box], K, is_right), image)[0]
+    hands = _with_path(predictor.find(photo, K, is_right, most=1), image)
+    if not hands:
+        raise ValueError(f"{_named(image)}: no hand found: give its box, or a closer photo")
+    return hands[0]
+
+
+def predict_all(image, K=None, is_right=None, weights=None):
+    """All hands that are found in a photo, the surest first: see ``predict``; [] without any."""
+    return _with_path(loaded(weights).find(load_photo(image), K, is_right), image)
+
+
+def _with_path(hands, image):
+    for hand in hands:
+        hand.path = Path(image) if isinstance(image, str | Path) else None
+    return hands
+
+
+def _named(image):
+    return image if isinstance(image, str | Path) else "this photo"
+
+
+@lru_cache(maxsize=2)
+def loaded(weights=None):
+    """A ``Predictor`` with its defaults, kept from call to call."""
+    return Predictor(weights)
+
+
+def _check_image(image):
+    if not (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size
+    ):
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise ValueError(
+            f"expected an (H, W, 3) uint8 RGB image, got {getattr(image, 'shape', '')} {kind}: "
+            "handlib.inference.load_photo reads files and makes grey or RGBA arrays RGB"
+        )
+
+
+def _checked_boxes(boxes, n):
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if n else np.empty((0, 4))
+    if len(boxes) != n:
+        raise ValueError(f"{n} images but {len(boxes)} boxes: give one (x0, y0, x1, y1) for each")
+    bad = ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
+    if bad.any():
+        box = tuple(boxes[bad][0].tolist())
+        raise ValueError(f"the box {box} has no area: give x0, y0, x1, y1 px with x1 > x0, y1 > y0")
+    return boxes
+
+
+def _checked_camera(K):
+    if K is None:
+        return None
+    K = np.asarray(K, np.float64)
+    if K.shape == (4,):
+        fx, fy, cx, cy = K
+        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+        raise ValueError(
+            "K is a (3, 3) matrix of finite intrinsics in px, or (fx, fy, cx, cy), with positive "
+            f"focal lengths; got {K.tolist()}"
+        )
+    return K
+
+
+def _each(value, n, shape):
+    """One value for each of n: ``value`` itself where it is of ``shape`` or None."""
+    if value is None or np.shape(value) == shape:
+        return [value] * n
+    values = list(value)
+    if len(values) != n:
+        raise ValueError(f"{n} images but {len(values)} values for them")
+    return values
