@@ -8,7 +8,7 @@ from pathlib import Path
 
 from handlib.inference.files import sentence, write
 from handlib.inference.photo import PHOTO_SUFFIXES, VIDEO_SUFFIXES, load_photo
-from handlib.inference.predictor import Predictor
+from handlib.inference.predictor import Predictor, checked_camera
 
 
 def run(args):
@@ -19,7 +19,7 @@ def run(args):
     if not (videos or photos or args.boxes):
         raise ValueError("nothing to predict: give photos, a folder of them, a video, or --boxes")
     options = {
-        "K": None if args.K is None else read_camera(args.K),
+        "K": None if args.K is None else checked_camera(read_camera(args.K)),
         "is_right": {(True, False): False, (False, True): True}.get((args.left, args.right)),
     }
     predictor = Predictor(args.weights, views=args.views, refine=args.refine)

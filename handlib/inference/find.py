@@ -35,7 +35,7 @@ def scan(predictor, image):
     height, width = image.shape[:2]
     size, expand = predictor.model.config.input_size, predictor.expand
     # So small that the smallest crops are seen pixel by pixel: a large photo is resized once.
-    scale = min(1.0, size / (SIDES[-1] * min(width, height)))
+    scale = min(1.0, size / (SIDES[-1] * _extent((width, height))))
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
     affine = resize_affine((width, height), small)
     windows = crops(small, expand)
@@ -51,7 +51,7 @@ def crops(size, expand):
     """Boxes (N, 4) whose crops, ``expand`` times as large, cover an image (width, height)."""
     boxes = []
     for share in SIDES:
-        side = share * min(size)
+        side = share * _extent(size)
         counts = [1 + max(0, round((length - side) / (STRIDE * side) + 0.49)) for length in size]
         ranges = [
             np.linspace(side / 2, length - side / 2, count) if count > 1 else [length / 2]
@@ -60,6 +60,11 @@ def crops(size, expand):
         half = side / expand / 2
         boxes += [(x - half, y - half, x + half, y + half) for y in ranges[1] for x in ranges[0]]
     return np.array(boxes)
+
+
+def _extent(size):
+    """What ``SIDES`` are shares of: the shorter side, unless the image is a mere strip."""
+    return max(min(size), max(size) / 3)
 
 
 def distinct(boxes, scores):

@@ -119,11 +119,12 @@ def cut(image, affine, size):
     Only the part of the image that it shows is touched: a photo of twelve megapixels is costly.
     """
     to_image = np.linalg.inv(affine)
-    corners = transform_points(to_image, np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]]))
+    corners = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5
+    corners = transform_points(to_image, corners)
     margin = 2 * np.ptp(corners[:, 0]) / size + 2
     limits = np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(corners[0] - margin), 0, limits - 1).astype(int)
-    high = np.clip(np.ceil(corners[1] + margin), low + 1, limits).astype(int)
+    low = np.clip(np.floor(corners.min(0) - margin), 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0) + margin), low + 1, limits).astype(int)
     part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
     moved = affine @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1.0]])
     return warp_image(part, moved, (size, size))

@@ -60,8 +60,8 @@ class Predictor:
         for image in images:
             _check_image(image)
         boxes = _checked_boxes(boxes, n)
-        known = [_checked_camera(k) for k in _each(K, n, (3, 3))]
-        sides = _each(is_right, n, ())
+        known = [checked_camera(k) for k in _each(K, n, np.ndim(K) == 2)]
+        sides = _each(is_right, n, np.ndim(is_right) == 0)
         cameras = [
             assumed_camera(image.shape[1::-1], box, self.expand) if k is None else k
             for image, box, k in zip(images, boxes, known, strict=True)
@@ -86,7 +86,7 @@ class Predictor:
             list of ``HandPrediction``, empty where no hand is found.
         """
         _check_image(image)
-        return find_hands(self, image, _checked_camera(K), is_right, most)
+        return find_hands(self, image, checked_camera(K), is_right, most)
 
     def _hand(self, seen, n, image, box, K, K_known):
         row = {name: values[n] for name, values in seen.items()}
@@ -149,7 +149,7 @@ def predict(image, box=None, K=None, is_right=None, weights=None):
     """
     photo, predictor = load_photo(image), loaded(weights)
     if box is not None:
-        return _with_path(predictor([photo], [box], K, is_right), image)[0]
+        return _with_path(predictor([photo], [box], [K], is_right), image)[0]
     hands = _with_path(predictor.find(photo, K, is_right, most=1), image)
     if not hands:
         raise ValueError(f"{_named(image)}: no hand found: give its box, or a closer photo")
@@ -203,7 +203,8 @@ def _checked_boxes(boxes, n):
     return boxes
 
 
-def _checked_camera(K):
+def checked_camera(K):
+    """K as a (3, 3) array, of such a one or (fx, fy, cx, cy); None stays None."""
     if K is None:
         return None
     K = np.asarray(K, np.float64)
@@ -218,9 +219,9 @@ def _checked_camera(K):
     return K
 
 
-def _each(value, n, shape):
-    """One value for each of n: ``value`` itself where it is of ``shape`` or None."""
-    if value is None or np.shape(value) == shape:
+def _each(value, n, is_one):
+    """One value for each of n: ``value`` itself for all of them where it is one, or None."""
+    if value is None or is_one:
         return [value] * n
     values = list(value)
     if len(values) != n:

@@ -1,0 +1,299 @@
+"""Hands in photos, found or given: ``handlib.predict`` and the command."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from green_hands import green_photo, green_predictor
+
+import handlib
+from handlib import cli
+from handlib.checkpoints import write_model
+from handlib.geometry import mirror_faces, project
+from handlib.inference import load_photo
+from handlib.inference import look as look_module
+from handlib.inference.command import read_camera
+from handlib.inference.find import distinct, overlap
+from handlib.inference.look import look
+from handlib.model import make_model
+
+HANDS = [(60, 80, 180, 240, True), (400, 60, 460, 160, False)]
+K = np.array([[500.0, 0, 300], [0, 500, 200], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def weights(hand, tmp_path_factory):
+    """A folder of weights that nothing has trained, as they would be shipped: half precision."""
+    folder = tmp_path_factory.mktemp("weights")
+    model = make_model("small", hand, handedness=True, camera="perspective")
+    torch.nn.init.normal_(model.head[-1].weight, std=0.02)
+    write_model(model.half(), folder)
+    return folder
+
+
+@pytest.fixture
+def green(hand, monkeypatch):
+    """``handlib.predict`` and the command with a network that knows green hands."""
+    predictor = green_predictor(hand)
+    monkeypatch.setattr("handlib.inference.predictor.loaded", lambda weights=None: predictor)
+    monkeypatch.setattr("handlib.inference.command.Predictor", lambda *_, **__: predictor)
+    return predictor
+
+
+def write(path, image):
+    cv2.imwrite(str(path), image[..., ::-1])
+    return path
+
+
+def near(box, hand, within=0.12):
+    size = max(hand[2] - hand[0], hand[3] - hand[1])
+    return np.abs(np.array(box) - hand[:4]).max() < within * size
+
+
+# -- one hand ----------------------------------------------------------------------------------
+def test_weights_in_half_precision_predict_a_hand_in_a_box(weights):
+    photo = green_photo((300, 260), [(60, 80, 180, 240, True)])
+    hand = handlib.predict(photo, box=(60, 80, 180, 240), K=K, weights=weights)
+    assert hand.joints.shape == (21, 3) and hand.vertices.shape == (778, 3)
+    assert hand.joints_2d.shape == (21, 2) and hand.faces.shape == (1538, 3)
+    assert 0 < hand.right_probability < 1 and 0 <= hand.confidence <= 1
+    assert hand.K_known and hand.root[2] > 0
+    np.testing.assert_allclose(project(hand.joints, hand.K), hand.joints_2d, atol=1e-2)
+    assert hand.box.tolist() == [60, 80, 180, 240] and hand.size == (300, 260)
+    given = handlib.predict(photo, (60, 80, 180, 240), is_right=False, weights=weights)
+    assert not given.is_right and not given.K_known
+    assert given.K[0, 0] == pytest.approx(2.1 * 2 * 160)
+    faces = handlib.predict(photo, (60, 80, 180, 240), is_right=True, weights=weights).faces
+    np.testing.assert_array_equal(given.faces, mirror_faces(faces))
+
+
+def test_views_and_refinement_stay_near_the_first_look(weights):
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    plain, views, refined = (
+        handlib.Predictor(weights, **more)([photo], [(50, 40, 150, 160)], K, True)[0]
+        for more in ({}, {"views": 5}, {"refine": 10})
+    )
+    assert 0 < np.abs(plain.joints - views.joints).max() < 0.05
+    assert views.joints_2d.shape == (21, 2)
+    np.testing.assert_allclose(project(refined.joints, K), refined.joints_2d, atol=0.05)
+    with pytest.raises(ValueError, match="views is 1 to 7"):
+        handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
+
+
+def test_refinement_moves_joints_to_where_they_were_found(weights):
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    model = handlib.Predictor(weights).model
+    given = [photo], [(50, 40, 150, 160)], [K], [True]
+    apart = []
+    for steps in (0, 25):
+        seen = look(model, *given, refine=steps)
+        apart.append(np.linalg.norm(seen["joints_2d"] - seen["keypoints_2d"], axis=-1).mean())
+    assert apart[1] < 0.6 * apart[0]
+
+
+def test_turned_views_are_turned_back(weights):
+    """All grey: the hand is the same in every crop, so a crop's turn is a turn of the photo's."""
+    photo, box = np.full((500, 600, 3), 120, np.uint8), (250, 190, 350, 310)
+    model = handlib.Predictor(weights).model
+    one, turned = (
+        look_module._view(model, [photo], [box], K[None], [True], 2.0, degrees, 0)
+        for degrees in (0, 30)
+    )
+    c, s = np.cos(np.deg2rad(30)), np.sin(np.deg2rad(30))
+    back = np.array([[c, s], [-s, c]])
+    joints = one["joints"][0, :, :2] @ back.T
+    np.testing.assert_allclose(joints, turned["joints"][0, :, :2], atol=1e-4)
+    places = (one["keypoints_2d"][0] - (300, 250)) @ back.T + (300, 250)
+    np.testing.assert_allclose(places, turned["keypoints_2d"][0], atol=0.1)
+    placed = turned["joints"][0] + turned["root"][0]
+    np.testing.assert_allclose(project(placed, K), turned["joints_2d"][0], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"box": (10, 10, 5, 40)}, "has no area"),
+        ({"box": (10, 10, 50, 40), "K": np.eye(2)}, r"K is a \(3, 3\) matrix"),
+        ({"box": (10, 10, 50, 40), "K": -np.eye(3)}, "positive focal"),
+        ({"box": (10, 10, 50, 40), "weights": "/nowhere"}, "no checkpoint in /nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused(weights, given, fault):
+    photo = np.zeros((60, 60, 3), np.uint8)
+    with pytest.raises((ValueError, FileNotFoundError), match=fault):
+        handlib.predict(photo, **{"weights": weights} | given)
+
+
+def test_a_copy_without_weights_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("handlib.inference.predictor.WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match="give the folder of a trained run"):
+        handlib.Predictor()
+
+
+# -- photos ------------------------------------------------------------------------------------
+def test_photos_of_all_kinds_are_rgb(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+    grey = rgb[..., 0]
+    for given in (grey, grey[..., None]):
+        assert (load_photo(given) == grey[..., None]).all() and load_photo(given).shape == (8, 9, 3)
+    np.testing.assert_array_equal(load_photo(np.dstack([rgb, grey])), rgb)
+    np.testing.assert_array_equal(load_photo(write(tmp_path / "a.png", rgb)), rgb)
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([rgb[..., ::-1], grey]))
+    np.testing.assert_array_equal(load_photo(str(tmp_path / "alpha.png")), rgb)
+    for wrong in (rgb / 255, rgb[..., :2], np.zeros((0, 3, 3), np.uint8)):
+        with pytest.raises(ValueError, match="a photo"):
+            load_photo(wrong)
+    with pytest.raises(FileNotFoundError, match=r"b\.png: no such photo"):
+        load_photo(tmp_path / "b.png")
+    (tmp_path / "c.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"c\.jpg is not a picture"):
+        load_photo(tmp_path / "c.jpg")
+
+
+def test_photos_are_turned_as_their_exif_says(tmp_path):
+    from PIL import Image
+
+    rgb = np.zeros((20, 40, 3), np.uint8)
+    rgb[:, :10] = 255
+    image = Image.fromarray(rgb)
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+    image.save(tmp_path / "a.jpg", exif=exif)
+    turned = load_photo(tmp_path / "a.jpg")
+    assert turned.shape == (40, 20, 3) and turned[:8].min() > 200 and turned[14:].max() < 50
+
+
+# -- finding -----------------------------------------------------------------------------------
+def test_hands_are_found_where_they_are(green):
+    photo = green_photo((600, 400), HANDS)
+    hands = handlib.predict_all(photo)
+    assert len(hands) == 2
+    hands.sort(key=lambda hand: hand.box[0])
+    for found, there in zip(hands, HANDS, strict=True):
+        assert near(found.box, there) and found.is_right == there[4]
+        assert found.confidence > 0.9
+    alone = handlib.predict(photo)
+    assert any(near(alone.box, there) for there in HANDS)
+
+
+@pytest.mark.parametrize("scale", [0.25, 3.0])
+def test_hands_are_found_in_small_and_large_photos(green, scale):
+    there = [tuple(int(v * scale) for v in hand[:4]) + hand[4:] for hand in HANDS[:1]]
+    photo = green_photo((int(600 * scale), int(400 * scale)), there)
+    (found,) = handlib.predict_all(photo)
+    assert near(found.box, there[0]) and found.is_right
+
+
+def test_where_there_is_no_hand_none_is_found(green, tmp_path):
+    assert handlib.predict_all(green_photo((300, 200), [])) == []
+    path = write(tmp_path / "empty.png", green_photo((300, 200), []))
+    with pytest.raises(ValueError, match=r"empty\.png: no hand found: give its box"):
+        handlib.predict(path)
+    strip = green_photo((900, 20), [])
+    assert handlib.predict_all(strip) == []
+
+
+def test_boxes_of_one_hand_are_one():
+    boxes = np.array([[0, 0, 100, 100], [5, 5, 100, 100], [30, 30, 60, 60], [200, 0, 260, 60]])
+    boxes = np.concatenate([boxes, [[np.nan] * 4, [0, 0, 3, 3]]])
+    assert distinct(boxes, [0.5, 0.9, 0.4, 0.6, 1, 1]) == [1, 3]
+    # A finger is not a hand of its own; beside a hand there may be another.
+    assert distinct(np.array([[0, 0, 100, 100], [80, 0, 180, 100.0]]), [1, 1]) == [1, 0]
+    assert overlap(boxes[0], boxes[0]) == 1 and overlap(boxes[0], boxes[3]) == 0
+
+
+# -- files and the command ---------------------------------------------------------------------
+def test_a_prediction_is_saved_as_json_and_mesh(green, tmp_path):
+    photo = green_photo((600, 400), HANDS[1:])
+    hand = handlib.predict(photo, K=K)
+    paths = hand.save(tmp_path / "new", "left")
+    said = json.loads(paths[0].read_text())
+    np.testing.assert_allclose(said["joints"], hand.joints)
+    assert said["is_right"] is False and said["K_known"] is True and said["width"] == 600
+    lines = paths[1].read_text().splitlines()
+    assert sum(line.startswith("v ") for line in lines) == 778
+    first = np.array(next(line for line in lines if line.startswith("v ")).split()[1:4], float)
+    np.testing.assert_allclose(first, hand.vertices[0], atol=1e-6)
+
+
+def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write(folder / "a.jpg", green_photo((600, 400), HANDS))
+    (folder / "b.jpg").write_text("broken")
+    write(folder / "c.png", green_photo((300, 200), []))
+    write(folder / "d.png", green_photo((600, 400), HANDS[:1]))
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(folder), "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("a.jpg: ") == 2 and "d.png: right hand (" in said.out
+    assert "a guess: absolute depth needs --K" in said.out
+    assert "2 of 4 failed" in said.err
+    assert "b.jpg is not a picture" in said.err and "c.png: no hand found" in said.err
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"{n}.{f}" for n in "ad" for f in ("png", "json", "obj", "html")} | {
+        "plotly.min.js"
+    }
+    assert [hand["is_right"] for hand in json.loads((out / "a.json").read_text())].count(True) == 1
+    picture = cv2.imread(str(out / "d.png"))
+    assert picture.shape[0] >= 400 and picture.shape[1] > 1.9 * 600
+
+
+def test_the_command_takes_box_side_and_camera(green, tmp_path, capsys):
+    path = write(tmp_path / "a.png", green_photo((600, 400), HANDS))
+    camera = tmp_path / "K.json"
+    camera.write_text(json.dumps({"K": K.tolist()}))
+    words = [
+        "predict",
+        str(path),
+        "--box",
+        *["400", "60", "460", "160"],
+        "--left",
+        "--format",
+        "json",
+    ]
+    for given in (["500", "500", "300", "200"], [str(camera)]):
+        assert cli.main([*words, "--K", *given, "--out", str(tmp_path / "out")]) == 0
+        said = json.loads((tmp_path / "out/a.json").read_text())
+        assert said["K"] == K.tolist() and said["is_right"] is False
+        assert "a guess" not in capsys.readouterr().out
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.json"]
+
+
+def test_annotated_photos_get_scores(green, tmp_path, capsys):
+    write(tmp_path / "a_r.png", green_photo((600, 400), HANDS[:1]))
+    x0, y0, x1, y1, _ = HANDS[0]
+    points = np.random.default_rng(0).uniform((x0, y0), (x1, y1), (21, 2))
+    annotation = {"id": 1, "image_id": 7, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+    annotation["keypoints"] = np.c_[points, np.ones(21)].ravel().tolist()
+    content = {"images": [{"id": 7, "file_name": "a_r.png"}], "annotations": [annotation]}
+    (tmp_path / "hands.json").write_text(json.dumps(content))
+    words = ["predict", "--boxes", str(tmp_path / "hands.json"), "--format", "json"]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "1 a_r.png, right" in said and "mean pose" in said
+    assert (tmp_path / "out/a_r.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ([], "nothing to predict"),
+        (["missing.jpg"], r"missing.jpg: no such photo"),
+        (["a.png", "--K", "1", "2"], "--K takes fx fy cx cy"),
+        (["a.png", "--K", "none.json"], "none.json is not a JSON file of K"),
+        (["a.png", "--box", "1", "2", "3", "4", "--boxes", "x.json"], "give one of them"),
+    ],
+)
+def test_faults_of_the_command_line_are_said_plainly(
+    green, tmp_path, monkeypatch, capsys, words, fault
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["predict", *words]) == 1
+    assert fault in capsys.readouterr().err
+
+
+def test_cameras_are_read_from_words():
+    assert read_camera(["1", "2", "3", "4"]) == [1, 2, 3, 4]
