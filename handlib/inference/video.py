@@ -1,0 +1,202 @@
+"""Hands in videos: found once, followed from frame to frame, smoothed in time."""
+
+import json
+from dataclasses import replace
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from handlib.geometry import tight_box
+from handlib.inference.find import SURE, overlap
+from handlib.inference.paint import overlay
+from handlib.paths import atomic_write
+
+MOST = 2  # hands that are followed
+LOOK_AGAIN = 15  # frames between searches for hands that nobody follows yet
+ONE_HAND = 0.6  # overlap above which two tracks follow the same hand
+SAME = 0.2  # overlap below which a hand that is found is a new one
+SURE_SIDE = 3.0  # log-odds from which a hand's side is no longer asked for
+GIVE_UP = 5  # frames in a row without a sure hand
+
+
+class OneEuro:
+    """The one-euro filter (Casiez et al., CHI 2012) on arrays: a low-pass filter whose cut-off
+    grows with speed, so that a still hand does not tremble and a fast one does not lag.
+
+    Args:
+        rate: frames per second.
+        still: cut-off of a value that does not move, Hz.
+        speed: by how much the cut-off grows, Hz per unit of the value per second.
+    """
+
+    def __init__(self, rate, still=1.5, speed=10.0, of_speed=1.0):
+        self.rate, self.still, self.speed, self.of_speed = rate, still, speed, of_speed
+        self.value = self.slope = None
+
+    def __call__(self, value):
+        value = np.asarray(value, float)
+        if self.value is None:
+            self.value, self.slope = value, np.zeros_like(value)
+            return value
+        slope = (value - self.value) * self.rate
+        self.slope = self.slope + self._share(self.of_speed) * (slope - self.slope)
+        # All coordinates of a point share its speed: axes must not lag by different times.
+        moving = np.linalg.norm(self.slope, axis=-1, keepdims=True)
+        self.value = self.value + self._share(self.still + self.speed * moving) * (
+            value - self.value
+        )
+        return self.value
+
+    def _share(self, cutoff):
+        """Of a new value, in the smoothed one."""
+        turns = 2 * np.pi * cutoff / self.rate
+        return turns / (turns + 1)
+
+
+class Track:
+    """One hand that is followed.
+
+    Attributes:
+        hand: its last prediction. smoothed: the same, filtered in time. lost: frames in a row in
+        which the network was not sure of it.
+    """
+
+    def __init__(self, number, hand, rate):
+        self.number, self.rate = number, rate
+        self.hand, self.log_odds, self.lost, self._filters = None, 0.0, 0, {}
+        self.add(hand)
+
+    def add(self, hand):
+        """Take the hand of the next frame."""
+        if self.hand is None or hand.is_right != self.hand.is_right:
+            names = ("root", "joints", "vertices", "joints_2d")
+            self._filters = {name: OneEuro(self.rate) for name in names}
+        if hand.right_probability is not None:
+            p = np.clip(hand.right_probability, 1e-3, 1 - 1e-3)
+            # What many frames say of the side together; old ones fade.
+            self.log_odds = 0.9 * self.log_odds + np.log(p / (1 - p))
+        self.lost = self.lost + 1 if (hand.confidence or 0) < SURE else 0
+        self.hand, smooth = hand, self._filters
+        root = smooth["root"](hand.root)
+        width = max(hand.size)  # so that speeds are those of a hand's place, not of its pixels
+        self.smoothed = replace(
+            hand,
+            joints=root + smooth["joints"](hand.joints - hand.root),
+            vertices=root + smooth["vertices"](hand.vertices - hand.root),
+            joints_2d=width * smooth["joints_2d"](hand.joints_2d / width),
+        )
+
+    @property
+    def side(self):
+        """Whether it is a right hand, once that is sure; None before."""
+        return bool(self.log_odds > 0) if abs(self.log_odds) > SURE_SIDE else None
+
+
+class Tracker:
+    """Follows the hands of a video.
+
+    Args:
+        predictor: ``Predictor``. rate: frames per second. K, is_right: as of ``predict``.
+    """
+
+    def __init__(self, predictor, rate, K=None, is_right=None):
+        self.predictor, self.rate, self.is_right = predictor, rate, is_right
+        self.K, self.K_known = K, K is not None
+        self.tracks, self.frame, self.seen = [], 0, 0
+
+    def __call__(self, image):
+        """The hands in the next frame (H, W, 3): list of ``Track``."""
+        self._follow(image)
+        if len(self.tracks) < MOST and self.frame % (LOOK_AGAIN if self.tracks else 3) == 0:
+            self._search(image)
+        self.frame += 1
+        return self.tracks
+
+    def _follow(self, image):
+        if not self.tracks:
+            return
+        boxes = np.array([tight_box(track.hand.joints_2d) for track in self.tracks])
+        sides = [self.is_right if track.side is None else track.side for track in self.tracks]
+        hands = self.predictor([image] * len(boxes), boxes, self.K, sides)
+        for track, hand in zip(self.tracks, hands, strict=True):
+            track.add(replace(hand, K_known=self.K_known))
+        sure = sorted(self.tracks, key=lambda t: -(t.hand.confidence or 0))
+        self.tracks = []
+        for track in sure:
+            boxes = [tight_box(t.hand.joints_2d) for t in (track, *self.tracks)]
+            alone = all(overlap(boxes[0], other) < ONE_HAND for other in boxes[1:])
+            width = (boxes[0][2:] - boxes[0][:2]).min()
+            if alone and track.lost < GIVE_UP and width > 0:
+                self.tracks.append(track)
+
+    def _search(self, image):
+        for hand in self.predictor.find(image, self.K, self.is_right, most=MOST):
+            taken = [tight_box(track.hand.joints_2d) for track in self.tracks]
+            new = all(overlap(hand.box, box) < SAME for box in taken)
+            if new and len(self.tracks) < MOST:
+                self.K = hand.K if self.K is None else self.K
+                self.seen += 1
+                hand = replace(hand, K_known=self.K_known)
+                self.tracks.append(Track(self.seen, hand, self.rate))
+
+
+def predict_video(predictor, path, out, K=None, is_right=None):
+    """Follow the hands of a video; write ``<name>.mp4`` with them and ``<name>.jsonl``.
+
+    Args:
+        predictor: ``Predictor``; path: the video; out: folder; K, is_right: as of ``predict``.
+
+    Returns:
+        A sentence about it.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, not a video that OpenCV reads, or no hand.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such video")
+    video = cv2.VideoCapture(str(path))
+    rate = video.get(cv2.CAP_PROP_FPS)
+    rate = rate if np.isfinite(rate) and 1 <= rate <= 1000 else 30.0
+    tracker, counts, start = Tracker(predictor, rate, K, is_right), [], perf_counter()
+    with atomic_write(out / f"{path.stem}.mp4") as film, atomic_write(
+        out / f"{path.stem}.jsonl"
+    ) as table, table.open("w") as lines:  # fmt: skip
+        writer = None
+        while True:
+            there, frame = video.read()
+            if not there:
+                break
+            tracks = tracker(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            counts.append(len(tracks))
+            lines.write(json.dumps(_line(len(counts) - 1, rate, tracks)) + "\n")
+            if writer is None:
+                kind, size = cv2.VideoWriter_fourcc(*"mp4v"), frame.shape[1::-1]
+                writer = cv2.VideoWriter(str(film), kind, rate, size)
+            picture = overlay(frame[..., ::-1], [track.smoothed for track in tracks])
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        video.release()
+        if writer is None:
+            raise ValueError(
+                f"{path} cannot be read as a video: convert it to MP4 (H.264), or give its frames"
+            )
+        writer.release()
+    found = sum(count > 0 for count in counts)
+    if not found:
+        raise ValueError(f"{path}: no hand found in any of its {len(counts)} frames")
+    speed = len(counts) / (perf_counter() - start)
+    return (
+        f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
+        f"({speed:.0f} frames/s)" + ("" if K is not None else "; depth is a guess without --K")
+    )
+
+
+def _line(frame, rate, tracks):
+    """What is known of one frame, as JSON: smoothed, without vertices."""
+    hands = []
+    for track in tracks:
+        values = track.smoothed.as_dict()
+        for name in ("joint_names", "units", "photo", "width", "height"):
+            del values[name]
+        hands.append({"track": track.number} | values)
+    return {"frame": frame, "time": round(frame / rate, 4), "hands": hands}
