@@ -39,5 +39,5 @@ clean:
 	@touch $@
 
 .venv/ready-test: .venv/ready-run
-	$(PIP) -e '.[lab,test]'
+	$(PIP) -e '.[lab,test,onnx]'
 	@touch $@

@@ -40,6 +40,11 @@ def _parser():
     predict = commands.add_parser("predict", help="find hands in photos and videos, in 3D")
     add_arguments(predict)
     predict.set_defaults(function=_predict)
+
+    export = commands.add_parser("export", help="write a trained network for other programs")
+    export.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
+    export.add_argument("--weights", metavar="RUN", help="run or checkpoint [handlib's own]")
+    export.set_defaults(function=_export)
     return parser
 
 
@@ -78,6 +83,17 @@ def _predict(args):
     from handlib.inference.command import run
 
     return run(args)
+
+
+def _export(args):
+    from handlib.export import export_onnx
+    from handlib.inference.predictor import load_weights
+
+    try:
+        path = export_onnx(load_weights(args.weights), args.onnx)
+    except ImportError as error:
+        raise ValueError(error) from error
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def main(argv=None):

@@ -97,7 +97,7 @@ class HandLayer(nn.Module):
         """
         _expect(rotations, (16, 3, 3), "rotations")
         _expect(betas, (10,), "betas")
-        if len(rotations) != len(betas):
+        if rotations.shape[0] != betas.shape[0]:
             raise ValueError(f"{len(rotations)} hands of rotations but {len(betas)} of betas")
         with torch.autocast(rotations.device.type, enabled=False):
             given = rotations.to(self.template.dtype), betas.to(self.template.dtype)

@@ -23,7 +23,7 @@ def hand_forward(arrays, rotations, betas):
     Returns:
         HandOutput.
     """
-    B = len(betas)
+    B = betas.shape[0]  # not len: an export keeps it free
     shaped = torch.addmm(arrays.template, features(rotations, betas), arrays.directions)
     shaped = shaped.reshape(B, 3, 778)
     rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 2, 16, 3)
@@ -56,7 +56,7 @@ def kinematic_chain(rotations, bones):
         rotations: (B, 16, 3, 3) relative to the parent.
         bones: (B, 16, 3) joints at rest as seen from their parents, metres; the root as it is.
     """
-    B = len(bones)
+    B = bones.shape[0]
     last = rotations.new_tensor([0.0, 0, 0, 1]).expand(B, 16, 1, 4)
     local = torch.cat([torch.cat([rotations, bones[..., None]], 3), last], 2)
     levels = local[:, 1:].reshape(B, 5, 3, 4, 4).unbind(2)

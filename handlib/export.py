@@ -1,0 +1,84 @@
+"""A trained network as an ONNX file, for programs that have neither torch nor handlib."""
+
+import json
+import logging
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from handlib.paths import atomic_write
+
+OUTPUTS = ("joints", "vertices", "joints_2d", "root")
+TOLD = {"handedness": "right", "presence": "present"}
+
+
+class _Exported(nn.Module):
+    """What the file computes: a ``HandNet`` with tensors in and out."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.names = [*OUTPUTS, *(n for field, n in TOLD.items() if getattr(model.config, field))]
+
+    def forward(self, image, K):
+        prediction = self.model(image, K)
+        return tuple(getattr(prediction, name) for name in self.names)
+
+
+def export_onnx(model, path):
+    """Write a ``HandNet`` as ONNX.
+
+    The file takes ``image`` (B, 3, S, S) uint8 RGB crops of right hands (left ones mirrored) and
+    ``K`` (B, 3, 3) float32 intrinsics of the crops (NaN where not known), any B. It returns
+    ``joints`` (B, 21, 3) and ``vertices`` (B, 778, 3), metres, relative to ``joints.ROOT``;
+    ``joints_2d`` (B, 21, 2) px of the crop; ``root`` (B, 3) metres, NaN without K; ``right``,
+    ``present`` (B,) log-odds, where the model tells them. Its metadata hold the configuration, the
+    hand model's name and the mesh's faces.
+
+    Raises:
+        ImportError: onnx is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (torch's exporter needs it)
+    except ImportError as error:
+        raise ImportError(
+            f"the export needs onnx and onnxscript ({error}): pip install 'handlib[onnx]'"
+        ) from error
+    module = _Exported(model).eval()
+    size = model.config.input_size
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8), torch.eye(3).repeat(2, 1, 1)
+    was_compiled, model.layer.compiled = model.layer.compiled, False
+    try:
+        with _quiet():
+            any_batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+            program = torch.onnx.export(
+                torch.export.export(module, example, dynamic_shapes=(any_batch, any_batch)),
+                input_names=["image", "K"], output_names=module.names, verbose=False,
+            )  # fmt: skip
+    finally:
+        model.layer.compiled = was_compiled
+    about = {"config": vars(model.config), "hand": model.hand.name}
+    about |= {"faces": model.hand.faces.tolist()}
+    written = program.model_proto
+    for name, value in about.items():
+        entry = written.metadata_props.add()
+        entry.key, entry.value = f"handlib.{name}", json.dumps(value)
+    with atomic_write(path) as temporary:
+        onnx.save(written, temporary)
+    return Path(path)
+
+
+@contextmanager
+def _quiet():
+    """Without what torch's exporter says of itself; errors pass."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    log.setLevel(level)
