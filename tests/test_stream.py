@@ -40,13 +40,15 @@ def test_no_hand_comes_twice(hand):
 
 def test_annotations_agree_with_each_other_and_with_the_picture(stream):
     samples = [s for i in range(60) if (s := stream[i]).present]
+    covered = []
     for s in samples:
         assert np.abs(project(s.joints, s.K) - s.joints_2d).max() < 1e-6
         inside = s.joints_2d.round().astype(int)
         assert ((inside >= 0) & (inside < SIZE)).all()
-        # The joints lie within the hand, but for those at its rim.
-        assert s.mask[inside[:, 1], inside[:, 0]].mean() > 0.7
+        covered.append(s.mask[inside[:, 1], inside[:, 0]].mean())
         assert s.is_right
+    # The joints lie within the hand, but for those at its rim or behind what it holds.
+    assert min(covered) > 0.15 and np.mean(np.array(covered) > 0.7) > 0.7
 
 
 def test_pictures_without_a_hand_have_no_annotation_and_train_presence_alone(hand, stream):

@@ -76,7 +76,8 @@ def test_the_folder_is_laid_out_as_freihand(dataset):
     assert not (dataset / ".parts").exists()
 
 
-def test_masks_cover_the_projected_hand(dataset):
+def test_masks_cover_the_projected_hand_but_for_what_is_before_it(dataset):
+    covered = []
     for split in ("training", "evaluation"):
         K = annotation(dataset, split, "K")
         joints = geometry.project(annotation(dataset, split, "xyz"), K)
@@ -88,9 +89,10 @@ def test_masks_cover_the_projected_hand(dataset):
             assert (joints[n] > 0).all() and (joints[n] < SIZE - 1).all()
             wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3)))
             u, v = vertices[n].round().astype(int).clip(0, SIZE - 1).T
-            assert wide[v, u].mean() > 0.99
             ju, jv = joints[n].round().astype(int).T
-            assert wide[jv, ju].all()
+            covered.append((wide[v, u].mean(), wide[jv, ju].mean()))
+    assert np.min(covered) > 0.2
+    assert np.mean(np.array(covered) > 0.99) > 0.6
 
 
 def test_versions_show_one_hand_before_different_backgrounds(dataset):
@@ -224,6 +226,18 @@ def test_forearm_continues_the_wrist_without_gap_or_fold(hand):
         }
     with pytest.raises(ValueError, match="closed"):
         border_loop(np.array([[0, 1, 2], [2, 1, 0]]))
+
+
+def test_a_band_is_worn_on_the_arm(generator):
+    skin, n = generator.skin, len(generator.hand.faces)
+    assert skin.band(ArmShape())[0] == skin.band(ArmShape())[1]
+    first, last = skin.band(ArmShape(band=(1, 3)))
+    corners = np.unique(skin.faces[first:last])
+    assert first > n and last - first == 64 and corners.min() >= len(generator.hand.v_template)
+    rng = np.random.default_rng(0)
+    arms = [random_arm(rng) for _ in range(300)]
+    assert 0.06 < np.mean([a.band[1] > a.band[0] for a in arms]) < 0.2
+    assert max(skin.band(a)[1] for a in arms) <= skin.cloth_start
 
 
 def test_nails_are_on_the_back_of_the_last_segments(hand):

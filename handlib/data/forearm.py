@@ -32,21 +32,26 @@ class ArmShape(NamedTuple):
     """Thickness of the sleeve; 0 for a bare arm."""
     folds: np.ndarray | float = 0.0
     """(rings, border, 1) relative bumps of the sleeve."""
+    band: tuple[int, int] = (0, 0)
+    """Rings between which a watch or bracelet is worn; none where they are the same."""
 
 
 def random_arm(rng, border=16):
-    """An arm with a bent wrist, 35 % of them with a sleeve."""
-    sleeve = rng.uniform(0.003, 0.010) if rng.random() < 0.35 else 0.0
+    """An arm with a bent wrist; 40 % have a sleeve, one in eight wears something at the wrist."""
+    sleeve = np.exp(rng.uniform(*np.log([0.003, 0.016]))) if rng.random() < 0.4 else 0.0
+    first = int(rng.integers(1, _CUFF))
+    worn = rng.random() < 0.125
     folds = rng.normal(0, 0.035, (_N_RINGS, border, 1))
     return ArmShape(
         flexion=np.clip(rng.normal(0, 0.35), -0.8, 0.8),
         deviation=np.clip(rng.normal(0, 0.16), -0.35, 0.35),
         depth_growth=rng.uniform(0.5, 0.95),
         width_growth=rng.uniform(0.25, 0.5),
-        cuff=rng.uniform(0.02, 0.12),
+        cuff=rng.uniform(0.012, 0.12),
         sleeve=sleeve,
         # Neighbouring points move together.
         folds=(folds + np.roll(folds, 1, 1)) / 2,
+        band=(first, first + int(rng.integers(1, 3))) if worn else (0, 0),
     )
 
 

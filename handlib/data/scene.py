@@ -3,6 +3,7 @@
 A hand is rendered once, and ``handlib.data.composite`` puts it on several backgrounds.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numba import njit
 from scipy.spatial.transform import Rotation
 
+from handlib.data.beside import add_other_hand
 from handlib.data.forearm import random_arm
 from handlib.data.held import hold
 from handlib.data.look import random_look
@@ -17,11 +19,13 @@ from handlib.data.raster import nearest, rasterize, supersampled
 from handlib.data.shading import noise_table, shade
 from handlib.data.skin import make_skin
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
+from handlib.mano.articulation import sample_articulations
 from handlib.mano.layer import HandLayer
 
 # An arm that points nearer to the eye than this (degrees) would hide the hand that it carries.
 _MIN_ARM_ANGLE = 45
 _MARGIN = 0.03  # of the image, around the 21 joints
+_OTHERS = 24
 FILL = (0.45, 0.85)  # of the image's side that a hand's box takes
 _LEAST_SEEN = 0.35  # of a hand's pixels: what hides more than the rest of them is not held
 
@@ -117,10 +121,21 @@ class Generator:
         return out.vertices.numpy(), out.joints.numpy()
 
     def render(self, rng, pose, vertices, joints, fill=FILL):
-        """A ``Render`` of a posed, untranslated hand with random camera, arm, skin and light.
+        """A ``Render`` of a posed, untranslated hand: random camera, arm, grip, skin and light.
 
-        ``fill``: see ``place``.
+        ``fill``: see ``place``. Some pictures show a part of another hand.
         """
+        render = self._alone(rng, pose, vertices, joints, fill)
+        return add_other_hand(rng, render, lambda: self._others)
+
+    @cached_property
+    def _others(self):
+        """Hands that are seen beside the first: a few, always the same."""
+        rng = np.random.default_rng(_OTHERS)
+        poses = [self.draw_pose(rng, a) for a in sample_articulations(rng, _OTHERS)]
+        return [self._alone(rng, *hand) for hand in zip(poses, *self.posed(poses))]
+
+    def _alone(self, rng, pose, vertices, joints, fill=FILL):
         size = (self.size, self.size)
         K, translation = place(rng, vertices, joints, self.size, fill)
         vertices, joints = vertices + translation, joints + translation
@@ -144,7 +159,7 @@ class Generator:
                 held = None
         rgb, alpha, hand = shade(
             fragments, whole, self.skin, joints, np.array(BONES), K, random_look(rng), self.table,
-            cloth=arm_shape.sleeve > 0, held=held,
+            arm_shape, held,
         )  # fmt: skip
         return Render(rgb, alpha, hand, K, joints, vertices, *pose)
 

@@ -240,12 +240,15 @@ def _gather(faces, corners, texels, f, wa, wb, count, mean, texel):
 
 
 @_inlined
-def _made_of(f, cloth_start, texels):
-    return _THING if f >= len(texels) else _CLOTH if f >= cloth_start else _SKIN
+def _made_of(f, marks, texels):
+    """``marks``: the triangle where cloth begins; where a band begins, and where it ends."""
+    if f >= len(texels) or marks[1] <= f < marks[2]:
+        return _THING
+    return _CLOTH if f >= marks[0] else _SKIN
 
 
 @_inlined
-def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, cloth_start,
+def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, marks,
                   mean, texel):  # fmt: skip
     """Mean over the samples of a pixel that lie on one surface.
 
@@ -258,7 +261,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
     while not left >> first & 1:
         first += 1
     reference = depth[2 * y + first // 2, 2 * x + first % 2]
-    kind = _made_of(face[2 * y + first // 2, 2 * x + first % 2], cloth_start, texels)
+    kind = _made_of(face[2 * y + first // 2, 2 * x + first % 2], marks, texels)
     mean[:] = 0
     texel[:] = 0
     n, z = _f(0), _f(0)
@@ -266,7 +269,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
         i, j = 2 * y + s // 2, 2 * x + s % 2
         f = face[i, j]
         far = abs(depth[i, j] - reference) > _f(0.012) * reference
-        if not left >> s & 1 or far or _made_of(f, cloth_start, texels) != kind:
+        if not left >> s & 1 or far or _made_of(f, marks, texels) != kind:
             continue
         # Most samples of a pixel lie in one triangle: look it up once.
         wa = wb = same = _f(0)
@@ -289,7 +292,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
 
 
 @_jit
-def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, inverse_K, look, table,
+def _shade(face, barycentric, depth, faces, corners, texels, marks, inverse_K, look, table,
            shadow, matrix, rgb, alpha, hand):  # fmt: skip
     """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
     mean, texel = np.empty(_COLUMNS, _f), np.empty(CHANNELS, _f)
@@ -306,7 +309,7 @@ def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, invers
                         hand[y, x] += _f(0.25)
             while left:
                 left, n, z, kind = _next_surface(
-                    y, x, left, face, barycentric, depth, faces, corners, texels, cloth_start,
+                    y, x, left, face, barycentric, depth, faces, corners, texels, marks,
                     mean, texel,
                 )  # fmt: skip
                 if kind == _THING:
@@ -338,7 +341,7 @@ def _shade(face, barycentric, depth, faces, corners, texels, cloth_start, invers
                     rgb[y, x, k] += color[k] * n * _f(0.25)
 
 
-def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth, held=None):
+def shade(fragments, vertices, skin, joints, bones, K, look, table, arm, held=None):
     """A picture of a posed hand with its forearm and what it holds.
 
     Args:
@@ -351,7 +354,7 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth, held=
         K: (3, 3).
         look: ``look.Look``.
         table: of ``noise_table``.
-        cloth: whether the sleeve is drawn.
+        arm: ``forearm.ArmShape``: whether it has a sleeve, and something around the wrist.
         held: ``held.Held`` or None.
 
     Returns:
@@ -372,7 +375,7 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, cloth, held=
     alpha, hand = np.zeros((2, *rgb.shape[:2]), np.float32)
     slow = _noises(table, _f(rest * 55 + look.offset))
     corners = np.hstack([rest, normals, occlusion[:, None], slow], dtype=_f, casting="unsafe")
-    start = skin.cloth_start if cloth else len(skin.faces)
-    _shade(*fragments, faces, corners, skin.texels, start, _f(np.linalg.inv(K)),
+    marks = np.array([skin.cloth_start if arm.sleeve > 0 else len(skin.faces), *skin.band(arm)])
+    _shade(*fragments, faces, corners, skin.texels, marks, _f(np.linalg.inv(K)),
            as_record(look), table, shadow, _f(matrix), rgb, alpha, hand)  # fmt: skip
     return rgb, alpha, hand

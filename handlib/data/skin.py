@@ -42,6 +42,11 @@ class Skin(NamedTuple):
     cloth_start: int  # triangles from here on are covered by a sleeve, where there is one
     forearm: Forearm
 
+    def band(self, arm):
+        """First triangle, and that after the last, of what an ``ArmShape`` wears at the wrist."""
+        bare = len(self.faces) - len(self.forearm.faces)
+        return tuple(bare + 2 * len(self.forearm.border) * ring for ring in arm.band)
+
 
 class _Digit(NamedTuple):
     joints: np.ndarray  # (4, 3) three joints and the end of the flesh

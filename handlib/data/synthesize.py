@@ -39,7 +39,7 @@ _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = (
     *("raster", "shading", "shadows", "skin", "forearm"),
-    *("things", "held", "look", "scene", "composite", "decimals", "synthesize"),
+    *("things", "held", "beside", "look", "scene", "composite", "decimals", "synthesize"),
     *("backgrounds", "abstract", "places", "paint"),
 )
 
