@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handlib.data import beside, scene
-from handlib.mano.articulation import sample_articulations
+from handlib.data.poses import sample_articulations
 
 
 @pytest.fixture(scope="module")

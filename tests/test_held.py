@@ -6,8 +6,9 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from handlib.data import held, raster, scene
+from handlib.data.poses import sample_articulations
 from handlib.data.things import KINDS, PEN, SMALL, loft, random_thing, with_head, with_ring
-from handlib.mano.articulation import POSES, sample_articulations
+from handlib.mano.articulation import POSES
 
 
 @pytest.fixture(scope="module")

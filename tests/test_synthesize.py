@@ -14,13 +14,13 @@ from handlib.data import synthesize as module
 from handlib.data.backgrounds import Backgrounds
 from handlib.data.composite import composite
 from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
+from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator, place
 from handlib.data.shading import NAIL, PALM
 from handlib.data.skin import make_skin
 from handlib.data.synthesize import synthesize
 from handlib.joints import ROOT, TIP_VERTICES
 from handlib.mano import HandLayer
-from handlib.mano.articulation import sample_articulations
 
 SAMPLES, EVALUATION, SIZE = 8, 3, 64
 

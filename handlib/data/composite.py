@@ -80,9 +80,8 @@ def _cut_out(rng, render):
     """
     size = len(render.alpha)
     soft = cv2.GaussianBlur(render.hand, (0, 0), rng.uniform(0.003, 0.018) * size)
-    alpha = (soft - 0.5) * np.float32(rng.uniform(0.9, 2.5)) + np.float32(rng.uniform(0.35, 0.75))
-    # Towards the arm's end hands fade into the picture, if at all.
-    alpha = np.clip(alpha, 0, 1, out=alpha) * np.float32(rng.uniform(0.85, 1))
+    alpha = (soft - 0.5) * np.float32(rng.uniform(0.9, 2.5)) + np.float32(rng.uniform(0.5, 0.8))
+    alpha = np.clip(alpha, 0, 1, out=alpha) * np.float32(rng.uniform(0.9, 1))
     screen = np.float32(_screen_color(rng) / 255 * rng.uniform(0.3, 1))
     whole = render.rgb + (1 - render.alpha)[..., None] * screen
     return whole * alpha[..., None], alpha

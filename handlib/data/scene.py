@@ -15,11 +15,11 @@ from handlib.data.beside import add_other_hand
 from handlib.data.forearm import random_arm
 from handlib.data.held import hold
 from handlib.data.look import random_look
+from handlib.data.poses import sample_articulations
 from handlib.data.raster import nearest, rasterize, supersampled
 from handlib.data.shading import noise_table, shade
 from handlib.data.skin import make_skin
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
-from handlib.mano.articulation import sample_articulations
 from handlib.mano.layer import HandLayer
 
 # An arm that points nearer to the eye than this (degrees) would hide the hand that it carries.

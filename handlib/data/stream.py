@@ -10,9 +10,9 @@ import numpy as np
 
 from handlib.data.backgrounds import load_backgrounds
 from handlib.data.composite import composite
+from handlib.data.poses import sample_articulations
 from handlib.data.sample import Sample
 from handlib.data.scene import FILL, Generator
-from handlib.mano.articulation import sample_articulations
 
 # Numbers that keep the stream's random numbers apart from those of a dataset's splits.
 _STREAM, _ARTICULATIONS = 2, 3

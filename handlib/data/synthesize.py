@@ -25,8 +25,8 @@ import handlib.mano
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
 from handlib.data.composite import composite
 from handlib.data.decimals import json_text
+from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
-from handlib.mano.articulation import sample_articulations
 from handlib.paths import atomic_write
 
 SPLITS = ("training", "evaluation")
@@ -39,7 +39,7 @@ _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = (
     *("raster", "shading", "shadows", "skin", "forearm"),
-    *("things", "held", "beside", "look", "scene", "composite", "decimals", "synthesize"),
+    *("poses", "things", "held", "beside", "look", "scene", "composite", "decimals", "synthesize"),
     *("backgrounds", "abstract", "places", "paint"),
 )
 
