@@ -16,6 +16,7 @@ from handlib.inference import load_photo
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, overlap
+from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
 from handlib.model import make_model
 
@@ -132,6 +133,18 @@ def test_a_copy_without_weights_says_what_to_do(monkeypatch, tmp_path):
         handlib.Predictor()
 
 
+def test_folded_norms_change_no_number(hand):
+    model = make_model("small", hand, handedness=True).train()
+    images = torch.randint(0, 255, (4, 3, 96, 96), dtype=torch.uint8)
+    model(images)  # statistics that are not the first ones
+    with torch.no_grad():
+        before = model.eval()(images)
+        after = fold_norms(model)(images)
+    assert not [m for m in model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    torch.testing.assert_close(after.vertices, before.vertices, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(after.keypoints_2d, before.keypoints_2d, atol=1e-2, rtol=1e-3)
+
+
 # -- photos ------------------------------------------------------------------------------------
 def test_photos_of_all_kinds_are_rgb(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
@@ -193,6 +206,12 @@ def test_where_there_is_no_hand_none_is_found(green, tmp_path):
         handlib.predict(path)
     strip = green_photo((900, 20), [])
     assert handlib.predict_all(strip) == []
+
+
+def test_small_hands_are_found_where_there_is_no_large_one(green):
+    there = (300, 200, 345, 240, False)
+    (found,) = handlib.predict_all(green_photo((900, 700), [there]))
+    assert near(found.box, there) and not found.is_right
 
 
 def test_boxes_of_one_hand_are_one():

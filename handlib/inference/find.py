@@ -4,53 +4,66 @@ import numpy as np
 
 from handlib.augment.base import warp_image
 from handlib.geometry import resize_affine, tight_box, transform_points
-from handlib.inference.look import glance
+from handlib.inference.look import glance, probability
 
 # Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
-SIDES = (1.6, 1.1, 0.76, 0.52, 0.36, 0.25)
+# The second group is for small hands: it is looked through where the first shows none.
+SIDES = (1.6, 1.1, 0.76, 0.52, 0.36), (0.25, 0.18)
 STRIDE = 0.5  # from crop to crop, in their sides
 ROUNDS = 2  # times that a box becomes that of the predicted joints
 CANDIDATES = 12  # that are looked at closer
 OVERLAP = 0.3  # two boxes that share so much (intersection over union) are one hand
 SURE = 0.3  # confidence below which there is no hand
+MAYBE = 0.1  # and below which a crop of the scan is not worth a closer look
+SURE_SIDE = 2.0  # log-odds from which the other side is not looked at again
 SMALLEST = 8  # px of a hand's box
 
 
 def find_hands(predictor, image, K=None, is_right=None, most=10):
     """Hands in a photo, the surest first; see ``Predictor.find``."""
-    boxes = scan(predictor, image)
-    hands = []
-    for _ in range(ROUNDS):
-        hands = predictor([image] * len(boxes), boxes, _same(K, boxes), _same(is_right, boxes))
-        found = np.array([tight_box(hand.joints_2d) for hand in hands]).reshape(-1, 4)
-        kept = distinct(found, [_score(hand) for hand in hands])
-        boxes, hands = found[kept], [hands[i] for i in kept]
-    hands = predictor([image] * len(boxes), boxes, _same(K, boxes), _same(is_right, boxes))
-    hands = [hand for hand in hands if _score(hand) >= SURE]
+    for shares in SIDES:
+        boxes = scan(predictor, image, shares)
+        hands = _closer(predictor, image, boxes, K, is_right)
+        if hands:
+            break
     return sorted(hands, key=_score, reverse=True)[:most]
 
 
-def scan(predictor, image):
-    """Boxes (N, 4) px where a hand may be, of crops of many sizes all over a photo."""
+def scan(predictor, image, shares):
+    """Boxes (N, 4) px where a hand may be, of crops of some sizes all over a photo."""
     height, width = image.shape[:2]
     size, expand = predictor.model.config.input_size, predictor.expand
     # So small that the smallest crops are seen pixel by pixel: a large photo is resized once.
-    scale = min(1.0, size / (SIDES[-1] * _extent((width, height))))
+    scale = min(1.0, size / (shares[-1] * _extent((width, height))))
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
     affine = resize_affine((width, height), small)
-    windows = crops(small, expand)
+    windows = crops(small, expand, shares)
     images = [warp_image(image, affine, small)] * len(windows)
     joints_2d, sure = glance(predictor.model, images, windows, expand)
+    sure = np.nan_to_num(sure)
     joints_2d = transform_points(np.linalg.inv(affine), joints_2d)
     boxes = np.array([tight_box(points) for points in joints_2d])
-    kept = distinct(boxes, np.nan_to_num(sure))
+    kept = [i for i in distinct(boxes, sure) if sure[i] >= MAYBE]
     return boxes[kept][:CANDIDATES]
 
 
-def crops(size, expand):
-    """Boxes (N, 4) whose crops, ``expand`` times as large, cover an image (width, height)."""
+def _closer(predictor, image, boxes, K, is_right):
+    """The hands in boxes (N, 4) that are sure, after each box has become that of its joints."""
+    sides = [is_right] * len(boxes)
+    for _ in range(ROUNDS):
+        hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+        found = np.array([tight_box(hand.joints_2d) for hand in hands]).reshape(-1, 4)
+        kept = distinct(found, [_score(hand) for hand in hands])
+        boxes, sides = found[kept], [_side(hands[i], is_right) for i in kept]
+    hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+    return [hand for hand in hands if _score(hand) >= SURE]
+
+
+def crops(size, expand, shares):
+    """Boxes (N, 4) whose crops, ``expand`` times as large, cover an image (width, height); the
+    crops' sides are ``shares`` of the image's shorter one."""
     boxes = []
-    for share in SIDES:
+    for share in shares:
         side = share * _extent(size)
         counts = [1 + max(0, round((length - side) / (STRIDE * side) + 0.49)) for length in size]
         ranges = [
@@ -62,8 +75,16 @@ def crops(size, expand):
     return np.array(boxes)
 
 
+def _side(hand, given):
+    """The side of a hand, where it is given or clear by now."""
+    p = hand.right_probability
+    if given is not None or p is None:
+        return given
+    return hand.is_right if abs(p - 0.5) > probability(SURE_SIDE) - 0.5 else None
+
+
 def _extent(size):
-    """What ``SIDES`` are shares of: the shorter side, unless the image is a mere strip."""
+    """What the sides are shares of: the shorter side, unless the image is a mere strip."""
     return max(min(size), max(size) / 3)
 
 
@@ -88,7 +109,3 @@ def overlap(a, b):
 
 def _score(hand):
     return 0.0 if hand.confidence is None else hand.confidence
-
-
-def _same(value, boxes):
-    return [value] * len(boxes)

@@ -180,17 +180,20 @@ def _rows(prediction):
 
 
 def sharpness(prediction):
-    """(B,) mean share of the joints' heatmaps within ``NEAR`` of the joints; NaN without."""
+    """(B,) mean share of the joints' heatmaps within ``NEAR`` of the joints, in x and in y; NaN
+    without heatmaps."""
     maps = prediction.heatmaps
     if maps is None:
         return torch.full_like(prediction.scale, torch.nan)
-    width = maps.shape[-1]
-    y, x = ((torch.arange(s, device=maps.device) + 0.5) / s for s in maps.shape[-2:])
     shares = maps.exp()
-    places = torch.stack([(shares.sum(-2) * x).sum(-1), (shares.sum(-1) * y).sum(-1)], -1)
-    apart_x, apart_y = x - places[..., :1], y - places[..., 1:]
-    near = apart_y[..., :, None] ** 2 + apart_x[..., None, :] ** 2 < max(NEAR, 1 / width) ** 2
-    return (shares * near).sum((-2, -1)).mean(-1)
+    inside = []
+    for length, along in zip(maps.shape[-2:], (shares.sum(-1), shares.sum(-2)), strict=True):
+        cells = (torch.arange(length, device=maps.device) + 0.5) / length
+        place = along @ cells
+        inside.append(((cells - place[..., None]).abs() < max(NEAR, 1 / length)).to(shares.dtype))
+    rows, columns = inside
+    near = (rows[..., None, :] @ shares @ columns[..., None])[..., 0, 0]
+    return near.mean(-1)
 
 
 def _one_side(plain, mirror, sides):

@@ -9,6 +9,7 @@ import torch
 from handlib.checkpoints import find_checkpoint, load_checkpoint, read_json
 from handlib.geometry import mirror_faces
 from handlib.inference.find import find_hands
+from handlib.inference.fold import fold_norms
 from handlib.inference.look import EXPAND, assumed_camera, confidence, look, probability
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
@@ -35,7 +36,7 @@ class Predictor:
     """
 
     def __init__(self, weights=None, expand=EXPAND, views=1, refine=0, device=None):
-        self.model = load_weights(weights)
+        self.model = fold_norms(load_weights(weights))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(device)
         self.expand, self.views, self.refine = expand, views, refine
