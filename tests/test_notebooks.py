@@ -8,14 +8,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import nbformat
+import numpy as np
 import pytest
 
 from handlib import cli, runs
 from handlib.analysis import RULES
+from handlib.checkpoints import write_model
+from handlib.model import make_model
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {"steps": 6, "batch_size": 8, "size": 64, "workers": 0, "hands": 2, "evaluations": 2}
+
+
+@pytest.fixture(scope="module")
+def untrained(hand, tmp_path_factory):
+    """A folder of weights that tell sides."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_model(make_model("small", hand, handedness=True, camera="perspective"), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +131,25 @@ def test_runs_are_compared_on_the_same_images(finished, synthetic):
     assert results["differences"]["rows"][finished.name]["verdict"] == "the reference"
     figures = {path.name for path in (run_dir / "figures").iterdir()}
     assert figures == {"histories.png", "intervals.png", "side_by_side.png"}
+
+
+def test_hands_are_found_in_made_up_and_given_photos(hand, untrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    given = {"weights": str(untrained), "shown": 2, "sure": 0.0, "views": 2, "refine": 2}
+    run_dir = runs.run_notebooks(["05_predict_photos"], given)
+    results = json.loads((run_dir / "metrics.json").read_text())
+    assert len(results["photos"]) >= 2 and "pictures of noise" in results["confidence"]
+    figures = {path.name for path in (run_dir / "figures").iterdir()}
+    assert {"found.png", "failed.png", "photo_3d.html"} <= figures
+    assert len(list((run_dir / "predictions").glob("*.obj"))) == 2
+    photo = tmp_path / "wall.png"
+    cv2.imwrite(str(photo), np.full((60, 90, 3), 128, np.uint8))
+    again = runs.run_notebooks(
+        ["05_predict_photos"], {"weights": str(untrained), "photos": str(photo), "sure": 1.0}
+    )
+    assert json.loads((again / "metrics.json").read_text())["photos"] == {
+        "wall.png": {"side": "none found"}
+    }
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 """Hands in photos, found or given: ``handlib.predict`` and the command."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from handlib.geometry import mirror_faces, project
 from handlib.inference import load_photo
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
-from handlib.inference.find import distinct, overlap
+from handlib.inference.find import distinct, next_box, overlap
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
 from handlib.model import make_model
@@ -65,7 +66,7 @@ def test_weights_in_half_precision_predict_a_hand_in_a_box(weights):
     assert hand.box.tolist() == [60, 80, 180, 240] and hand.size == (300, 260)
     given = handlib.predict(photo, (60, 80, 180, 240), is_right=False, weights=weights)
     assert not given.is_right and not given.K_known
-    assert given.K[0, 0] == pytest.approx(2.1 * 2 * 160)
+    assert given.K[0, 0] == pytest.approx(2.1 * look_module.EXPAND * 160)
     faces = handlib.predict(photo, (60, 80, 180, 240), is_right=True, weights=weights).faces
     np.testing.assert_array_equal(given.faces, mirror_faces(faces))
 
@@ -212,6 +213,17 @@ def test_small_hands_are_found_where_there_is_no_large_one(green):
     there = (300, 200, 345, 240, False)
     (found,) = handlib.predict_all(green_photo((900, 700), [there]))
     assert near(found.box, there) and not found.is_right
+
+
+def test_a_bad_look_does_not_lose_the_hand():
+    """A box changes by a factor of 1.6 at most, about the new joints' middle."""
+    joints_2d = np.array([[10.0, 20], [12, 24]])
+    hand = SimpleNamespace(box=np.array([0, 0, 100.0, 60]), joints_2d=joints_2d)
+    x0, y0, x1, y1 = next_box(hand)
+    assert max(x1 - x0, y1 - y0) == pytest.approx(100 / 1.6)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((11, 22))
+    hand.joints_2d = 20 * joints_2d
+    np.testing.assert_allclose(next_box(hand), [200, 400, 240, 480])
 
 
 def test_boxes_of_one_hand_are_one():

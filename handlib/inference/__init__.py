@@ -7,7 +7,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "predictor": "Predictor predict predict_all",
         "result": "HandPrediction",
-        "photo": "load_photo",
+        "photo": "list_photos load_photo",
+        "examples": "made_up_photos noise_photos",
+        "files": "save_hands",
         "scores": "errors_table photo_errors",
     },
 )

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
-from handlib.inference.files import sentence, write
-from handlib.inference.photo import PHOTO_SUFFIXES, VIDEO_SUFFIXES, load_photo
+from handlib.inference.files import save_hands, sentence
+from handlib.inference.find import SURE
+from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
 
 
@@ -39,15 +40,7 @@ def run(args):
 
 def _sorted(given):
     """(videos, photos) that are named, or lie in folders that are named."""
-    paths = []
-    for path in (Path(p).expanduser() for p in given):
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
-            if not inside:
-                raise ValueError(f"{path} holds no photo ({', '.join(PHOTO_SUFFIXES)})")
-            paths += inside
-        else:
-            paths.append(path)
+    paths = [path for each in given for path in list_photos(each)]
     is_video = [path.suffix.lower() in VIDEO_SUFFIXES for path in paths]
     videos = [path for path, video in zip(paths, is_video, strict=True) if video]
     return videos, [path for path, video in zip(paths, is_video, strict=True) if not video]
@@ -66,7 +59,7 @@ def _photos(predictor, args, photos, out, options):
             hands = _try(faults, lambda r=reading, p=path: _hands(predictor, args, r, p, options))
             if hands:
                 photo = reading.result()
-                write(out, stems[number], photo, hands, args.format, together=len(photos) > 1)
+                save_hands(out, stems[number], photo, hands, args.format, together=len(photos) > 1)
     return faults
 
 
@@ -75,9 +68,10 @@ def _hands(predictor, args, reading, path, options):
     if args.box:
         hands = predictor([photo], [args.box], **options)
     else:
-        hands = predictor.find(photo, **options, most=args.most)
+        sure = SURE if args.sure is None else args.sure
+        hands = predictor.find(photo, **options, most=args.most, sure=sure)
     if not hands:
-        raise ValueError(f"{path}: no hand found: give --box x0 y0 x1 y1, or a closer photo")
+        raise ValueError(f"{path}: no hand found: give --box x0 y0 x1 y1, or a lower --sure")
     for hand in hands:
         hand.path = path
         print(sentence(path, hand), flush=True)
@@ -100,7 +94,7 @@ def _annotated(predictor, args, folders, out):
         for hand in hands:
             hand.path = path
             print(sentence(path, hand), flush=True)
-        write(out, path.stem, found[0].image, hands, args.format, together=True)
+        save_hands(out, path.stem, found[0].image, hands, args.format, together=True)
     print(f"\n{errors_table(photo_errors(predictor.model, reader, predictor.expand))}")
     return faults
 

@@ -21,7 +21,7 @@ def sentence(name, hand):
     return f"{name}: {side} at x {x0} to {x1}, y {y0} to {y1} px{sure}, {away}"
 
 
-def write(folder, stem, photo, hands, formats, together=False):
+def save_hands(folder, stem, photo, hands, formats, together=False):
     """Write what is asked for of a photo's hands.
 
     Args:

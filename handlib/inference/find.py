@@ -14,23 +14,26 @@ ROUNDS = 2  # times that a box becomes that of the predicted joints
 CANDIDATES = 12  # that are looked at closer
 OVERLAP = 0.3  # two boxes that share so much (intersection over union) are one hand
 SURE = 0.3  # confidence below which there is no hand
-MAYBE = 0.1  # and below which a crop of the scan is not worth a closer look
+MAYBE = 1 / 3  # of that a crop of the scan needs to be worth a closer look
 SURE_SIDE = 2.0  # log-odds from which the other side is not looked at again
 SMALLEST = 8  # px of a hand's box
+CHANGE = 1.6  # most that a box grows or shrinks from one look to the next
 
 
-def find_hands(predictor, image, K=None, is_right=None, most=10):
+def find_hands(predictor, image, K=None, is_right=None, most=10, sure=SURE):
     """Hands in a photo, the surest first; see ``Predictor.find``."""
     for shares in SIDES:
-        boxes = scan(predictor, image, shares)
-        hands = _closer(predictor, image, boxes, K, is_right)
+        boxes = scan(predictor, image, shares, MAYBE * sure)
+        seen = _closer(predictor, image, boxes, K, is_right)
+        hands = [hand for hand in seen if _score(hand) >= sure]
         if hands:
             break
     return sorted(hands, key=_score, reverse=True)[:most]
 
 
-def scan(predictor, image, shares):
-    """Boxes (N, 4) px where a hand may be, of crops of some sizes all over a photo."""
+def scan(predictor, image, shares, least):
+    """Boxes (N, 4) px where a hand may be, of crops of some sizes all over a photo: the surest
+    ones, whose confidence is not less than ``least``."""
     height, width = image.shape[:2]
     size, expand = predictor.model.config.input_size, predictor.expand
     # So small that the smallest crops are seen pixel by pixel: a large photo is resized once.
@@ -43,20 +46,29 @@ def scan(predictor, image, shares):
     sure = np.nan_to_num(sure)
     joints_2d = transform_points(np.linalg.inv(affine), joints_2d)
     boxes = np.array([tight_box(points) for points in joints_2d])
-    kept = [i for i in distinct(boxes, sure) if sure[i] >= MAYBE]
+    kept = [i for i in distinct(boxes, sure) if sure[i] >= least]
     return boxes[kept][:CANDIDATES]
 
 
 def _closer(predictor, image, boxes, K, is_right):
-    """The hands in boxes (N, 4) that are sure, after each box has become that of its joints."""
+    """The hands in boxes (N, 4), after each box has become that of its joints."""
     sides = [is_right] * len(boxes)
     for _ in range(ROUNDS):
         hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
-        found = np.array([tight_box(hand.joints_2d) for hand in hands]).reshape(-1, 4)
+        found = np.array([next_box(hand) for hand in hands]).reshape(-1, 4)
         kept = distinct(found, [_score(hand) for hand in hands])
         boxes, sides = found[kept], [_side(hands[i], is_right) for i in kept]
-    hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
-    return [hand for hand in hands if _score(hand) >= SURE]
+    return predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+
+
+def next_box(hand):
+    """(4,) around the joints of a hand, where the next look at it is: neither much smaller nor
+    much larger than the box of this one, so that one bad look is not the start of a spiral."""
+    box = tight_box(hand.joints_2d)
+    middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    before, now = (hand.box[2:] - hand.box[:2]).max() / 2, reach.max()
+    reach = reach * np.clip(now, before / CHANGE, before * CHANGE) / max(now, 1e-6)
+    return np.concatenate([middle - reach, middle + reach])
 
 
 def crops(size, expand, shares):

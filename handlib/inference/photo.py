@@ -33,6 +33,21 @@ def load_photo(photo):
     return np.ascontiguousarray(array)
 
 
+def list_photos(path):
+    """Paths of the photos in a folder, by name; of anything else, itself.
+
+    Raises:
+        ValueError: a folder without photos.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return [path]
+    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+    if not inside:
+        raise ValueError(f"{path} holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+    return inside
+
+
 def _read(path):
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give a photo (the command takes folders)")

@@ -8,7 +8,7 @@ import torch
 
 from handlib.checkpoints import find_checkpoint, load_checkpoint, read_json
 from handlib.geometry import mirror_faces
-from handlib.inference.find import find_hands
+from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import EXPAND, assumed_camera, confidence, look, probability
 from handlib.inference.photo import load_photo
@@ -76,18 +76,18 @@ class Predictor:
             for i in range(n)
         ]
 
-    def find(self, image, K=None, is_right=None, most=10):
+    def find(self, image, K=None, is_right=None, most=10, sure=SURE):
         """Hands in a photo, the surest first.
 
         Args:
             image: (H, W, 3) uint8 RGB. K: (3, 3) or None. is_right: of all hands in it, or None.
-            most: return so many at most.
+            most: return so many at most. sure: and none of less confidence.
 
         Returns:
             list of ``HandPrediction``, empty where no hand is found.
         """
         _check_image(image)
-        return find_hands(self, image, checked_camera(K), is_right, most)
+        return find_hands(self, image, checked_camera(K), is_right, most, sure)
 
     def _hand(self, seen, n, image, box, K, K_known):
         row = {name: values[n] for name, values in seen.items()}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from handlib.geometry import tight_box
-from handlib.inference.find import SURE, overlap
+from handlib.inference.find import SURE, next_box, overlap
 from handlib.inference.paint import overlay
 from handlib.paths import atomic_write
 
@@ -116,7 +116,7 @@ class Tracker:
     def _follow(self, image):
         if not self.tracks:
             return
-        boxes = np.array([tight_box(track.hand.joints_2d) for track in self.tracks])
+        boxes = np.array([next_box(track.hand) for track in self.tracks])
         sides = [self.is_right if track.side is None else track.side for track in self.tracks]
         hands = self.predictor([image] * len(boxes), boxes, self.K, sides)
         for track, hand in zip(self.tracks, hands, strict=True):
