@@ -10,12 +10,14 @@ import torch
 
 from handlib import geometry
 from handlib.data import composite as module_composite
+from handlib.data import scene
 from handlib.data import synthesize as module
 from handlib.data.backgrounds import Backgrounds
 from handlib.data.composite import composite
 from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
+from handlib.data.look import random_look
 from handlib.data.poses import sample_articulations
-from handlib.data.scene import Generator, place
+from handlib.data.scene import Generator, Pose, place
 from handlib.data.shading import NAIL, PALM
 from handlib.data.skin import make_skin
 from handlib.data.synthesize import synthesize
@@ -333,6 +335,23 @@ def test_recoloured_pictures_keep_their_light_and_lose_colour_borders():
         redness = out[..., 0].astype(float) - out[..., 1]
         step.append(np.abs(np.diff(redness, axis=1)).max() / 210)
     assert max(step) < 0.95 and min(step) < 0.3
+
+
+def test_hair_darkens_the_back_and_not_the_palm(generator, monkeypatch):
+    pictures = {}
+    for side, turn in (("back", -0.5), ("palm", 0.5)):
+        pose = Pose(np.array([turn * np.pi, *np.zeros(47)]), np.zeros(10))
+        posed = [x[0] for x in generator.posed([pose])]
+        for hair in (0.0, 0.8):
+            monkeypatch.setattr(scene, "hold", lambda *_: None)
+            monkeypatch.setattr(scene, "add_other_hand", lambda rng, render, others: render)
+            monkeypatch.setattr(
+                scene, "random_look", lambda r, h=hair: random_look(r)._replace(hair=h)
+            )
+            render = generator.render(np.random.default_rng(0), pose, *posed)
+            pictures[side, hair] = render.rgb[render.mask].mean()
+    darker = {side: pictures[side, 0.8] / pictures[side, 0.0] for side in ("back", "palm")}
+    assert darker["back"] < 0.97 and darker["palm"] > 0.985
 
 
 def test_a_mesh_without_one_wrist_border_is_drawn_without_a_forearm(hand):

@@ -135,6 +135,7 @@ def _albedo(look, table, t, p, out):
     wrinkle = (t[WRINKLE] - _f(0.5)) * (_f(0.7) + mid2 + _f(0.6) * low0)
     crease = t[CREASE] * look.creases
     shade *= _f(1) + look.wrinkles * wrinkle - _f(0.25) * vein
+    shade *= _f(1) - look.hair * t[DORSUM] * max(fine3 + _f(0.3) * low1, _f(0))
     for k in range(3):
         base = look.back[k] + (look.palm[k] - look.back[k]) * palm
         tint = _BLOOD_TINT[k] * blood + _CREASE_TINT[k] * crease + _VEIN_TINT[k] * vein
