@@ -26,6 +26,20 @@ def _parser():
     run.add_argument("--name", help="name of the run folder")
     run.set_defaults(function=_run)
 
+    train = commands.add_parser(
+        "train", help="train on hands rendered meanwhile, for so many minutes: plain Python"
+    )
+    train.add_argument("out", metavar="FOLDER", help="of this piece of training; goes on there")
+    train.add_argument("--minutes", type=float, required=True)
+    train.add_argument("--start", help="folder of weights to begin with [random ones]")
+    train.add_argument("--preset", default="modern")
+    train.add_argument("--batch-size", type=int, default=32)
+    train.add_argument("--lr", type=float, help="highest learning rate [the optimizer's usual one]")
+    train.add_argument("--workers", type=int, default=1, help="processes that render [1]")
+    train.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
+    train.add_argument("--seed", type=int, help="of the pictures [the number of pieces before]")
+    train.set_defaults(function=_train)
+
     synthesize = commands.add_parser(
         "synthesize", help="render a synthetic dataset in FreiHAND's folder layout"
     )
@@ -67,6 +81,16 @@ def _run(args):
         given[name] = value[1:]  # _shielded
     run_dir = runs.run_notebooks(args.notebooks or runs.WORKFLOW, given, args.name)
     print(runs.summary(run_dir))
+
+
+def _train(args):
+    from handlib.stream_training import train_on_stream
+
+    folder, scores = train_on_stream(
+        args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
+        args.workers, args.threads,
+    )  # fmt: skip
+    print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {folder}")
 
 
 def _synthesize(args):

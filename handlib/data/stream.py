@@ -4,8 +4,6 @@ The pictures are made at the network's size, so that a core renders a few hundre
 depends on the seed and its index alone.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from handlib.data.backgrounds import load_backgrounds
@@ -15,8 +13,8 @@ from handlib.data.sample import Sample
 from handlib.data.scene import FILL, Generator
 
 # Numbers that keep the stream's random numbers apart from those of a dataset's splits.
-_STREAM, _ARTICULATIONS = 2, 3
-_BLOCK = 256  # hands whose articulations are drawn together: one at a time is slow
+_STREAM, _POSES = 2, 3
+_BLOCK = 256  # hands that are drawn and posed together: one at a time is slow
 # Share of the hand pictures that look as in version 0 of FreiHAND: before a green screen.
 _GREEN = 0.1
 # How a picture shows no hand to a network: as a background alone, or with one far too small for
@@ -47,6 +45,7 @@ class HandStream:
         self.samples, self.seed, self.absent, self.fill = samples, seed, absent, fill
         self.backgrounds = backgrounds or load_backgrounds(seed=seed)
         self.source = f"synthetic stream ({hand.name})"
+        self._posed = {}  # the block that was asked for last
 
     def __len__(self):
         return self.samples
@@ -75,9 +74,17 @@ class HandStream:
 
     def _render(self, rng, index, fill):
         block, row = divmod(index, _BLOCK)
-        pose = self.generator.draw_pose(rng, _articulations(self.seed, block)[row])
-        vertices, joints = self.generator.posed([pose])
-        return self.generator.render(rng, pose, vertices[0], joints[0], fill)
+        if block not in self._posed:
+            self._posed = {block: self._block(block)}
+        poses, vertices, joints = self._posed[block]
+        return self.generator.render(rng, poses[row], vertices[row], joints[row], fill)
+
+    def _block(self, block):
+        """Poses, vertices and joints of the _BLOCK hands from block * _BLOCK on."""
+        rng = np.random.default_rng([self.seed, _STREAM, block, _POSES])
+        bent = sample_articulations(rng, _BLOCK)
+        poses = [self.generator.draw_pose(rng, articulation) for articulation in bent]
+        return poses, *self.generator.posed(poses)
 
     def _without_hand(self, rng, index):
         size = self.generator.size
@@ -86,10 +93,3 @@ class HandStream:
         else:
             image = self._sample(rng, index, _SMALL).image
         return Sample(image=image, id=index, source=self.source, present=False, is_right=None)
-
-
-@lru_cache(maxsize=4)
-def _articulations(seed, block):
-    """(_BLOCK, 45) of the hands from block * _BLOCK on."""
-    rng = np.random.default_rng([seed, _STREAM, block, _ARTICULATIONS])
-    return sample_articulations(rng, _BLOCK)
