@@ -30,6 +30,7 @@ REFERENCE_BONE = (JOINT_NAMES.index("middle_mcp"), JOINT_NAMES.index("middle_pip
 PARENTS = tuple(-1 if i == 0 else 0 if i % 4 == 1 else i - 1 for i in range(N_JOINTS))
 BONES = tuple((PARENTS[i], i) for i in range(1, N_JOINTS))
 FINGER_JOINTS = {f: tuple(range(1 + 4 * n, 5 + 4 * n)) for n, f in enumerate(FINGERS)}
+KNUCKLES = tuple(FINGER_JOINTS[f][0] for f in FINGERS[1:])
 TIPS = tuple(FINGER_JOINTS[f][-1] for f in FINGERS)
 # Median length of a hand's bones: an infant's to a giant's.
 BONE_M = (0.008, 0.08)

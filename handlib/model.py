@@ -21,10 +21,12 @@ from handlib.geometry import (
     matrix_to_rotation_6d,
     project,
     rotation_6d_to_matrix,
+    transform_points,
 )
 from handlib.joints import N_JOINTS, ROOT
 from handlib.mano import HandLayer
 from handlib.pooling import AveragePooling, KeypointPooling
+from handlib.upright import cut_out, turned_back, upright_view
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1]: what pretrained encoders expect.
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -37,6 +39,7 @@ ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
 POOLINGS = ("average", "keypoints")
 FINGERS = ("pca", "rot6d")
 CAMERAS = ("weak", "perspective")
+LOOKS = (1, 2)
 # Width of a keypoint's Gaussian in its input map, as a share of the crop.
 MAP_SIGMA = 0.02
 
@@ -75,6 +78,8 @@ class ModelConfig:
     """Whether the head also tells a right hand from a left one."""
     presence: bool = False
     """Whether the head also tells if there is a hand at all."""
+    looks: int = 1
+    """How often it looks, when it does not learn: 2 for a second time, at the hand upright."""
 
 
 MODEL_PRESETS = {
@@ -90,6 +95,7 @@ MODEL_PRESETS = {
         camera="perspective",
         handedness=True,
         presence=True,
+        looks=2,
     ),
     # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
     "boukhayma2019": ModelConfig(
@@ -132,7 +138,8 @@ class Prediction:
     keypoints_2d: torch.Tensor | None = None
     """(B, 21, 2) px of the crop, found directly in the image; None with average pooling."""
     heatmaps: torch.Tensor | None = None
-    """(B, 21, h, w) log-probabilities of each joint's place, cells over the whole crop; or None."""
+    """(B, 21, h, w) log-probabilities of each joint's place, cells over the whole crop (after a
+    second look: the upright one); or None."""
     depths: torch.Tensor | None = None
     """(B, 21) metres behind ``joints.ROOT``, found directly in the image; or None."""
     right: torch.Tensor | None = None
@@ -162,9 +169,10 @@ class HandNet(nn.Module):
             (config.rotation, ROTATION_SIZE),
             (config.fingers, FINGERS),
             (config.camera, CAMERAS),
+            (config.looks, LOOKS),
         ):
             if value not in known:
-                raise ValueError(f"unknown setting {value!r}; known: {', '.join(known)}")
+                raise ValueError(f"unknown setting {value!r}; known: {', '.join(map(str, known))}")
         self.config, self.hand = config, hand
         channels = 3 + N_JOINTS * config.keypoint_maps
         backbone = make_backbone(config.backbone, init, channels)
@@ -203,6 +211,26 @@ class HandNet(nn.Module):
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
+        first = self.look(image, K, keypoints)
+        if self.training or self.config.looks == 1:
+            return first
+        camera, has_K = _known_camera(K, first.joints, image.shape[-1])
+        found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
+        affine, motion = upright_view(found, camera, image.shape[-1])
+        if keypoints is not None:
+            places = transform_points(affine, keypoints[..., :2])
+            keypoints = torch.cat([places, keypoints[..., 2:]], -1)
+        crop = cut_out(image, affine)
+        second = turned_back(
+            self.look(crop, affine @ camera @ motion.mT, keypoints), affine, motion
+        )
+        # A hand of the other side cannot stand upright: it was not found well.
+        second.right, second.present = first.right, first.present
+        second.root = torch.where(has_K[:, None], second.root, torch.nan)
+        return second
+
+    def look(self, image, K=None, keypoints=None):
+        """One look at crops; arguments and result as of ``forward``."""
         mean, std = self.image_mean_std
         seen = (image - mean) / std
         if self.config.keypoint_maps:

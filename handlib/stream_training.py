@@ -20,6 +20,7 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
 from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
+from handlib.losses import LossWeights
 from handlib.mano import load_hand_model
 from handlib.model import make_model
 from handlib.paths import atomic_write
@@ -28,6 +29,10 @@ from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
 ABSENT = 0.05
+# Pictures as at a second look, for a network that looks twice.
+UPRIGHT = 0.75
+# The side is told late: before the fingers are found, its loss is noise in their gradient.
+LOSSES = LossWeights(handedness=1.0)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 CARD = "card.json"
 
@@ -76,12 +81,20 @@ def train_on_stream(
     )
     size = model.config.input_size
     stream = HandStream(hand, size, 10**9, seed, absent=ABSENT * model.config.presence)
-    transforms = stream_transforms(left_hands=model.config.handedness)
+    transforms = stream_transforms(
+        size, model.config.handedness, upright=UPRIGHT * (model.config.looks == 2)
+    )
     held_out = held_out_set(hand, size, held_out)
     started = time.time()
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
     result = train(
-        model, HandDataset(stream, transforms, seed), None, config, run_dir, watchers=[watch]
+        model,
+        HandDataset(stream, transforms, seed),
+        None,
+        config,
+        run_dir,
+        LOSSES,
+        watchers=[watch],
     )
     scores = evaluate(model, held_out)
     piece = {

@@ -72,10 +72,12 @@ def test_a_stream_is_asked_for_in_order_and_a_dataset_is_not(stream):
 
 
 def test_a_stream_shows_left_hands_to_a_network_that_tells_the_side(stream):
-    data = HandDataset(stream, stream_transforms(left_hands=True))
+    data = HandDataset(stream, stream_transforms(SIZE, left_hands=True))
     sides = [data[i].is_right for i in range(80)]
     assert 1 <= sides.count(False) <= 20
-    assert all(HandDataset(stream, stream_transforms())[i].is_right is not False for i in range(80))
+    assert all(
+        HandDataset(stream, stream_transforms(SIZE))[i].is_right is not False for i in range(80)
+    )
 
 
 def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, tmp_path):

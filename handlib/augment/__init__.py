@@ -15,6 +15,7 @@ from handlib.augment.geometric import (
     ScaleNormalize,
     Shift,
     ToRight,
+    Upright,
 )
 from handlib.augment.keypoints import GivenKeypoints, NoisyKeypoints
 from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
@@ -38,6 +39,7 @@ __all__ = [
     "ScaleNormalize",
     "Shift",
     "ToRight",
+    "Upright",
     "course_transforms",
     "eval_transforms",
     "light_transforms",
@@ -93,10 +95,18 @@ def light_transforms(size, backgrounds=None):
     )
 
 
-def stream_transforms(left_hands=False, clutter=0.3, color=0.4, sensor=0.5):
-    """For hands that were rendered as the network is to see them: ``data.HandStream``."""
+def stream_transforms(size, left_hands=False, upright=0.0, clutter=0.3, color=0.4, sensor=0.5):
+    """For hands that were rendered as the network is to see them: ``data.HandStream``.
+
+    Args:
+        size: side of the pictures, px.
+        left_hands: show some as left hands, for a network that learns to tell the side.
+        upright: share that is shown as at a network's second look.
+        clutter, sensor: probabilities; color: strength.
+    """
     flip = [Flip(LEFT_SHARE / 2)] if left_hands else []
-    return Compose([*flip, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
+    stand = [Upright(size, upright)] if upright else []
+    return Compose([*flip, *stand, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
 
 
 def course_transforms(size=320, backgrounds=None, *, to_right=True):

@@ -4,10 +4,12 @@ import math
 
 import cv2
 import numpy as np
+import torch
 
 from handlib import geometry
 from handlib.augment.base import MIRROR, STILL, Geometric
 from handlib.joints import REFERENCE_BONE
+from handlib.upright import FILL, upright_view
 
 
 class Resize(Geometric):
@@ -150,6 +152,39 @@ class CropToBox(Geometric):
 
     def _crop(self, box):
         return crop_affine(box, self.size, self.expand), (self.size, self.size), STILL
+
+
+class Upright(Geometric):
+    """A crop in which the hand stands upright, about as the network sees it at a second look.
+
+    Args:
+        size: side of the crop, px.
+        p: probability; a sample without 2D joints stays as it is.
+        turn: degrees, zoom, shift (of the side): standard deviations about ``upright_view``'s.
+    """
+
+    def __init__(self, size, p=0.75, turn=15.0, zoom=0.1, shift=0.03):
+        self.size, self.p, self.turn, self.zoom, self.shift = size, p, turn, zoom, shift
+
+    def draw(self, rng, sample):
+        return {
+            "on": bool(rng.random() < self.p),
+            "turn": np.deg2rad(self.turn) * rng.normal(),
+            "fill": FILL * np.exp(self.zoom * rng.normal()),
+            "shift": self.shift * rng.normal(size=2),
+        }
+
+    def step(self, moved, params):
+        joints_2d = moved.joints_2d
+        if not params["on"] or joints_2d is None or not np.isfinite(joints_2d).all():
+            return None
+        K = _centre(moved.size) if moved.K is None else moved.K
+        arrays = joints_2d, K, self.size * params["shift"]
+        joints_2d, K, shift = (torch.from_numpy(np.float64(a))[None] for a in arrays)
+        affine, motion = upright_view(
+            joints_2d, K, self.size, params["turn"], params["fill"], shift
+        )
+        return affine[0].numpy(), (self.size, self.size), motion[0].numpy()
 
 
 class CropToHand(CropToBox):
