@@ -23,6 +23,7 @@ from handlib.augment import (
     ScaleNormalize,
     Shift,
     ToRight,
+    Upright,
 )
 
 
@@ -47,6 +48,7 @@ MOVES = [
     ScaleNormalize(),
     CropToBox(128, 2.0),
     CropToHand(100),
+    Upright(112, 1.0),
 ]
 PAINTS = [AddClutter(1.0), ColorJitter(), Degrade(1.0), ChangeBackground(Plain())]
 TRANSFORMS = st.lists(st.sampled_from(MOVES + PAINTS), min_size=1, max_size=6)
@@ -401,7 +403,9 @@ def posed(hand, pose, betas):
     return output.vertices[0].numpy(), output.joints[0].numpy()
 
 
-@pytest.mark.parametrize("transform", [Rotate(170), Flip(1.0), Compose([Flip(1.0), Rotate(170)])])
+@pytest.mark.parametrize(
+    "transform", [Rotate(170), Flip(1.0), Compose([Flip(1.0), Rotate(170)]), Upright(96, 1.0)]
+)
 def test_hand_parameters_pose_the_moved_hand(transform, hand):
     """The pose vector after a transform makes the vertices after it, but for their place."""
     sample = fake_sample(14)
