@@ -214,16 +214,18 @@ class HandNet(nn.Module):
         first = self.look(image, K, keypoints)
         if self.training or self.config.looks == 1:
             return first
-        camera, has_K = _known_camera(K, first.joints, image.shape[-1])
-        found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
-        affine, motion = upright_view(found, camera, image.shape[-1])
-        if keypoints is not None:
-            places = transform_points(affine, keypoints[..., :2])
-            keypoints = torch.cat([places, keypoints[..., 2:]], -1)
-        crop = cut_out(image, affine)
-        second = turned_back(
-            self.look(crop, affine @ camera @ motion.mT, keypoints), affine, motion
-        )
+        # As the hand model, turns and crops are geometry: half precision would be seen.
+        with torch.autocast(image.device.type, enabled=False):
+            camera, has_K = _known_camera(K, first.joints, image.shape[-1])
+            found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
+            affine, motion = upright_view(found, camera, image.shape[-1])
+            crop, K = cut_out(image, affine), affine @ camera @ motion.mT
+            if keypoints is not None:
+                places = transform_points(affine, keypoints[..., :2])
+                keypoints = torch.cat([places, keypoints[..., 2:]], -1)
+        second = self.look(crop, K, keypoints)
+        with torch.autocast(image.device.type, enabled=False):
+            second = turned_back(second, affine, motion)
         # A hand of the other side cannot stand upright: it was not found well.
         second.right, second.present = first.right, first.present
         second.root = torch.where(has_K[:, None], second.root, torch.nan)
