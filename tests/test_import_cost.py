@@ -16,7 +16,8 @@ HEAVY = ("transformers", "accelerate", "numba", "scipy", "matplotlib", "plotly",
         (
             "import handlib\nfrom handlib.inference import load_photo\nhandlib.Predictor\n"
             "from handlib.mano import load_hand_model\nfrom handlib.model import make_model\n"
-            "make_model('small', load_hand_model())",
+            "make_model('small', load_hand_model())\nimport handlib.inference.command\n"
+            "import handlib.plots.page, handlib.plots.meshfiles",
             HEAVY,
         ),
     ],

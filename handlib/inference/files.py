@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from handlib.geometry import transform_intrinsics
 from handlib.inference.paint import sheet, write_picture
 from handlib.inference.result import write_json, write_obj
+
+MARGIN = 0.5  # around the hands in a page, in sides of the box of their joints
 
 
 def sentence(name, hand):
@@ -43,18 +46,30 @@ def save_hands(folder, stem, photo, hands, formats, together=False):
 
 def write_page(path, photo, hands, together=False):
     """Write a page with the hands before the photo, to be turned with the mouse; works offline."""
-    from handlib.plots import show_mesh  # slow to import
+    from handlib.plots.layers import VIEWS, Layer, photo_behind
+    from handlib.plots.page import write_page
 
-    first = hands[0]
-    counts = np.cumsum([0] + [len(hand.vertices) for hand in hands[:-1]])
-    scene = show_mesh(
-        np.concatenate([hand.vertices for hand in hands]),
-        np.concatenate([hand.faces + n for hand, n in zip(hands, counts, strict=True)]),
-        first.joints if len(hands) == 1 else None,
-        title=f"{path.stem} ({first.hand})" + ("" if first.K_known else ", camera assumed"),
-        view="shoulder",
-        image=photo,
-        K=first.K,
-    )
-    scene.save_html(path, offline="beside" if together else True)
+    names = [f"{hand.side} hand" + f" {n}" * (len(hands) > 1) for n, hand in enumerate(hands, 1)]
+    layers = [
+        Layer(name, hand.vertices, hand.faces)  # solid: plotly sorts no triangles
+        for name, hand in zip(names, hands, strict=True)
+    ]
+    photo, K = _around(photo, hands)
+    in_front = all(hand.vertices[:, 2].min() > 0 for hand in hands)
+    behind = photo_behind([hand.vertices for hand in hands], photo, K) if in_front else None
+    title = f"{path.stem}: {hands[0].hand}" + ", camera assumed" * (not hands[0].K_known)
+    write_page(path, layers, VIEWS["shoulder"], behind, title, together)
     return path
+
+
+def _around(photo, hands):
+    """The part of a photo about its hands, and the camera of that part: a hand is small before a
+    whole photo."""
+    points = np.concatenate([hand.joints_2d for hand in hands])
+    low, high = points.min(0), points.max(0)
+    margin = MARGIN * (high - low).max()
+    limits = np.array(photo.shape[1::-1])
+    low = np.clip(low - margin, 0, limits - 2).astype(int)
+    high = np.clip(high + margin, low + 2, limits).astype(int)
+    shift = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]])
+    return photo[low[1] : high[1], low[0] : high[0]], transform_intrinsics(shift, hands[0].K)

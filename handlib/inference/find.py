@@ -8,7 +8,7 @@ from handlib.inference.look import glance, probability
 
 # Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
 # The second group is for small hands: it is looked through where the first shows none.
-SIDES = (1.6, 1.1, 0.76, 0.52, 0.36), (0.25, 0.18)
+SIDES = (1.6, 1.1, 0.76, 0.52, 0.36), (0.25,)
 STRIDE = 0.5  # from crop to crop, in their sides
 ROUNDS = 2  # times that a box becomes that of the predicted joints
 CANDIDATES = 12  # that are looked at closer

@@ -5,8 +5,6 @@ up in the image is up in the view. A view is a (3, 3) rotation from the points' 
 of the camera that looks at them; the identity looks as the photo's own camera does.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -14,70 +12,11 @@ from matplotlib.colors import Normalize, to_rgb
 
 from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
 from handlib.geometry import project
+from handlib.plots.layers import HAND_VIEWS, VIEWS, Photo, look  # noqa: F401
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
 # Colours of depth, mm behind a middle: a hand is about 200 mm long. Near is bright.
 DEPTH = ScalarMappable(Normalize(-80, 80), "cividis_r")
-
-
-def look(forward, up):
-    """View rotation (3, 3) of a camera that looks along ``forward`` with ``up`` upwards."""
-    z = np.asarray(forward, float) / np.linalg.norm(forward)
-    x = np.cross(z, up)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z])
-
-
-# Views of a hand in a photo's camera frame: where the camera goes, seen from the photo's camera.
-VIEWS = {
-    "front": np.eye(3),
-    "three_quarter": look((-0.55, 0.35, 1), (0, -1, 0)),
-    "right": look((-1, 0, 0), (0, -1, 0)),
-    "top": look((0, 1, 0), (0, 0, 1)),  # the photo's camera is below the picture
-    "shoulder": look((0.75, 0.5, 1), (0, -1, 0)),  # over that camera's
-}
-# Views of a right hand at rest in MANO's frame: fingers to -x, thumb to +z, palm to -y.
-HAND_VIEWS = {
-    "palm": look((0, 1, 0), (-1, 0, 0)),
-    "back": look((0, -1, 0), (-1, 0, 0)),
-    "thumb side": look((0, 0, -1), (-1, 0, 0)),
-    "pinky side": look((0, 0, 1), (-1, 0, 0)),
-    "fingertips": look((1, 0, 0), (0, 1, 0)),
-    "wrist": look((-1, 0, 0), (0, 1, 0)),
-    "three_quarter": look((0.15, 1, -0.55), (-1, 0, 0)),
-}
-
-
-@dataclass
-class Photo:
-    """A photo as a plane in front of the camera that took it: the far end of its frustum."""
-
-    image: np.ndarray  # (H, W, 3) uint8
-    K: np.ndarray  # (3, 3)
-    depth: float  # metres from the camera
-    near: float = 0.0  # metres from the camera to where the frustum begins
-
-    def points(self, points_2d, depth=None):
-        """Where pixels (N, 2) lie in the camera's frame: (N, 3) metres."""
-        homogeneous = np.concatenate([points_2d, np.ones((len(points_2d), 1))], 1)
-        depth = self.depth if depth is None else depth
-        return depth * np.linalg.solve(self.K, homogeneous.T).T
-
-    @property
-    def caption(self):
-        return f"lines of sight, camera {self.depth:.2f} m away"
-
-    @property
-    def corners(self):
-        """(4, 2) px of the image's corners, around it."""
-        height, width = self.image.shape[:2]
-        return np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
-
-    def outline(self):
-        """(16, 3) metres: all edges of the frustum, as one line."""
-        a, b, c, d = self.points(self.corners)
-        e, f, g, h = self.points(self.corners, self.near)
-        return np.stack([a, b, c, d, a, e, f, b, f, g, c, g, h, d, h, e])
 
 
 def frame(points, view, size):

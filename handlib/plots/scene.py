@@ -4,55 +4,31 @@ Both keep the orientation of ``handlib.plots.render``.
 """
 
 import json
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
+from handlib.plots.layers import VIEWS, Layer, photo_behind
 from handlib.plots.meshfiles import write_mesh
-from handlib.plots.render import VIEWS, Photo, render_view
+from handlib.plots.render import render_view
 from handlib.plots.style import (
     CAMERA_COLOR,
     ERROR_MAP,
     GLASS,
     PREDICTION,
-    SKIN,
     TRUTH,
     new_figure,
     show_picture,
     styled,
 )
 from handlib.plots.traces import bone_traces, layout, mesh_trace, photo_traces
-
-
-@dataclass
-class Layer:
-    """One hand in a scene. Metres, camera frame."""
-
-    name: str
-    vertices: np.ndarray  # (V, 3)
-    faces: np.ndarray  # (F, 3)
-    joints: np.ndarray | None = None  # (21, 3)
-    color: str = SKIN
-    opacity: float = 1.0
-    bone_color: str | None = None  # default: each finger its own
-    error_mm: np.ndarray | None = None  # (V,) colours the mesh
-
-    @property
-    def norm(self):
-        return Normalize(0, max(float(self.error_mm.max()), 1e-6))
-
-    @property
-    def paint(self):
-        """One colour, or (V, 3) RGB where there is an error to show."""
-        return self.color if self.error_mm is None else ERROR_MAP(self.norm(self.error_mm))[:, :3]
 
 
 class Scene:
@@ -105,12 +81,10 @@ class Scene:
         """Write a page that can be turned.
 
         Args:
-            offline: put plotly.js (5 MB) into it, or "beside" it, where other pages share it;
-                otherwise it is loaded from the network.
+            offline: put plotly.js (5 MB) into it; otherwise it is loaded from the network.
         """
-        place = {True: True, "beside": "directory", False: "cdn"}[offline]
         with atomic_write(path) as temporary:
-            self.figure.write_html(temporary, include_plotlyjs=place)
+            self.figure.write_html(temporary, include_plotlyjs=True if offline else "cdn")
 
     def save_mesh(self, path):
         """Write the hands as ``.obj`` or ``.ply``: metres, with the colours that they have here."""
@@ -165,7 +139,7 @@ def show_mesh(
         ValueError: an image without K, or a hand that is not in front of its camera.
     """
     hands = [vertices] if other is None else [vertices, other]
-    photo = None if image is None else _photo_behind(hands, image, K)
+    photo = None if image is None else photo_behind(hands, image, K)
     error_mm = None if vertex_error is None else 1000 * vertex_error
     if other is None:
         # Bones lie inside the hand: glass shows them.
@@ -176,20 +150,3 @@ def show_mesh(
     prediction = Layer("prediction", vertices, faces, joints, PREDICTION, 1.0, PREDICTION, error_mm)
     truth = Layer("truth", other, faces, other_joints, TRUTH, GLASS, TRUTH)
     return Scene([prediction, truth], title, view, photo)
-
-
-def _photo_behind(hands, image, K):
-    """The ``Photo`` at a depth where all of the hands are before it."""
-    depths = np.concatenate(hands)[:, 2]
-    if K is None:
-        raise ValueError("to place an image in the scene, give the K of its camera too")
-    if not depths.min() > 0:
-        raise ValueError(
-            f"the hand's depth begins at {depths.min():.3f} m: beside an image, give vertices in "
-            "front of its camera (evaluation.placed does), not relative to the root joint"
-        )
-    far = 1.02 * float(depths.max())
-    photo = Photo(image, np.asarray(K, float), far)
-    # Hands are often ten times as far away as they are long: all of the way they would be tiny.
-    size = np.linalg.norm(np.subtract(*photo.points(photo.corners)[[0, 2]]))
-    return replace(photo, near=max(0.0, float(depths.min()) - 0.7 * size))

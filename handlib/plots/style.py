@@ -8,13 +8,11 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
+from handlib.plots.colors import CAMERA_COLOR, GLASS, PREDICTION, SKIN, TRUTH  # noqa: F401
+
 # The finger palette's colours in an order for lines of a diagram, then two more of Wong's.
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
-PREDICTION, TRUTH = "#E69F00", "#0072B2"
-SKIN = "#D9A88B"
-GLASS = 0.4  # opacity of a mesh that one looks through
 ERROR_MAP = matplotlib.colormaps["YlOrRd"]
-CAMERA_COLOR = "#777777"
 
 STYLE = {
     "figure.dpi": 100,

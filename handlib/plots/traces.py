@@ -1,4 +1,5 @@
-"""Scenes as plotly draws them: traces of meshes, bones and photos, and the axes around them.
+"""Scenes as plotly draws them: traces of meshes, bones and photos, and the axes around them, as
+plain values: to make them, plotly need not be imported.
 
 plotly turns scenes about its own z axis, which points up, so a point (x, y, z) is given to it as
 (x, z, -y), in millimetres: a rotation, not a mirror image.
@@ -6,11 +7,9 @@ plotly turns scenes about its own z axis, which points up, so a point (x, y, z) 
 
 import cv2
 import numpy as np
-import plotly.graph_objects as go
-from matplotlib.colors import to_hex
 
 from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
-from handlib.plots.style import CAMERA_COLOR, ERROR_MAP
+from handlib.plots.colors import CAMERA_COLOR
 
 AXES = {"x": "x (mm)", "y": "z (mm)", "z": "−y (mm)"}
 PHOTO_CELLS = 48  # colours along the longer side of a photo: small in a notebook
@@ -50,6 +49,10 @@ def layout(title, view, legend):
 def mesh_trace(layer):
     paint = {"color": layer.color, "hoverinfo": "name"}
     if layer.error_mm is not None:
+        from matplotlib.colors import to_hex
+
+        from handlib.plots.style import ERROR_MAP
+
         paint = {
             "intensity": layer.error_mm.astype(np.float32),
             "colorscale": [[t, to_hex(ERROR_MAP(t))] for t in np.linspace(0, 1, 9).tolist()],
@@ -59,7 +62,8 @@ def mesh_trace(layer):
             "hovertemplate": "%{intensity:.1f} mm<extra></extra>",
         }
     faces = layer.faces.astype(np.min_scalar_type(layer.faces.max()))  # small in a notebook
-    return go.Mesh3d(
+    return dict(
+        type="mesh3d",
         **_xyz(plotly_points(layer.vertices).T),
         **dict(zip("ijk", faces.T, strict=True)),
         **paint,
@@ -80,7 +84,8 @@ def bone_traces(layer):
         joints = [WRIST, *chain]
         color = layer.bone_color or JOINT_COLORS[chain[0]]
         traces.append(
-            go.Scatter3d(
+            dict(
+                type="scatter3d",
                 **_xyz(plotly_points(layer.joints[joints]).T),
                 mode="lines+markers",
                 name=f"{layer.name}, joints",
@@ -96,7 +101,7 @@ def bone_traces(layer):
 
 
 def photo_traces(photo):
-    """A ``render.Photo`` where it is in the scene, and the lines from the camera to its corners."""
+    """A ``layers.Photo`` where it is in the scene, and the lines from the camera to its corners."""
     height, width = photo.image.shape[:2]
     scale = min(1, PHOTO_CELLS / max(width, height))
     columns, rows = max(2, round(scale * width)), max(2, round(scale * height))
@@ -107,7 +112,8 @@ def photo_traces(photo):
     number = np.arange(rows * columns, dtype=np.uint16).reshape(rows, columns)
     a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]
     triangles = np.stack([[a, b, c], [a, c, d]]).swapaxes(0, 1).reshape(3, -1)
-    picture = go.Mesh3d(
+    picture = dict(
+        type="mesh3d",
         **_xyz(plotly_points(centres).T),
         **dict(zip("ijk", triangles, strict=True)),
         vertexcolor=[f"#{color.tobytes().hex()}" for color in small.reshape(-1, 3)],
@@ -116,7 +122,8 @@ def photo_traces(photo):
         hoverinfo="name",
         showlegend=True,
     )
-    lines = go.Scatter3d(
+    lines = dict(
+        type="scatter3d",
         **_xyz(plotly_points(photo.outline()).T),
         mode="lines",
         name=photo.caption,
