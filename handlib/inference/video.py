@@ -30,7 +30,7 @@ class OneEuro:
         speed: by how much the cut-off grows, Hz per unit of the value per second.
     """
 
-    def __init__(self, rate, still=1.5, speed=10.0, of_speed=1.0):
+    def __init__(self, rate, still=1.5, speed=20.0, of_speed=1.0):
         self.rate, self.still, self.speed, self.of_speed = rate, still, speed, of_speed
         self.value = self.slope = None
 
@@ -80,11 +80,13 @@ class Track:
         self.hand, smooth = hand, self._filters
         root = smooth["root"](hand.root)
         width = max(hand.size)  # so that speeds are those of a hand's place, not of its pixels
+        joints_2d = width * smooth["joints_2d"](hand.joints_2d / width)
         self.smoothed = replace(
             hand,
             joints=root + smooth["joints"](hand.joints - hand.root),
             vertices=root + smooth["vertices"](hand.vertices - hand.root),
-            joints_2d=width * smooth["joints_2d"](hand.joints_2d / width),
+            joints_2d=joints_2d,
+            box=tight_box(joints_2d),
         )
 
     @property
