@@ -60,7 +60,7 @@ def test_a_photo_and_its_mirror_image_get_the_same_answer(model, photo):
     camera = K.copy()
     camera[0, 2] = width - 1 - K[0, 2]
     images = [photo, np.ascontiguousarray(photo[:, ::-1])]
-    seen = look(model, images, [there, box], [K, camera])
+    seen = look(model, images, [there, box], [K, camera], expand=2.0)
     first, second = seen["is_right"]
     assert first != second and (seen["right"][0] > 0) == first
     np.testing.assert_allclose(seen["right"].sum(), 0, atol=1e-6)
