@@ -241,15 +241,7 @@ def _gather(faces, corners, texels, f, wa, wb, count, mean, texel):
 
 
 @_inlined
-def _made_of(f, marks, texels):
-    """``marks``: the triangle where cloth begins; where a band begins, and where it ends."""
-    if f >= len(texels) or marks[1] <= f < marks[2]:
-        return _THING
-    return _CLOTH if f >= marks[0] else _SKIN
-
-
-@_inlined
-def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, marks,
+def _next_surface(y, x, left, face, barycentric, depth, faces, kinds, corners, texels,
                   mean, texel):  # fmt: skip
     """Mean over the samples of a pixel that lie on one surface.
 
@@ -262,7 +254,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
     while not left >> first & 1:
         first += 1
     reference = depth[2 * y + first // 2, 2 * x + first % 2]
-    kind = _made_of(face[2 * y + first // 2, 2 * x + first % 2], marks, texels)
+    kind = kinds[face[2 * y + first // 2, 2 * x + first % 2]]
     mean[:] = 0
     texel[:] = 0
     n, z = _f(0), _f(0)
@@ -270,7 +262,7 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
         i, j = 2 * y + s // 2, 2 * x + s % 2
         f = face[i, j]
         far = abs(depth[i, j] - reference) > _f(0.012) * reference
-        if not left >> s & 1 or far or _made_of(f, marks, texels) != kind:
+        if not left >> s & 1 or far or kinds[f] != kind:
             continue
         # Most samples of a pixel lie in one triangle: look it up once.
         wa = wb = same = _f(0)
@@ -293,9 +285,9 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, corners, texels, 
 
 
 @_jit
-def _shade(face, barycentric, depth, faces, corners, texels, marks, inverse_K, look, table,
+def _shade(face, barycentric, depth, faces, kinds, corners, texels, inverse_K, look, table,
            shadow, matrix, rgb, alpha, hand):  # fmt: skip
-    """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises."""
+    """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises; ``kinds`` (F,)."""
     mean, texel = np.empty(_COLUMNS, _f), np.empty(CHANNELS, _f)
     material, color = np.empty(_MATERIAL, _f), np.empty(3, _f)
     for y in range(alpha.shape[0]):
@@ -310,7 +302,7 @@ def _shade(face, barycentric, depth, faces, corners, texels, marks, inverse_K, l
                         hand[y, x] += _f(0.25)
             while left:
                 left, n, z, kind = _next_surface(
-                    y, x, left, face, barycentric, depth, faces, corners, texels, marks,
+                    y, x, left, face, barycentric, depth, faces, kinds, corners, texels,
                     mean, texel,
                 )  # fmt: skip
                 if kind == _THING:
@@ -376,7 +368,10 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, arm, held=No
     alpha, hand = np.zeros((2, *rgb.shape[:2]), np.float32)
     slow = _noises(table, _f(rest * 55 + look.offset))
     corners = np.hstack([rest, normals, occlusion[:, None], slow], dtype=_f, casting="unsafe")
-    marks = np.array([skin.cloth_start if arm.sleeve > 0 else len(skin.faces), *skin.band(arm)])
-    _shade(*fragments, faces, corners, skin.texels, marks, _f(np.linalg.inv(K)),
+    kinds = np.full(len(faces), _SKIN, np.uint8)
+    kinds[skin.cloth_start if arm.sleeve > 0 else len(faces) :] = _CLOTH
+    kinds[slice(*skin.band(arm))] = _THING
+    kinds[len(skin.faces) :] = _THING
+    _shade(*fragments, faces, kinds, corners, skin.texels, _f(np.linalg.inv(K)),
            as_record(look), table, shadow, _f(matrix), rgb, alpha, hand)  # fmt: skip
     return rgb, alpha, hand
