@@ -23,8 +23,10 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from handlib.model import HandNet, ModelConfig
+from handlib.model import HandNet, ModelConfig, make_model
 
+# The weights that come with handlib: trained on its own generator alone.
+SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
 PREVIOUS = ".previous"
 
@@ -76,9 +78,30 @@ def restore(folder, accelerator, model, optimizer, average=None):
         set_random_state(load_tensors(own))
 
 
-def write_model(model, folder):
+def export(model, folder, **more):
+    """Write a checkpoint of weights in half precision: to predict with, or to begin with.
+
+    Args:
+        model: ``HandNet``.
+        folder: put in its place once it is whole.
+        **more: name -> content of further JSON files.
+    """
+    folder = Path(folder)
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    write_model(model, new, half=True)
+    for name, content in more.items():
+        (new / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    _put_in_place(new, folder)
+
+
+def write_model(model, folder, half=False):
     """Write weights and configuration of a ``HandNet`` into ``folder``."""
-    safetensors.torch.save_file(_weights(model), folder / WEIGHTS)
+    weights = _weights(model)
+    if half:
+        weights = {n: v.half() if v.is_floating_point() else v for n, v in weights.items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
     hand = {"name": model.hand.name, "fingerprint": model.hand.fingerprint}
     text = json.dumps({"config": asdict(model.config), "hand": hand}, indent=1)
     (folder / "model.json").write_text(text)
@@ -127,6 +150,26 @@ def load_weights(model, folder, name=WEIGHTS):
         raise ValueError(
             f"{file} is damaged, or holds the weights of another model than {model.config}: {error}"
         ) from error
+
+
+def begin(preset, hand, init="random", seed=0, **overrides):
+    """A ``HandNet`` to train: ``make_model``, with the weights that it begins with.
+
+    Args:
+        init: "random", "pretrained" (the encoder's, from the model hub), "shipped" (those that
+            come with handlib), or the folder of a run or checkpoint. The hand model that they were
+            trained with may be another one: they tell of rotations, not of a mesh.
+
+    Raises:
+        FileNotFoundError, ValueError: no such weights, or those of another network.
+    """
+    if init in ("random", "pretrained"):
+        return make_model(preset, hand, init, seed, **overrides)
+    model = make_model(preset, hand, seed=seed, **overrides)
+    folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())
+    verify(folder)
+    load_weights(model, folder)
+    return model
 
 
 def find_checkpoint(path):

@@ -97,6 +97,17 @@ MODEL_PRESETS = {
         presence=True,
         looks=2,
     ),
+    # For FreiHAND on a GPU: the modern one with a larger encoder and input.
+    "freihand": ModelConfig(
+        backbone="resnet-50",
+        input_size=224,
+        width=128,
+        depth=True,
+        fingers="rot6d",
+        camera="perspective",
+        handedness=True,
+        looks=2,
+    ),
     # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
     "boukhayma2019": ModelConfig(
         backbone="resnet-34",

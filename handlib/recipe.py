@@ -11,6 +11,27 @@ from torch.utils.data import DataLoader
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sample import collate
 
+# What each preset of ``model.MODEL_PRESETS`` is trained with where nothing else is asked for. The
+# two that ask for the model hub or for a GPU's time were not measured here.
+USUAL = {
+    "small": {
+        "init": "random", "augmentation": "light", "optimizer": "adamw", "lr": 2e-3,
+        "batch_size": 32, "weight_decay": 0.0, "average": 0.0,
+    },
+    "modern": {
+        "init": "shipped", "augmentation": "light", "optimizer": "adamw", "lr": 3e-4,
+        "batch_size": 32, "weight_decay": 0.05, "average": 0.99,
+    },
+    # What paid in published systems, see FreiHAND's leaders: days of one GPU.
+    "freihand": {
+        "init": "pretrained", "augmentation": "full", "optimizer": "adamw", "lr": 4e-4,
+        "batch_size": 64, "weight_decay": 0.05, "average": 0.999,
+    },
+    "boukhayma2019": {
+        "init": "pretrained", "augmentation": "course", "optimizer": "adam", "lr": 1e-3,
+        "batch_size": 64, "weight_decay": 0.0, "average": 0.0,
+    },
+}  # fmt: skip
 # name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
 # WARM_UP of the training, then half a cosine down to zero.
 OPTIMIZERS = {
@@ -146,6 +167,13 @@ def moving_average(model, decay):
         get_ema_multi_avg_fn(now)(averages, current, n)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def usual(preset, **asked):
+    """``USUAL`` of a preset, with what was asked for (neither "", 0 nor None) in its place."""
+    if preset not in USUAL:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(USUAL)}")
+    return USUAL[preset] | {name: value for name, value in asked.items() if value}
 
 
 def schedule_factor(schedule, progress):

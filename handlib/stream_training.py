@@ -5,14 +5,11 @@ leaves weights in half precision that the next piece, perhaps on another machine
 Beside them, ``card.json`` tells of every piece.
 """
 
-import json
 import platform
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
 from handlib import checkpoints
@@ -22,8 +19,6 @@ from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import LossWeights
 from handlib.mano import load_hand_model
-from handlib.model import make_model
-from handlib.paths import atomic_write
 from handlib.recipe import TrainConfig
 from handlib.training import train
 
@@ -34,7 +29,6 @@ UPRIGHT = 0.75
 # The side is told late: before the fingers are found, its loss is noise in their gradient.
 LOSSES = LossWeights(handedness=1.0)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
-CARD = "card.json"
 
 
 def train_on_stream(
@@ -62,9 +56,7 @@ def train_on_stream(
     hand, run_dir = load_hand_model(), Path(run_dir)
     pieces = read_card(start)["pieces"] if start else []
     seed = len(pieces) if seed is None else seed
-    model = make_model(preset, hand, seed=seed, **overrides)
-    if start:
-        checkpoints.load_weights(model, start)
+    model = checkpoints.begin(preset, hand, start or "random", seed, **overrides)
     config = TrainConfig(
         steps=None,
         max_minutes=minutes,
@@ -109,7 +101,7 @@ def train_on_stream(
         "held_out": scores,
     }
     folder = run_dir / "weights"
-    write_weights(model, folder, {"preset": preset, "pieces": [*pieces, piece]})
+    checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
     return folder, scores
 
 
@@ -136,26 +128,9 @@ def held_out_set(hand, size, count):
     return [stream[i] for i in range(count)]
 
 
-def write_weights(model, folder, card):
-    """Weights in half precision, configuration and card of a ``HandNet``, to ``folder``."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    half = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in model.state_dict().items()
-    }
-    with atomic_write(folder / checkpoints.WEIGHTS) as temporary:
-        safetensors.torch.save_file(half, temporary)
-    hand = {"name": model.hand.name, "fingerprint": model.hand.fingerprint}
-    description = {"config": asdict(model.config), "hand": hand}
-    for name, content in (("model.json", description), (CARD, card)):
-        with atomic_write(folder / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
-
-
 def read_card(folder):
     """The card beside weights: dict with ``preset`` and ``pieces``, a dict for each of them."""
-    return checkpoints.read_json(Path(folder) / CARD)
+    return checkpoints.read_json(Path(folder) / "card.json")
 
 
 def machine():

@@ -437,6 +437,19 @@ def test_a_share_of_left_hands_may_be_shown(name):
     assert_consistent(next(s for s in shown if s.is_left))
 
 
+@pytest.mark.parametrize("name", augment.CHAINS)
+def test_a_share_of_upright_hands_may_be_shown(name):
+    chain = augment.named_transforms(name, 64, upright=0.5)
+    sample, stand = fake_sample(size=(64, 64)), 0
+    for seed in range(60):
+        shown = chain(sample, np.random.default_rng(seed))
+        up = shown.joints_2d[[5, 9, 13, 17]].mean(0) - shown.joints_2d[0]
+        stand += abs(np.degrees(np.arctan2(up[0], -up[1]))) < 25
+        assert shown.size == (64, 64)
+        assert_consistent(shown)
+    assert 18 < stand < 50
+
+
 def test_an_unknown_chain_is_named():
     with pytest.raises(ValueError, match="unknown augmentation 'heavy'; known: full, light"):
         augment.named_transforms("heavy", 96)

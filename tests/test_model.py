@@ -30,6 +30,7 @@ SHAPES = {
 UNTOLD = {
     "small": ("depths", "right", "present"),
     "modern": (),
+    "freihand": ("present",),
     "boukhayma2019": ("keypoints_2d", "heatmaps", "depths", "right", "present"),
 }
 

@@ -19,7 +19,15 @@ from handlib.checkpoints import write_model
 from handlib.model import make_model
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-TINY = {"steps": 6, "batch_size": 8, "size": 64, "workers": 0, "hands": 2, "evaluations": 2}
+TINY = {
+    "preset": "small",
+    "steps": 6,
+    "batch_size": 8,
+    "size": 64,
+    "workers": 0,
+    "hands": 2,
+    "evaluations": 2,
+}
 
 
 @pytest.fixture(scope="module")

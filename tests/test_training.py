@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import signal
 import threading
@@ -9,7 +10,7 @@ import torch
 from posed_hands import PosedHands
 
 from handlib import checkpoints
-from handlib.augment import ColorJitter, Compose, Flip, Rotate, eval_transforms
+from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
 from handlib.evaluation import evaluate, handedness_scores, predict
@@ -17,15 +18,17 @@ from handlib.geometry import project
 from handlib.joints import ROOT
 from handlib.losses import LossWeights
 from handlib.mano import HandLayer
-from handlib.model import make_model
+from handlib.model import MODEL_PRESETS, make_model
 from handlib.predictions import mirror_back
 from handlib.recipe import (
+    USUAL,
     StepBatches,
     TrainConfig,
     make_optimizer,
     moving_average,
     parameter_groups,
     schedule_factor,
+    usual,
 )
 from handlib.training import train
 
@@ -63,6 +66,37 @@ def test_one_batch_is_learnt_by_heart(hand, tmp_path):
     assert evaluate(model, data)["pa_mpjpe_mm"] < 2
     assert result.finished
     assert result.history[-1]["loss"] < result.history[0]["loss"] / 5
+
+
+def test_a_model_begins_with_the_weights_of_another(hand, tmp_path):
+    """Of a run or an export in half precision; whatever hand model they were trained with."""
+    made = make_model("small", hand, seed=1)
+    checkpoints.export(made, tmp_path / "weights", card={"what": "a test"})
+    begun = checkpoints.begin("small", hand, str(tmp_path / "weights"), seed=2)
+    for name, value in made.state_dict().items():
+        expected = value.half().to(value.dtype) if value.is_floating_point() else value
+        assert torch.equal(begun.state_dict()[name], expected)
+    assert json.loads((tmp_path / "weights" / "card.json").read_text()) == {"what": "a test"}
+    assert same(checkpoints.begin("small", hand, seed=1), made)
+    other = dataclasses.replace(hand, v_template=1.1 * hand.v_template)
+    assert same(checkpoints.begin("small", other, tmp_path / "weights"), begun)
+    with pytest.raises(ValueError, match="another model"):
+        checkpoints.begin("modern", hand, tmp_path / "weights")
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        checkpoints.begin("small", hand, tmp_path / "nowhere")
+
+
+def test_each_preset_has_a_usual_training():
+    assert set(USUAL) == set(MODEL_PRESETS)
+    for preset in USUAL:
+        settings = usual(preset, lr=7.0, batch_size=0, init="")
+        assert settings["lr"] == 7.0
+        assert settings["batch_size"] == USUAL[preset]["batch_size"] > 0
+        assert settings.pop("init") in ("random", "pretrained", "shipped")
+        assert settings.pop("augmentation") in CHAINS
+        TrainConfig(**settings)
+    with pytest.raises(ValueError, match="unknown preset 'large'"):
+        usual("large")
 
 
 # -- stopping and going on -------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Each transform draws its parameters (``draw``), then applies them (``apply``); calling it does both.
 """
 
-from handlib.augment.base import Compose
+from handlib.augment.base import Compose, Geometric
 from handlib.augment.geometric import (
     CropToBox,
     CropToHand,
@@ -141,17 +141,19 @@ CHAINS = {
 }
 
 
-def named_transforms(name, size, backgrounds=None, left_hands=False):
+def named_transforms(name, size, backgrounds=None, left_hands=False, upright=0.0):
     """The chain ``name`` of ``CHAINS``; ValueError for a name that is not known.
 
     Args:
         left_hands: show ``LEFT_SHARE`` of the right hands as left ones, for a network that learns
             to tell the side.
+        upright: share that is shown as at the second look of a network that looks twice.
     """
     if name not in CHAINS:
         raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(CHAINS)}")
-    chain = CHAINS[name](size, backgrounds)
-    if not left_hands:
-        return chain
-    after = {ToRight: [Flip(LEFT_SHARE)]}
-    return Compose([step for t in chain.transforms for step in (t, *after.get(type(t), []))])
+    chain = CHAINS[name](size, backgrounds).transforms
+    if upright:
+        last = max(n for n, step in enumerate(chain) if isinstance(step, Geometric))
+        chain = [*chain[: last + 1], Upright(size, upright), *chain[last + 1 :]]
+    after = {ToRight: [Flip(LEFT_SHARE)]} if left_hands else {}
+    return Compose([step for t in chain for step in (t, *after.get(type(t), []))])
