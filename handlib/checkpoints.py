@@ -24,9 +24,8 @@ import safetensors.torch
 import torch
 
 from handlib.model import HandNet, ModelConfig, make_model
+from handlib.paths import SHIPPED
 
-# The weights that come with handlib: trained on its own generator alone.
-SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
 PREVIOUS = ".previous"
 

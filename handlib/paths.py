@@ -7,6 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+# Weights that come with handlib: trained on its own generator alone (see their README.md).
+SHIPPED = Path(__file__).parent / "weights"
+
 
 def cache_dir():
     """Folder for things that can be made again: ``HANDLIB_CACHE`` or the user's cache folder."""

@@ -28,7 +28,7 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import atomic_write
+from handlib.paths import SHIPPED, atomic_write
 from handlib.report import write_report
 from handlib.tables import results_table
 
@@ -120,12 +120,16 @@ def trained_run(run_dir="", own=None):
     """A run with a trained model.
 
     Args:
-        run_dir: of it. Where empty: ``own``, else the newest one, else one trained by 02_train now.
+        run_dir: of it, or "shipped" for the weights that come with handlib. Where empty: ``own``,
+            else the newest one, else the shipped weights; with a hand model other than the
+            stand-in, for which they do not speak, one trained by 02_train now.
         own: the ``Run`` that asks; taken where it has trained a model itself.
 
     Raises:
         RunError: ``run_dir`` is given and holds no trained model.
     """
+    if run_dir == "shipped":
+        return Run(SHIPPED)
     if run_dir:
         if not (Path(run_dir).expanduser() / CHECKPOINT).exists():
             raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
@@ -135,6 +139,9 @@ def trained_run(run_dir="", own=None):
     found = _trained()
     if found:
         return Run(found[-1])
+    if SHIPPED.exists() and not os.environ.get("MANO", "").strip():
+        print("no trained run yet: these are the weights that come with handlib")
+        return Run(SHIPPED)
     print("no trained run yet: running 02_train with its defaults first")
     return Run(run_notebooks(["02_train"]))
 

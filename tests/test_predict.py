@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused(weights, given, fault):
 
 
 def test_a_copy_without_weights_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr("handlib.inference.predictor.WEIGHTS", tmp_path)
+    monkeypatch.setattr("handlib.inference.predictor.SHIPPED", tmp_path)
     with pytest.raises(FileNotFoundError, match="give the folder of a trained run"):
         handlib.Predictor()
 

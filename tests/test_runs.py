@@ -238,6 +238,19 @@ def test_the_trained_run_is_the_named_the_own_or_the_newest(monkeypatch, tmp_pat
     assert runs.trained_run(str(old.path), own=empty).path == old.path
     with pytest.raises(runs.RunError, match="has no trained model"):
         runs.trained_run(str(empty.path))
+    assert runs.trained_run("shipped", own=old).path == runs.SHIPPED
+
+
+def test_where_nothing_was_trained_the_shipped_weights_are_taken(monkeypatch, tmp_path, capsys):
+    """But not for another hand model, of which they do not speak: then 02 trains first."""
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "none"))
+    (tmp_path / "weights").mkdir()
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(runs, "run_notebooks", lambda names: tmp_path / names[0])
+    assert runs.trained_run().path == tmp_path / "weights"
+    assert "come with handlib" in capsys.readouterr().out
+    monkeypatch.setenv("MANO", "/models")
+    assert runs.trained_run().path == tmp_path / "02_train"
 
 
 def test_summary_has_a_line_for_each_metric(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 import handlib
 from handlib.geometry import tight_box
 from handlib.inference import made_up_photos, noise_photos
-from handlib.inference.predictor import WEIGHTS
+from handlib.paths import SHIPPED
 
-if (WEIGHTS / "model.json").is_file():
+if (SHIPPED / "model.json").is_file():
 
     @pytest.fixture(scope="module")
     def predictor():
@@ -21,7 +21,7 @@ if (WEIGHTS / "model.json").is_file():
         return made_up_photos(hand, 12, seed=5)
 
     def test_they_are_small(predictor):
-        assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 12e6
+        assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 12e6
         assert predictor.model.config.handedness and predictor.model.config.presence
 
     def test_hands_of_both_sides_are_told_and_found(predictor, made_up):

@@ -95,7 +95,7 @@ def glance(model, images, boxes, expand=EXPAND):
     affines = np.array([crop_affine(box, size, expand) for box in boxes])
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
     K = np.full((len(crops), 3, 3), np.nan)
-    seen = _see(model, crops, K, [True] * len(crops), False, 0)
+    seen = _see(model, crops, K, [True] * len(crops), False, 0, twice=False)
     return transform_points(np.linalg.inv(affines), seen["joints_2d"]), confidence(seen)
 
 
@@ -145,7 +145,7 @@ def assumed_camera(size, box, expand=EXPAND):
 
 
 @torch.no_grad()
-def _see(model, crops, K, wanted, mirrored, refine):
+def _see(model, crops, K, wanted, mirrored, refine, twice=True):
     """Rows of the wanted crops, as the network sees them, NaN for the others; None without any."""
     rows = np.flatnonzero(wanted)
     if not len(rows):
@@ -158,7 +158,7 @@ def _see(model, crops, K, wanted, mirrored, refine):
             image = image.flip(-1)
             camera = mirror_points(mirror_affine(crops.shape[2]) @ camera)
         camera = torch.from_numpy(camera.astype(np.float32)).to(device)
-        prediction = model(image.to(device), camera)
+        prediction = (model if twice else model.look)(image.to(device), camera)
         if refine:
             prediction = refined(model, prediction, camera, refine)
         found.append(_rows(prediction))

@@ -14,9 +14,7 @@ from handlib.inference.look import EXPAND, assumed_camera, confidence, look, pro
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
-
-# What is shipped: trained on the generator alone.
-WEIGHTS = Path(__file__).parents[1] / "weights"
+from handlib.paths import SHIPPED
 
 
 class Predictor:
@@ -116,12 +114,12 @@ def load_weights(weights=None):
 
     A model of the stand-in hand takes the stand-in, whatever ``MANO`` names.
     """
-    if weights is None and not (WEIGHTS / "model.json").is_file():
+    if weights is None and not (SHIPPED / "model.json").is_file():
         raise FileNotFoundError(
-            f"no weights come with this copy of handlib ({WEIGHTS}): give the folder of a trained "
+            f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
             "run (handlib run 02_train -p handedness True makes one)"
         )
-    folder = find_checkpoint(WEIGHTS if weights is None else Path(weights).expanduser())
+    folder = find_checkpoint(SHIPPED if weights is None else Path(weights).expanduser())
     trained = read_json(folder / "model.json")["hand"]["name"]
     hand = load_hand_model("" if trained == "stand-in hand" else None)
     model = load_checkpoint(folder, hand)
