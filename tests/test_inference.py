@@ -63,7 +63,7 @@ def test_a_photo_and_its_mirror_image_get_the_same_answer(model, photo):
     seen = look(model, images, [there, box], [K, camera], expand=2.0)
     first, second = seen["is_right"]
     assert first != second and (seen["right"][0] > 0) == first
-    np.testing.assert_allclose(seen["right"].sum(), 0, atol=1e-6)
+    np.testing.assert_allclose(seen["right"].sum(), 0, atol=1e-4)
     np.testing.assert_allclose(
         geometry.mirror_points(seen["joints"][0]), seen["joints"][1], atol=3e-4
     )
