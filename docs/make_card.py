@@ -1,0 +1,150 @@
+"""Make the card of the weights that ship, and its pictures: python docs/make_card.py
+
+The card tells how they were trained (``handlib/weights/card.json``) and what they score on hands
+that are rendered here and that no training saw.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+import torch
+from PIL import Image
+
+from handlib import analysis, metrics, plots
+from handlib.checkpoints import load_checkpoint
+from handlib.evaluation import handedness_scores, predict, score_each
+from handlib.geometry import similarity_align
+from handlib.mano import load_hand_model, pose_hand
+from handlib.paths import SHIPPED
+from handlib.stream_training import held_out_set, read_card
+
+HANDS = 2000
+TABLE = {
+    "pa_mpjpe_mm": "PA-MPJPE, mm",
+    "pa_mpvpe_mm": "PA-MPVPE, mm",
+    "mpjpe_root_mm": "root-relative error, mm",
+    "error_2d_px": "2D error, px of the {size} px crop",
+    "pa_f_5mm": "F@5 mm",
+    "pa_f_15mm": "F@15 mm",
+    "handedness_accuracy": "right or left told",
+}
+CARD = """# The weights that come with handlib
+
+A network for hands in photos, trained on nothing but handlib's own generator: no photo, no licensed
+data and no licensed hand model is in it. `handlib predict PHOTO` and the notebooks use it.
+
+- **Network**: preset `{preset}`, {parameters:.1f} million parameters, {size} px, in half precision
+  ({megabytes:.1f} MB). It looks twice: once to find the hand, then at the hand upright.
+- **Hand**: {hand}; its joints are FreiHAND's, its mesh has MANO's layout and not MANO's shape.
+- **Training**: {images:,} pictures, each seen once, in {n} pieces ({minutes:.0f} minutes in all).
+- **Licence**: as handlib's (MIT).
+- **Command** of a piece: `handlib train FOLDER --minutes M --start handlib/weights`; then copy
+  `FOLDER/weights` here and run `python docs/make_card.py`.
+
+| piece | pictures | minutes | batch | highest learning rate | machine | held-out PA-MPJPE |
+|---|---:|---:|---:|---:|---|---:|
+{pieces}
+
+## What they score
+
+{hands:,} rendered hands that no training saw (all views, wide articulation, objects in the hand):
+
+| | these weights | mean pose |
+|---|---:|---:|
+{scores}
+
+![Errors of groups of hands](../../docs/card_groups.jpg)
+![The best, the median and the worst](../../docs/card_examples.jpg)
+
+How often they fail, by rule (`handlib.analysis`): {failures}.
+
+## Limits
+
+- Measured on renderings only. On photos expect worse; `handlib predict --boxes` scores a file of
+  photos with 2D keypoints.
+- The depth of a single hand is a guess unless K is known, and its size is an average hand's.
+- One hand in a crop. Two hands that hold each other, gloves and tattoos were never shown.
+- A hand that points at the camera, or hides most of its fingers, is guessed from what is left.
+"""
+
+
+def main():
+    matplotlib.use("agg")
+    hand = load_hand_model("")
+    model = load_checkpoint(SHIPPED, hand)
+    size, card = model.config.input_size, read_card(SHIPPED)
+    held_out = held_out_set(hand, size, HANDS)
+    predictions = predict(model, held_out)
+    each = score_each(predictions)
+    scores = metrics.summarise(each)
+    scores |= handedness_scores(model, held_out, predictions)
+    mean = pose_hand(hand)
+    truth = predictions["gt_joints"]
+    baseline = metrics.baselines(
+        mean.joints, mean.vertices, truth, predictions["gt_vertices"], truth
+    )["mean pose"]
+    rows = [
+        f"| {title.format(size=size)} | {scores[name]:.3g} | {_or_dash(baseline.get(name))} |"
+        for name, title in TABLE.items()
+    ]
+    failures = analysis.failures(predictions)
+    shares = [f"{name} {rows.mean():.1%}" for name, rows in failures.items() if rows.any()]
+    pieces = card["pieces"]
+    lines = [
+        f"| {n} | {p['images']:,} | {p['minutes']:.0f} | {p['batch_size']} | "
+        f"{p['learning_rate'] or 'usual'} | {p['machine']} | "
+        f"{p['held_out']['pa_mpjpe_mm']:.2f} mm |"
+        for n, p in enumerate(pieces, 1)
+    ]
+    text = CARD.format(
+        preset=card["preset"],
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        size=size,
+        megabytes=sum(path.stat().st_size for path in SHIPPED.iterdir()) / 1e6,
+        hand=hand.name,
+        images=sum(p["images"] for p in pieces),
+        n=len(pieces),
+        minutes=sum(p["minutes"] for p in pieces),
+        pieces="\n".join(lines),
+        hands=HANDS,
+        scores="\n".join(rows),
+        failures=", ".join(shares) or "never",
+    )
+    (SHIPPED / "README.md").write_text(text)
+    draw(predictions, each, held_out, hand)
+    print(text)
+
+
+def draw(predictions, each, held_out, hand):
+    """Errors of groups; the best, the median and the worst hands."""
+    truth, found = predictions["gt_joints"], predictions["pred_joints"]
+    masks = analysis.groups(predictions)
+    errors = {"aligned (PA)": metrics.errors_mm(similarity_align(found, truth)[0], truth)}
+    grouped = {n: analysis.group_errors(e, masks, predictions["id"]) for n, e in errors.items()}
+    title = f"{HANDS:,} held-out synthetic hands ({hand.name})"
+    _save(plots.show_error_groups(grouped, title=title), "card_groups")
+    columns = each | {"id": predictions["id"]}
+    chosen = analysis.best_median_worst(columns, "pa_mpjpe_mm", 2)
+    rows = [row for of_kind in chosen.values() for row in of_kind]
+    shown = {name: values[rows] for name, values in predictions.items()}
+    samples = [held_out[row] for row in rows]
+    _save(plots.show_predictions(samples, shown, hand.faces), "card_examples")
+
+
+def _save(figure, name):
+    path = Path(__file__).parent / f"{name}.png"
+    figure.savefig(path)
+    Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=85, optimize=True)
+    path.unlink()
+
+
+def _or_dash(value):
+    return "–" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.exit(__doc__)
+    torch.set_grad_enabled(False)
+    main()
