@@ -255,16 +255,12 @@ def test_the_mask_loss_pulls_a_vertex_across_the_edge_as_finite_differences_say(
 def test_the_true_vertices_of_moved_images_are_on_the_mask(synthetic):
     chain = Compose([Rotate(), Scale(), Resize(96)])
     data = HandDataset(open_dataset(synthetic, "train"), chain)
-    each = [collate([data[i]]) for i in range(24)]
-    each = [(losses.mask_loss(project(b["vertices"], b["K"]), b), b) for b in each]
-    # What a hand holds hides some of it, in the mask too: here are those that hold nothing large.
-    each = [b for _, b in sorted(each, key=lambda pair: pair[0])[:8]]
-    batch = {name: torch.cat([b[name] for b in each]) for name in each[0]}
+    batch = collate([data[i] for i in range(48)])
     places = project(batch["vertices"], batch["K"])
     loss = losses.mask_loss(places, batch)
-    assert loss < 0.1  # those on the outline are half outside
+    assert loss < 0.12  # those on the outline are half outside, some hidden by what a hand holds
     for beside in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)):
-        assert losses.mask_loss(places + torch.tensor(beside), batch) > loss + 0.005
+        assert losses.mask_loss(places + torch.tensor(beside), batch) > loss + 0.003
 
 
 def test_the_mask_counts_less_and_less():
