@@ -19,12 +19,14 @@ import bench_augment
 import bench_generator
 import bench_layer
 import bench_metrics
+import bench_predict
 import bench_startup
 import bench_training
 
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = (
-    bench_layer, bench_augment, bench_metrics, bench_generator, bench_startup, bench_training
+    bench_layer, bench_augment, bench_metrics, bench_generator, bench_startup, bench_predict,
+    bench_training,
 )  # fmt: skip
 TINY = {  # settings that only show that everything runs
     bench_layer: {"rounds": 1, "batches": (1,)},
@@ -32,6 +34,7 @@ TINY = {  # settings that only show that everything runs
     bench_metrics: {"rounds": 1, "samples": 3},
     bench_generator: {"rounds": 1, "samples": 1},
     bench_startup: {"rounds": 1},
+    bench_predict: {"rounds": 1, "photos": 4},
     bench_training: {"rounds": 1, "steps": 3, "samples": 2, "workers": 0, "batch": 2},
 }
 PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
