@@ -63,7 +63,10 @@ def test_prediction_has_the_promised_shapes(hand, preset, batch):
         elif field.name == "mean_pose":
             assert value.shape == (45,)
         else:
-            assert value.shape == (batch, *SHAPES[field.name]), field.name
+            # The finest maps of an encoder as published have an eighth of the input's side.
+            large = field.name == "heatmaps" and preset == "freihand"
+            shape = (21, 8, 8) if large else SHAPES[field.name]
+            assert value.shape == (batch, *shape), field.name
             assert value.dtype == torch.float32
 
 

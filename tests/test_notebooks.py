@@ -187,13 +187,3 @@ def test_notebooks_run_from_any_folder(synthetic, tmp_path, monkeypatch):
     run_dir = runs.run_notebooks(["01_explore_data"], {"data": str(synthetic)})
     assert (run_dir / "figures" / "samples.png").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["experiments"]
-
-
-def test_later_notebooks_train_first_when_nothing_is_trained(synthetic, tmp_path, monkeypatch):
-    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
-    with pytest.raises(runs.RunError, match="run 02_train first"):
-        runs.trained_run(tmp_path / "nothing")
-    called = []
-    monkeypatch.setattr(runs, "run_notebooks", lambda names: called.append(names) or tmp_path / "x")
-    assert runs.trained_run().path == tmp_path / "x"
-    assert called == [["02_train"]]

@@ -236,8 +236,9 @@ def test_the_trained_run_is_the_named_the_own_or_the_newest(monkeypatch, tmp_pat
     assert runs.trained_run(own=old).path == old.path
     assert runs.trained_run(own=empty).path == tmp_path / "new"
     assert runs.trained_run(str(old.path), own=empty).path == old.path
-    with pytest.raises(runs.RunError, match="has no trained model"):
-        runs.trained_run(str(empty.path))
+    for untrained in (empty.path, tmp_path / "nothing"):
+        with pytest.raises(runs.RunError, match=r"has no trained model .*: run 02_train first"):
+            runs.trained_run(str(untrained))
     assert runs.trained_run("shipped", own=old).path == runs.SHIPPED
 
 
