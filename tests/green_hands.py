@@ -41,6 +41,9 @@ class GreenNet(torch.nn.Module):
         self.looked = 0
 
     def forward(self, image, K=None, keypoints=None):
+        return self.look(image, K, keypoints)
+
+    def look(self, image, K=None, keypoints=None):
         self.looked += len(image)
         n, size = len(image), image.shape[-1]
         seen = [_see(picture, size) for picture in image.permute(0, 2, 3, 1).cpu().numpy()]
