@@ -20,7 +20,8 @@ from handlib.augment import train_transforms
 from handlib.data import FreiHANDReader, HandDataset, load_backgrounds
 from handlib.data.synthesize import one_thread, synthesize
 from handlib.mano import load_hand_model
-from handlib.model import MODEL_PRESETS, make_model
+from handlib.model import make_model
+from handlib.presets import MODEL_PRESETS
 from handlib.recipe import TrainConfig
 
 

@@ -23,8 +23,9 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from handlib.model import HandNet, ModelConfig, make_model
+from handlib.model import HandNet, make_model
 from handlib.paths import SHIPPED
+from handlib.presets import ModelConfig
 
 WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
 PREVIOUS = ".previous"

@@ -13,7 +13,8 @@ from handlib.augment import course_transforms, named_transforms
 from handlib.data import HandDataset
 from handlib.data.dataset import ShuffledSampler
 from handlib.geometry import project
-from handlib.model import AveragePooling, make_model
+from handlib.model import make_model
+from handlib.pooling import AveragePooling
 from handlib.training import Trainer
 
 # Fault -> what it is mended to, in the order of mending. The last two are no faults, but what

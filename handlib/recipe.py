@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sample import collate
 
-# What each preset of ``model.MODEL_PRESETS`` is trained with where nothing else is asked for. The
+# What each preset of ``presets.MODEL_PRESETS`` is trained with where nothing else is asked for. The
 # two that ask for the model hub or for a GPU's time were not measured here.
 USUAL = {
     "small": {

@@ -40,7 +40,7 @@ def train_on_stream(
     Args:
         run_dir: folder of the piece: checkpoints, ``metrics.jsonl`` and, at its end, ``weights``.
         minutes: how long it takes, over all calls together.
-        preset: a key of ``model.MODEL_PRESETS``; **overrides: fields of ``ModelConfig``.
+        preset: a key of ``presets.MODEL_PRESETS``; **overrides: fields of ``ModelConfig``.
         start: folder of the weights to begin with; None for random ones.
         batch_size, lr, workers: see ``TrainConfig``.
         seed: of the pictures; by default the number of pieces before this one.

@@ -17,7 +17,8 @@ from handlib.data import HandDataset, KeypointFiles, collate
 from handlib.evaluation import predict
 from handlib.joints import convert
 from handlib.keypoints import add_keypoints
-from handlib.model import MAP_SIGMA, MODEL_PRESETS, inputs, keypoint_maps, make_model
+from handlib.model import MAP_SIGMA, inputs, keypoint_maps, make_model
+from handlib.presets import MODEL_PRESETS
 from handlib.recipe import TrainConfig
 from handlib.training import train
 

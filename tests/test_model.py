@@ -7,7 +7,9 @@ from handlib.backbones import make_backbone
 from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d, project
 from handlib.joints import ROOT
 from handlib.mano import HandLayer
-from handlib.model import CAMERAS, MODEL_PRESETS, AveragePooling, KeypointPooling, make_model
+from handlib.model import make_model
+from handlib.pooling import AveragePooling, KeypointPooling
+from handlib.presets import CAMERAS, MODEL_PRESETS
 
 SHAPES = {
     "joints": (21, 3),

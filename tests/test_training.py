@@ -18,8 +18,9 @@ from handlib.geometry import project
 from handlib.joints import ROOT
 from handlib.losses import LossWeights
 from handlib.mano import HandLayer
-from handlib.model import MODEL_PRESETS, make_model
+from handlib.model import make_model
 from handlib.predictions import mirror_back
+from handlib.presets import MODEL_PRESETS
 from handlib.recipe import (
     USUAL,
     StepBatches,

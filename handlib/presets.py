@@ -1,0 +1,97 @@
+"""What a network is made of, and the named settings: plain values, that need no torch."""
+
+from dataclasses import dataclass
+
+ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
+POOLINGS = ("average", "keypoints")
+FINGERS = ("pca", "rot6d")
+CAMERAS = ("weak", "perspective")
+LOOKS = (1, 2)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a ``HandNet`` is made of."""
+
+    backbone: str = "resnet-tiny"
+    """Encoder: a name in ``backbones.BACKBONES``, a Hub repository, or a folder."""
+    input_size: int = 96
+    """Side of the square crop the model is meant for, px."""
+    pooling: str = "keypoints"
+    """From maps to a vector: "average", or "keypoints" (found joints and the features there)."""
+    width: int = 48
+    """Channels of the maps in which keypoints are looked for."""
+    depth: bool = False
+    """Whether each found keypoint's depth is told too."""
+    rotation: str = "rot6d"
+    """How the head gives the hand's rotation: "axis_angle" or "rot6d" (continuous)."""
+    fingers: str = "pca"
+    """How the head gives the fingers' pose: "pca" or "rot6d" (each of the 15 joints' rotation);
+    both as a departure from the hand model's mean pose."""
+    camera: str = "weak"
+    """How joints are seen: "weak" (all at one depth) or "perspective" (through the crop's K)."""
+    n_pose: int = 45
+    """Principal components of the finger pose that the head gives, 1 to 45, by "pca"."""
+    hidden: int = 512
+    """Width of the head's two hidden layers; 0 for a single linear layer."""
+    keypoint_maps: bool = False
+    """Whether the network sees, beside the image, a map of each joint that a detector has found
+    (24 channels, as Boukhayma et al. 2019)."""
+    dropout: float = 0.0
+    """Share of the head's inputs dropped in training."""
+    handedness: bool = False
+    """Whether the head also tells a right hand from a left one."""
+    presence: bool = False
+    """Whether the head also tells if there is a hand at all."""
+    looks: int = 1
+    """How often it looks, when it does not learn: 2 for a second time, at the hand upright."""
+
+    def check(self):
+        """ValueError for a setting that does not exist."""
+        for value, known in (
+            (self.pooling, POOLINGS),
+            (self.rotation, ROTATION_SIZE),
+            (self.fingers, FINGERS),
+            (self.camera, CAMERAS),
+            (self.looks, LOOKS),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown setting {value!r}; known: {', '.join(map(str, known))}")
+
+
+MODEL_PRESETS = {
+    # For CPUs: trains from random weights in minutes.
+    "small": ModelConfig(),
+    # What has paid since (docs/modern.md): the weights that ship are of this kind.
+    "modern": ModelConfig(
+        backbone="resnet-small",
+        input_size=128,
+        width=64,
+        depth=True,
+        fingers="rot6d",
+        camera="perspective",
+        handedness=True,
+        presence=True,
+        looks=2,
+    ),
+    # For FreiHAND on a GPU: the modern one with a larger encoder and input.
+    "freihand": ModelConfig(
+        backbone="resnet-50",
+        input_size=224,
+        width=128,
+        depth=True,
+        fingers="rot6d",
+        camera="perspective",
+        handedness=True,
+        looks=2,
+    ),
+    # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
+    "boukhayma2019": ModelConfig(
+        backbone="resnet-34",
+        input_size=320,
+        pooling="average",
+        rotation="axis_angle",
+        n_pose=6,
+        hidden=0,
+    ),
+}
