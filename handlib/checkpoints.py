@@ -126,8 +126,7 @@ def load_checkpoint(path, hand):
         ValueError: a damaged checkpoint, or one of another hand model.
     """
     folder = find_checkpoint(path)
-    if (folder / "trainer.json").exists():  # not what is shipped: ``write_model`` made that
-        verify(folder)
+    verify(folder)
     description = read_json(folder / "model.json")
     trained = description["hand"]
     if trained["fingerprint"] != hand.fingerprint:
@@ -168,7 +167,10 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     model = make_model(preset, hand, seed=seed, **overrides)
     folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())
     verify(folder)
-    load_weights(model, folder)
+    try:
+        load_weights(model, folder)
+    except ValueError as error:
+        raise ValueError(f"{error}. A network of its own begins with init 'random'") from error
     return model
 
 

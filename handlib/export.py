@@ -80,5 +80,7 @@ def _quiet():
     log.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
-    log.setLevel(level)
+        try:
+            yield
+        finally:
+            log.setLevel(level)

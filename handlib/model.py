@@ -185,34 +185,47 @@ class HandNet(nn.Module):
         trans = _to_pixels(origin + shift, size)
         root = _rotation_matrix(rotation)
         bent, fingers = self._bend(fingers)
-        rotations = torch.cat([root[:, None], bent], 1)
-        hand = self.layer(rotations, betas)
-        centre = hand.joints[:, ROOT : ROOT + 1]
-        joints = hand.joints - centre
         camera, has_K = _known_camera(K, numbers, size)
-        root_position = back_project(trans, focal_length(camera) / scale, camera)
-        points = torch.cat([joints, hand.vertices - centre], 1)
-        if self.config.camera == "perspective":
-            x, y, z = (root_position[:, None] + points).unbind(-1)
-            seen = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), camera)
-        else:
-            seen = trans[:, None] + scale[:, None, None] * points[..., :2]
+        placed = self.place(torch.cat([root[:, None], bent], 1), betas, scale, trans, camera)
+        placed["root"] = torch.where(has_K[:, None], placed["root"], torch.nan)
         return Prediction(
-            joints=joints,
-            vertices=points[:, N_JOINTS:],
-            joints_2d=seen[:, :N_JOINTS],
-            vertices_2d=seen[:, N_JOINTS:],
+            **placed,
             pose=torch.cat([matrix_to_axis_angle(root), fingers], 1),
-            betas=betas,
-            rotations=rotations,
-            scale=scale,
-            trans=trans,
-            root=torch.where(has_K[:, None], root_position, torch.nan),
             keypoints_2d=None if places is None else _to_pixels(places, size),
             mean_pose=self.layer.hands_mean,
             right=told[0][:, 0] if self.config.handedness else None,
             present=told[-1][:, 0] if self.config.presence else None,
         )
+
+    def place(self, rotations, betas, scale, trans, camera):
+        """A hand of these parameters as the model's camera sees it.
+
+        Args:
+            rotations: (B, 16, 3, 3). betas: (B, 10). scale: (B,). trans: (B, 2).
+            camera: (B, 3, 3) intrinsics.
+
+        Returns:
+            dict of the fields of ``Prediction`` that follow from them, and themselves.
+        """
+        hand = self.layer(rotations, betas)
+        points = torch.cat([hand.joints, hand.vertices], 1) - hand.joints[:, ROOT : ROOT + 1]
+        root = back_project(trans, focal_length(camera) / scale, camera)
+        if self.config.camera == "perspective":
+            x, y, z = (root[:, None] + points).unbind(-1)
+            seen = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), camera)
+        else:
+            seen = trans[:, None] + scale[:, None, None] * points[..., :2]
+        return {
+            "joints": points[:, :N_JOINTS],
+            "vertices": points[:, N_JOINTS:],
+            "joints_2d": seen[:, :N_JOINTS],
+            "vertices_2d": seen[:, N_JOINTS:],
+            "betas": betas,
+            "rotations": rotations,
+            "scale": scale,
+            "trans": trans,
+            "root": root,
+        }
 
     def _bend(self, fingers):
         """The head's numbers of the fingers -> rotations (B, 15, 3, 3), axis-angle (B, 45)."""

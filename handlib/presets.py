@@ -1,6 +1,6 @@
 """What a network is made of, and the named settings: plain values, that need no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
 POOLINGS = ("average", "keypoints")
@@ -59,32 +59,24 @@ class ModelConfig:
                 raise ValueError(f"unknown setting {value!r}; known: {', '.join(map(str, known))}")
 
 
+_MODERN = ModelConfig(
+    backbone="resnet-small",
+    input_size=128,
+    width=64,
+    depth=True,
+    fingers="rot6d",
+    camera="perspective",
+    handedness=True,
+    presence=True,
+    looks=2,
+)
 MODEL_PRESETS = {
     # For CPUs: trains from random weights in minutes.
     "small": ModelConfig(),
     # What has paid since (docs/modern.md): the weights that ship are of this kind.
-    "modern": ModelConfig(
-        backbone="resnet-small",
-        input_size=128,
-        width=64,
-        depth=True,
-        fingers="rot6d",
-        camera="perspective",
-        handedness=True,
-        presence=True,
-        looks=2,
-    ),
+    "modern": _MODERN,
     # For FreiHAND on a GPU: the modern one with a larger encoder and input.
-    "freihand": ModelConfig(
-        backbone="resnet-50",
-        input_size=224,
-        width=128,
-        depth=True,
-        fingers="rot6d",
-        camera="perspective",
-        handedness=True,
-        looks=2,
-    ),
+    "freihand": replace(_MODERN, backbone="resnet-50", input_size=224, width=128, presence=False),
     # Boukhayma et al. 2019: 22 numbers (scale, translation, axis-angle, 6 components, 10 betas).
     "boukhayma2019": ModelConfig(
         backbone="resnet-34",

@@ -170,10 +170,14 @@ def moving_average(model, decay):
 
 
 def usual(preset, **asked):
-    """``USUAL`` of a preset, with what was asked for (neither "", 0 nor None) in its place."""
+    """``USUAL`` of a preset, with what was asked for in its place: not "", None or below 0."""
     if preset not in USUAL:
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(USUAL)}")
-    return USUAL[preset] | {name: value for name, value in asked.items() if value}
+    given = {name: value for name, value in asked.items() if value not in ("", None)}
+    numbers = (int, float)
+    return USUAL[preset] | {
+        name: v for name, v in given.items() if not (isinstance(v, numbers) and v < 0)
+    }
 
 
 def schedule_factor(schedule, progress):

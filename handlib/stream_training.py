@@ -24,9 +24,11 @@ from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
 ABSENT = 0.05
-# Pictures as at a second look, for a network that looks twice.
-UPRIGHT = 0.75
-# The side is told late: before the fingers are found, its loss is noise in their gradient.
+SETTINGS = {
+    "steps": None, "weight_decay": 0.05, "average": 0.999, "mixed_precision": "auto",
+    "log_with": None, "save_every": 500,
+}  # fmt: skip
+# The side is told late: before the fingers are found, it would mostly disturb them.
 LOSSES = LossWeights(handedness=1.0)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
@@ -58,51 +60,41 @@ def train_on_stream(
     seed = len(pieces) if seed is None else seed
     model = checkpoints.begin(preset, hand, start or "random", seed, **overrides)
     config = TrainConfig(
-        steps=None,
-        max_minutes=minutes,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=0.05,
-        average=0.999,
-        mixed_precision="auto",
-        seed=seed,
-        workers=workers,
-        log_with=None,
-        log_every=log_every,
-        save_every=500,
-    )
-    size = model.config.input_size
-    stream = HandStream(hand, size, 10**9, seed, absent=ABSENT * model.config.presence)
-    transforms = stream_transforms(
-        size, model.config.handedness, upright=UPRIGHT * (model.config.looks == 2)
-    )
-    held_out = held_out_set(hand, size, held_out)
-    started = time.time()
+        max_minutes=minutes, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
+        log_every=log_every, **SETTINGS,
+    )  # fmt: skip
+    held_out = held_out_set(hand, model.config.input_size, held_out)
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
-    result = train(
-        model,
-        HandDataset(stream, transforms, seed),
-        None,
-        config,
-        run_dir,
-        LOSSES,
-        watchers=[watch],
-    )
+    result = train(model, _train_set(model, seed), None, config, run_dir, LOSSES, watchers=[watch])
     scores = evaluate(model, held_out)
-    piece = {
-        "images": result.step * batch_size,
-        "minutes": round(result.history[-1]["time"] / 60, 1) if result.history else 0.0,
-        "ended": time.strftime("%Y-%m-%d", time.localtime(started)),
-        "machine": machine(),
-        "generator": generator_version(),
-        "batch_size": batch_size,
-        "learning_rate": lr,
-        "seed": seed,
-        "held_out": scores,
-    }
+    piece = _piece(result, config, scores)
     folder = run_dir / "weights"
     checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
     return folder, scores
+
+
+def _train_set(model, seed):
+    """Hands that the network has not seen, as it is to see them."""
+    config = model.config
+    stream = HandStream(model.hand, config.input_size, 10**9, seed, absent=ABSENT * config.presence)
+    transforms = stream_transforms(config.input_size, config.handedness, config.looks)
+    return HandDataset(stream, transforms, seed)
+
+
+def _piece(result, config, scores):
+    """What the card says of a piece of training."""
+    last = result.history[-1] if result.history else {"time": 0.0}
+    return {
+        "images": result.step * config.batch_size,
+        "minutes": round(last["time"] / 60, 1),
+        "ended": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "generator": generator_version(),
+        "batch_size": config.batch_size,
+        "learning_rate": config.lr,
+        "seed": config.seed,
+        "held_out": scores,
+    }
 
 
 class _Evaluations:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from handlib import cli
-from handlib.checkpoints import write_model
+from handlib.checkpoints import export
 from handlib.export import export_onnx
 from handlib.model import make_model
 
@@ -19,7 +19,7 @@ def test_onnxruntime_gives_the_same_hands(hand, tmp_path):
     )
     generator = torch.Generator().manual_seed(0)
     torch.nn.init.normal_(model.head[-1].weight, std=0.02, generator=generator)
-    write_model(model, tmp_path)
+    export(model, tmp_path)
     path = tmp_path / "hand.onnx"
     assert cli.main(["export", "--onnx", str(path), "--weights", str(tmp_path)]) == 0
     session = onnxruntime.InferenceSession(path)

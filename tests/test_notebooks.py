@@ -15,7 +15,7 @@ import pytest
 
 from handlib import cli, runs
 from handlib.analysis import RULES
-from handlib.checkpoints import write_model
+from handlib.checkpoints import export
 from handlib.model import make_model
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -34,7 +34,7 @@ TINY = {
 def untrained(hand, tmp_path_factory):
     """A folder of weights that tell sides."""
     folder = tmp_path_factory.mktemp("weights")
-    write_model(make_model("small", hand, handedness=True, camera="perspective"), folder)
+    export(make_model("small", hand, handedness=True, camera="perspective"), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from green_hands import green_photo, green_predictor
 
 import handlib
 from handlib import cli
-from handlib.checkpoints import write_model
+from handlib.checkpoints import export
 from handlib.geometry import mirror_faces, project
 from handlib.inference import load_photo
 from handlib.inference import look as look_module
@@ -31,7 +31,7 @@ def weights(hand, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     model = make_model("small", hand, handedness=True, camera="perspective")
     torch.nn.init.normal_(model.head[-1].weight, std=0.02)
-    write_model(model.half(), folder)
+    export(model, folder)
     return folder
 
 

@@ -81,7 +81,7 @@ def test_a_model_begins_with_the_weights_of_another(hand, tmp_path):
     assert same(checkpoints.begin("small", hand, seed=1), made)
     other = dataclasses.replace(hand, v_template=1.1 * hand.v_template)
     assert same(checkpoints.begin("small", other, tmp_path / "weights"), begun)
-    with pytest.raises(ValueError, match="another model"):
+    with pytest.raises(ValueError, match=r"(?s)another model .* begins with init 'random'"):
         checkpoints.begin("modern", hand, tmp_path / "weights")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         checkpoints.begin("small", hand, tmp_path / "nowhere")
@@ -90,8 +90,9 @@ def test_a_model_begins_with_the_weights_of_another(hand, tmp_path):
 def test_each_preset_has_a_usual_training():
     assert set(USUAL) == set(MODEL_PRESETS)
     for preset in USUAL:
-        settings = usual(preset, lr=7.0, batch_size=0, init="")
-        assert settings["lr"] == 7.0
+        settings = usual(preset, lr=7.0, batch_size=None, init="", weight_decay=-1.0, average=0.0)
+        assert (settings["lr"], settings["average"]) == (7.0, 0.0)
+        assert settings["weight_decay"] == USUAL[preset]["weight_decay"]
         assert settings["batch_size"] == USUAL[preset]["batch_size"] > 0
         assert settings.pop("init") in ("random", "pretrained", "shipped")
         assert settings.pop("augmentation") in CHAINS
@@ -300,7 +301,7 @@ def test_a_checkpoint_of_another_hand_or_damaged_says_so(hand, data, model, tmp_
 
 
 def test_weights_of_another_model_are_refused(hand, model, tmp_path):
-    checkpoints.write_model(model, tmp_path)
+    checkpoints.export(model, tmp_path)
     with pytest.raises(ValueError, match="weights of another model"):
         checkpoints.load_weights(make_model("small", hand, hidden=16), tmp_path)
 

@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 LEFT_SHARE = 0.2
+UPRIGHT_SHARE = 0.75
 
 
 def train_transforms(
@@ -95,17 +96,17 @@ def light_transforms(size, backgrounds=None):
     )
 
 
-def stream_transforms(size, left_hands=False, upright=0.0, clutter=0.3, color=0.4, sensor=0.5):
+def stream_transforms(size, left_hands=False, looks=1, clutter=0.3, color=0.4, sensor=0.5):
     """For hands that were rendered as the network is to see them: ``data.HandStream``.
 
     Args:
         size: side of the pictures, px.
         left_hands: show some as left hands, for a network that learns to tell the side.
-        upright: share that is shown as at a network's second look.
+        looks: of the network; ``UPRIGHT_SHARE`` are shown as at the second of 2.
         clutter, sensor: probabilities; color: strength.
     """
     flip = [Flip(LEFT_SHARE / 2)] if left_hands else []
-    stand = [Upright(size, upright)] if upright else []
+    stand = [Upright(size, UPRIGHT_SHARE)] if looks == 2 else []
     return Compose([*flip, *stand, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
 
 
@@ -141,19 +142,19 @@ CHAINS = {
 }
 
 
-def named_transforms(name, size, backgrounds=None, left_hands=False, upright=0.0):
+def named_transforms(name, size, backgrounds=None, left_hands=False, looks=1):
     """The chain ``name`` of ``CHAINS``; ValueError for a name that is not known.
 
     Args:
         left_hands: show ``LEFT_SHARE`` of the right hands as left ones, for a network that learns
             to tell the side.
-        upright: share that is shown as at the second look of a network that looks twice.
+        looks: of the network; ``UPRIGHT_SHARE`` are shown as at the second of 2.
     """
     if name not in CHAINS:
         raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(CHAINS)}")
     chain = CHAINS[name](size, backgrounds).transforms
-    if upright:
+    if looks == 2:
         last = max(n for n, step in enumerate(chain) if isinstance(step, Geometric))
-        chain = [*chain[: last + 1], Upright(size, upright), *chain[last + 1 :]]
+        chain = [*chain[: last + 1], Upright(size, UPRIGHT_SHARE), *chain[last + 1 :]]
     after = {ToRight: [Flip(LEFT_SHARE)]} if left_hands else {}
     return Compose([step for t in chain for step in (t, *after.get(type(t), []))])

@@ -163,7 +163,7 @@ class Upright(Geometric):
         turn: degrees, zoom, shift (of the side): standard deviations about ``upright_view``'s.
     """
 
-    def __init__(self, size, p=0.75, turn=15.0, zoom=0.1, shift=0.03):
+    def __init__(self, size, p, turn=15.0, zoom=0.1, shift=0.03):
         self.size, self.p, self.turn, self.zoom, self.shift = size, p, turn, zoom, shift
 
     def draw(self, rng, sample):

@@ -9,8 +9,8 @@ import numpy as np
 
 from handlib.geometry import project
 from handlib.joints import FINGER_JOINTS, JOINT_COLORS, WRIST
+from handlib.plots.colors import SKIN, rgb
 
-SKIN = np.array([217.0, 168, 139])
 LIGHT = np.array([-0.35, -0.45, -0.82])
 SHIFT = 4  # OpenCV draws at 1/16 px
 CELL = 480  # px of the pictures beside each other, at least
@@ -34,14 +34,14 @@ def skeleton(picture, joints_2d, length):
     width = max(1, round(length / 70))
     for color_border in (True, False):
         for chain in FINGER_JOINTS.values():
-            color = WHITE if color_border else _rgb(JOINT_COLORS[chain[0]])
+            color = WHITE if color_border else rgb(JOINT_COLORS[chain[0]])
             points = _fixed(joints_2d[[WRIST, *chain]])
             thick = width + 2 * max(1, width // 2) if color_border else width
             cv2.polylines(picture, [points], False, color, thick, cv2.LINE_AA, SHIFT)
     for joint, point in enumerate(joints_2d):
         center = tuple(int(v) for v in _fixed(point))
         radius = max(1, round(1.2 * width)) << SHIFT
-        cv2.circle(picture, center, radius, _rgb(JOINT_COLORS[joint]), -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(picture, center, radius, rgb(JOINT_COLORS[joint]), -1, cv2.LINE_AA, SHIFT)
 
 
 def mesh(picture, vertices, faces, K, opacity=1.0):
@@ -52,11 +52,11 @@ def mesh(picture, vertices, faces, K, opacity=1.0):
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
     shade = 0.45 + 0.55 * np.clip(normals @ LIGHT, 0, 1)
-    painted = picture.copy()
+    painted, skin = picture.copy(), np.array(rgb(SKIN))
     front = seen[faces].all(1) & (np.einsum("fc,fc->f", normals, corners.mean(1)) < 0)
     order = np.argsort(-corners[:, :, 2].mean(1))
     for face in order[front[order]]:
-        color = tuple(float(c) for c in SKIN * shade[face])
+        color = tuple(float(c) for c in skin * shade[face])
         cv2.fillConvexPoly(painted, points[faces[face]], color, cv2.LINE_AA, SHIFT)
     return cv2.addWeighted(painted, opacity, picture, 1 - opacity, 0)
 
@@ -130,7 +130,3 @@ def _resized(hand, fit):
 
 def _fixed(points):
     return np.round(points * (1 << SHIFT)).clip(-(2**28), 2**28).astype(np.int32)
-
-
-def _rgb(color):
-    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))

@@ -5,15 +5,7 @@ from dataclasses import replace
 import torch
 from torch.nn.functional import huber_loss
 
-from handlib.geometry import (
-    axis_angle_to_matrix,
-    back_project,
-    focal_length,
-    matrix_to_axis_angle,
-    project,
-)
-from handlib.joints import N_JOINTS, ROOT
-from handlib.model import NEAR
+from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 
 RATE = 0.02
 # How far the truth may be from what the network says: of a joint's place (sides of the crop), the
@@ -71,28 +63,8 @@ def _posed(model, prediction, K, now, size):
     """The fields of a ``Prediction`` that change with the parameters ``now``."""
     root = axis_angle_to_matrix(now["turn"]) @ prediction.rotations[:, 0]
     fingers = axis_angle_to_matrix(now["fingers"].unflatten(1, (15, 3)))
-    rotations = torch.cat([root[:, None], fingers], 1)
-    hand = model.layer(rotations, now["betas"])
-    centre = hand.joints[:, ROOT : ROOT + 1]
-    points = torch.cat([hand.joints, hand.vertices], 1) - centre
     scale = prediction.scale * now["depth"].exp()
     trans = prediction.trans + size * now["shift"]
-    position = back_project(trans, focal_length(K) / scale, K)
-    x, y, z = (position[:, None] + points).unbind(-1)
-    if model.config.camera == "perspective":
-        seen = project(torch.stack([x, y, z.clamp(min=NEAR)], -1), K)
-    else:
-        seen = trans[:, None] + scale[:, None, None] * points[..., :2]
-    mean = model.layer.hands_mean
-    return {
-        "joints": points[:, :N_JOINTS],
-        "vertices": points[:, N_JOINTS:],
-        "joints_2d": seen[:, :N_JOINTS],
-        "vertices_2d": seen[:, N_JOINTS:],
-        "pose": torch.cat([matrix_to_axis_angle(root), now["fingers"] - mean], 1),
-        "betas": now["betas"],
-        "rotations": rotations,
-        "scale": scale,
-        "trans": trans,
-        "root": position,
-    }
+    placed = model.place(torch.cat([root[:, None], fingers], 1), now["betas"], scale, trans, K)
+    fingers = now["fingers"] - model.layer.hands_mean
+    return placed | {"pose": torch.cat([matrix_to_axis_angle(root), fingers], 1)}

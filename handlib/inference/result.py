@@ -8,8 +8,7 @@ import numpy as np
 
 from handlib.joints import JOINT_NAMES, ROOT
 from handlib.paths import atomic_write
-
-SKIN_RGB = (0.851, 0.659, 0.545)
+from handlib.plots.colors import SKIN, rgb
 
 
 @dataclass
@@ -97,7 +96,7 @@ def write_obj(path, hands):
     """Write the meshes of hands into one OBJ file, metres, camera frame; returns the path."""
     from handlib.plots.meshfiles import write_mesh
 
-    paint = np.broadcast_to(SKIN_RGB, (len(hands[0].vertices), 3))
+    paint = np.broadcast_to(np.array(rgb(SKIN)) / 255, (len(hands[0].vertices), 3))
     write_mesh(
         path, [(f"{h.side}_hand_{n}", h.vertices, h.faces, paint) for n, h in enumerate(hands)]
     )
