@@ -29,7 +29,7 @@ SETTINGS = {
     "log_with": None, "save_every": 500,
 }  # fmt: skip
 # The side is told late: before the fingers are found, it would mostly disturb them.
-LOSSES = LossWeights(handedness=1.0)
+LOSSES = LossWeights(handedness=2.0)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 

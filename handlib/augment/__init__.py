@@ -105,7 +105,7 @@ def stream_transforms(size, left_hands=False, looks=1, clutter=0.3, color=0.4, s
         looks: of the network; ``UPRIGHT_SHARE`` are shown as at the second of 2.
         clutter, sensor: probabilities; color: strength.
     """
-    flip = [Flip(LEFT_SHARE / 2)] if left_hands else []
+    flip = [Flip(LEFT_SHARE)] if left_hands else []
     stand = [Upright(size, UPRIGHT_SHARE)] if looks == 2 else []
     return Compose([*flip, *stand, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
 
