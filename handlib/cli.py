@@ -1,10 +1,12 @@
 """The ``handlib`` command. Heavy imports wait until a subcommand needs them."""
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 
 from handlib.inference.arguments import add_arguments
+from handlib.run_commands import add_run_commands
 
 
 def _parser():
@@ -14,17 +16,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=version("handlib"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="execute notebooks in order into one run folder")
-    run.add_argument(
-        "notebooks", nargs="*", metavar="NOTEBOOK",
-        help="names or paths; all four of the workflow when none is given",
-    )  # fmt: skip
-    run.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a parameter of the notebooks that have it",
-    )  # fmt: skip
-    run.add_argument("--name", help="name of the run folder")
-    run.set_defaults(function=_run)
+    add_run_commands(commands)
 
     train = commands.add_parser(
         "train", help="train on hands rendered meanwhile, for so many minutes: plain Python"
@@ -69,18 +61,6 @@ def _shielded(words):
         if word in ("-p", "--parameter"):
             shielded[i + 2] = " " + words[i + 2]
     return shielded
-
-
-def _run(args):
-    from handlib import runs
-
-    given = {}
-    for name, value in args.parameter:
-        if name in given:
-            raise runs.RunError(f"parameter {name!r} is given twice")
-        given[name] = value[1:]  # _shielded
-    run_dir = runs.run_notebooks(args.notebooks or runs.WORKFLOW, given, args.name)
-    print(runs.summary(run_dir))
 
 
 def _train(args):
@@ -130,8 +110,10 @@ def main(argv=None):
         return 130
     except Exception as error:
         if _is_expected(error):
-            print(f"handlib: {error}", file=sys.stderr)
-            return 1
+            again = _can_go_on(error)
+            print(f"handlib: {error}" + "; the same command goes on" * again, file=sys.stderr)
+            # A stopped run's code is the system's "try again".
+            return os.EX_TEMPFAIL if again else 1
         raise
 
 
@@ -140,6 +122,12 @@ def _is_expected(error):
     from handlib.runs import RunError
 
     return isinstance(error, RunError | OSError | ValueError)
+
+
+def _can_go_on(error):
+    from handlib.runs import Stopped
+
+    return isinstance(error, Stopped)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ class RunError(Exception):
     """A run that cannot start or did not finish; the message says why and what to do."""
 
 
+class Stopped(RunError):
+    """A run that was asked to stop and has saved everything; the same command goes on."""
+
+
 def notebook_path(name):
     """Path of a notebook given as a path or as the name of one of handlib's own."""
     for path in (Path(name), NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb"):
@@ -94,13 +98,19 @@ def _literal(text):
 
 
 # -- execution -------------------------------------------------------------------------------
-def execute(path, output, parameters):
+def execute(path, output, parameters, quiet=False):
     """Run a notebook in a kernel of its own.
 
     ``output`` exists once all cells have run. Until then, and where one fails, what there is of
     it is ``<name>.partial.ipynb`` beside it.
 
+    Args:
+        path, output: of the notebook and of what it becomes.
+        parameters: {name: value}.
+        quiet: do not repeat here what the cells print.
+
     Raises:
+        Stopped: a cell raised it.
         RunError: naming the cell, the error and the partial notebook.
     """
     from nbclient.exceptions import DeadKernelError
@@ -110,8 +120,10 @@ def execute(path, output, parameters):
     partial = output.with_suffix(".partial.ipynb")
     try:
         with _insistent_interrupts():
-            _papermill(path, partial, parameters)
+            executed = _papermill(path, partial, parameters, quiet)
     except PapermillExecutionError as error:
+        if error.ename == Stopped.__name__:
+            raise Stopped(error.evalue) from None
         reason = f"in cell {error.exec_count}: {error.ename}: {error.evalue}"
     except DeadKernelError:
         reason = "because its process was killed (is there enough memory?)"
@@ -120,8 +132,12 @@ def execute(path, output, parameters):
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
     else:
-        partial.replace(output)
-        return
+        left = [cell for cell in executed.cells if cell.get("execution_count", 0) is None]
+        if not any(cell.source.strip() for cell in left):
+            partial.replace(output)
+            return
+        # SystemExit ends a notebook, and papermill calls that a success.
+        reason = f"to reach its end: a cell called exit(), {len(left)} cells were left"
     raise RunError(f"{path.stem} failed {reason}\nexecuted notebook: {partial}")
 
 
@@ -152,7 +168,7 @@ def _insistent_interrupts(again_s=10):
             timer.cancel()
 
 
-def _papermill(path, output, parameters):
+def _papermill(path, output, parameters, quiet):
     from papermill import execute_notebook
     from traitlets.config import Config
 
@@ -160,15 +176,15 @@ def _papermill(path, output, parameters):
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})
-        execute_notebook(
+        return execute_notebook(
             str(path),
             str(output),
             parameters=parameters,
             kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=sys.stderr.isatty() and not quiet,
             log_output=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
+            stdout_file=None if quiet else sys.stdout,
+            stderr_file=None if quiet else sys.stderr,
             config=config,
             # An interrupted kernel would log that its sockets are closed already.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],

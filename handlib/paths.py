@@ -1,5 +1,6 @@
 """Where handlib keeps files, and how it writes them without leaving halves behind."""
 
+import json
 import os
 import tempfile
 from contextlib import contextmanager
@@ -40,3 +41,9 @@ def atomic_write(path):
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Write ``value`` as JSON, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")

@@ -6,39 +6,37 @@ executed), what the notebooks made (``figures/``, ``checkpoints/``, ``metrics.js
 finished run.
 """
 
-import contextlib
-import fcntl
-import hashlib
+import fnmatch
 import json
 import os
-import platform
-import re
-import shlex
-import subprocess
-import sys
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 
+from handlib.description import describe, run_name
 from handlib.notebooks import (
     WORKFLOW,
     RunError,
-    execute,
+    Stopped,
     notebook_parameters,
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, atomic_write
+from handlib.paths import SHIPPED, write_json
+from handlib.processes import execute_on, rank
 from handlib.report import write_report
+from handlib.runfolder import CHECKPOINT, Run, open_run, runs_root
+from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
 
 __all__ = [
     "WORKFLOW",
     "Run",
     "RunError",
+    "Stopped",
     "notebook_parameters",
     "notebook_path",
     "open_run",
+    "plan",
     "run_notebooks",
     "runs_root",
     "split_parameters",
@@ -48,74 +46,8 @@ __all__ = [
     "write_json",
 ]
 
-PACKAGE = Path(__file__).resolve().parent
-CHECKPOINT = "checkpoints/best/model.safetensors"
-# Environment variables that change what a run computes.
-ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
 
-
-def write_json(path, value):
-    """Write ``value`` as JSON, atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-
-
-# -- run folders -----------------------------------------------------------------------------
-def runs_root():
-    """Folder of the runs: ``MP_EXPERIMENTS`` or ``outputs/`` of the repository."""
-    set_to = os.environ.get("MP_EXPERIMENTS", "").strip()
-    return Path(set_to).expanduser() if set_to else PACKAGE.parent / "outputs"
-
-
-class Run:
-    """A run folder as a notebook sees it: where figures and results are kept.
-
-    Args:
-        path: the folder; made where it is missing.
-    """
-
-    def __init__(self, path):
-        self.path = Path(path).expanduser().resolve()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"cannot make the run folder {self.path} ({error.strerror}): set MP_EXPERIMENTS "
-                "to a folder that you may write to"
-            ) from None
-
-    def keep(self, figure, name):
-        """Save a figure as ``figures/<name>.png``, 3D scenes as .html and .ply too; return it."""
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        figure.savefig(folder / f"{name}.png")
-        if hasattr(figure, "save_html"):
-            figure.save_html(folder / f"{name}.html")
-            figure.save_mesh(folder / f"{name}.ply")
-        return figure
-
-    def report(self, name, value):
-        """Keep a JSON-able value as ``results/<name>.json``; ``metrics.json`` collects them."""
-        write_json(self.path / "results" / f"{name}.json", value)
-
-    def results(self):
-        """What was reported, as {name: value}."""
-        files = sorted((self.path / "results").glob("*.json"))
-        return {file.stem: json.loads(file.read_text()) for file in files}
-
-    @property
-    def is_trained(self):
-        return (self.path / CHECKPOINT).exists()
-
-    def __repr__(self):
-        return f"Run({str(self.path)!r})"
-
-
-def open_run(run_dir, notebook):
-    """The run that a notebook works in: ``run_dir``, or a fresh folder named after the notebook."""
-    return Run(run_dir or runs_root() / f"{notebook}-{datetime.now():%Y%m%d-%H%M%S-%f}")
-
-
+# -- trained runs ----------------------------------------------------------------------------
 def trained_run(run_dir="", own=None):
     """A run with a trained model.
 
@@ -150,19 +82,20 @@ def trained_runs(names=""):
     """Folders of runs with a trained model, oldest first.
 
     Args:
-        names: of some of them, separated by commas; "" for all.
+        names: of some of them, or patterns (``sweep-*``), separated by commas; "" for all.
 
     Raises:
         RunError: there is none, or a name that is not there or has no trained model.
     """
     found = {path.name: path for path in _trained()}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if not fnmatch.filter(found, name)]
     if missing or not found:
         what = f"no trained run {', '.join(missing)}".strip()
         known = f"; there are: {', '.join(found)}" if found else ": run 02_train first"
         raise RunError(f"{what} in {runs_root()}{known}")
-    return [path for name, path in found.items() if not wanted or name in wanted]
+    chosen = {name for each in wanted for name in fnmatch.filter(found, each)}
+    return [path for name, path in found.items() if not wanted or name in chosen]
 
 
 def _trained():
@@ -171,11 +104,28 @@ def _trained():
 
 
 # -- execution -------------------------------------------------------------------------------
-def run_notebooks(names=WORKFLOW, given=None, name=None):
-    """Execute notebooks in order into one run folder.
+@dataclass(frozen=True)
+class Plan:
+    """Notebooks that are to run with parameters that suit them."""
 
-    Notebooks that a run of the same name has executed are kept, and training resumes from its
-    last checkpoint: an interrupted run goes on, and other notebooks can be added to it.
+    paths: list
+    """Of the notebooks, in order."""
+    parameters: dict
+    """Of each notebook, by its name: {parameter: value}."""
+    run: Run
+
+    @property
+    def outputs(self):
+        """The executed notebooks."""
+        return [self.run.path / "notebooks" / path.name for path in self.paths]
+
+    @property
+    def is_done(self):
+        return self.run.is_finished and all(output.exists() for output in self.outputs)
+
+
+def plan(names=WORKFLOW, given=None, name=None):
+    """Check what is asked for, before anything starts, and make its run folder.
 
     Args:
         names: paths, or names of handlib's own notebooks.
@@ -183,11 +133,10 @@ def run_notebooks(names=WORKFLOW, given=None, name=None):
         name: of the run folder; by default made from what differs and the content.
 
     Returns:
-        The run folder.
+        Plan.
 
     Raises:
-        RunError: unknown parameters, a run of this name that was made with others or is being
-            made by another process, or a notebook that failed.
+        RunError: unknown notebooks or parameters, or a folder that cannot be.
     """
     given = dict(given or {})
     paths = [notebook_path(n) for n in names]
@@ -196,95 +145,61 @@ def run_notebooks(names=WORKFLOW, given=None, name=None):
     if name and Path(name).name != name:
         raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
-    run = Run(runs_root() / (name or _run_name(paths, parameters, given)))
-    outputs = [run.path / "notebooks" / path.name for path in paths]
+    run = Run(runs_root() / (name or run_name(paths, parameters, given)))
+    return Plan(paths, parameters, run)
+
+
+def run_notebooks(names=WORKFLOW, given=None, name=None, processes=1):
+    """Execute notebooks in order into one run folder.
+
+    Notebooks that a run of the same name has executed are kept, and training resumes from its
+    last checkpoint: an interrupted run goes on, and other notebooks can be added to it.
+
+    Args:
+        names, given, name: see ``plan``.
+        processes: that execute each notebook together; see ``processes``.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: as ``plan``, a run of this name that was made with others or is being made by
+            another process, or a notebook that failed.
+        Stopped: the run was asked to stop.
+    """
+    if rank():
+        raise RunError("one of several processes cannot start a run: train first, then use it")
+    planned = plan(names, given, name)
+    run, paths, outputs = planned.run, planned.paths, planned.outputs
     print(f"run folder: {run.path}", flush=True)
-    with _alone_in(run.path):
-        _describe(run.path, parameters)
-        for number, (path, output) in enumerate(zip(paths, outputs, strict=True), 1):
-            kept = output.exists()
-            print(f"[{number}/{len(paths)}] {path.stem}{': done before' * kept}", flush=True)
-            if not kept:
-                try:
-                    execute(path, output, {**parameters[path.stem], "run_dir": str(run.path)})
-                except RunError:
-                    write_report(run.path)
-                    raise
-        write_report(run.path)
-        write_json(run.path / "metrics.json", run.results())
+    with alone_in(run.path):
+        describe(run.path, planned.parameters)
+        if planned.is_done:
+            print("finished before; to make it anew, give another --name or remove the folder")
+            return run.path
+        (run.path / "metrics.json").unlink(missing_ok=True)
+        run.stop_file.unlink(missing_ok=True)  # one that came too late for the run before
+        with lifeline(run, processes) as tell, stopping(run):
+            for number, (path, output) in enumerate(zip(paths, outputs, strict=True), 1):
+                kept = output.exists()
+                print(f"[{number}/{len(paths)}] {path.stem}{': done before' * kept}", flush=True)
+                if not kept:
+                    tell(path.stem)
+                    values = {**planned.parameters[path.stem], "run_dir": str(run.path)}
+                    _execute(run, path, output, values, processes)
+            write_report(run.path)
+            write_json(run.path / "metrics.json", run.results())
     return run.path
 
 
-@contextlib.contextmanager
-def _alone_in(run_dir):
-    """Keep a second process out of a run folder."""
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"another process is working in {run_dir}: wait for it, or give another --name"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-
-
-def _run_name(paths, parameters, given):
-    """What differs from the defaults, and a fingerprint of code, notebooks and settings."""
-    digest = hashlib.sha256()
-    for path in (*sorted(PACKAGE.rglob("*.py")), *paths):
-        digest.update(path.read_bytes())
-    digest.update(json.dumps([parameters, _environment()], sort_keys=True).encode())
-    what = "run" if len(paths) > 1 else paths[0].stem
-    differs = "-".join(f"{n}={Path(str(v)).name}" for n, v in sorted(given.items()))
-    slug = re.sub(r"[^\w.=-]+", "_", f"{what}-{differs}" if differs else what)[:80]
-    return f"{slug}-{digest.hexdigest()[:8]}"
-
-
-def _environment():
-    return {name: os.environ.get(name, "") for name in ENVIRONMENT}
-
-
-def _describe(run_dir, parameters):
-    """Write ``run.json``: what is needed to know how a run was made.
-
-    A run that goes on keeps its description, and must agree with it.
-    """
-    path = run_dir / "run.json"
-    about = json.loads(path.read_text()) if path.exists() else _made_by()
-    settings = about["parameters"] | {"the environment": about["environment"]}
-    for name, value in (parameters | {"the environment": _environment()}).items():
-        if settings.get(name, value) != value:
-            raise RunError(
-                f"{run_dir} was made with other settings of {name}: {settings[name]}, now {value}; "
-                "give another --name, or remove the folder"
-            )
-    write_json(path, about | {"parameters": about["parameters"] | parameters})
-
-
-def _made_by():
-    versions = {"python": platform.python_version()}
-    for name in ("handlib", "torch", "numpy", "transformers", "accelerate", "papermill"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
-        "parameters": {},
-        "environment": _environment(),
-        "versions": versions,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted": _git("status", "--porcelain", "--untracked-files=no"),
-    }
-
-
-def _git(*arguments):
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+def _execute(run, path, output, parameters, processes):
+    if run.stop_file.exists():
+        raise Stopped(f"stopped before {path.stem}")
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        execute_on(processes, path, output, parameters, run.path / "ranks")
+    except RunError:
+        write_report(run.path)
+        raise
 
 
 # -- report ----------------------------------------------------------------------------------

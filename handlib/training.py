@@ -3,14 +3,14 @@
 A run is a function of its configuration and data alone: step ``s`` sees the same samples, with the
 same random numbers, whether or not the run was stopped before it, and for any number of loader
 workers. It stops at a step's boundary, with everything saved: when its steps are done, when its
-time is up, when a file named STOP appears in its folder, or on an interrupt (Ctrl-C).
+time is up, when a file named STOP appears in its folder, on SIGTERM, or on an interrupt (Ctrl-C).
 """
 
 import math
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, set_seed
+from filelock import FileLock, Timeout
 
 from handlib import checkpoints
 from handlib.evaluation import ON_CPU, evaluate
@@ -26,8 +27,10 @@ from handlib.model import inputs
 from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
 from handlib.runlog import RunLog
 
+# A killed run's kernel goes on for some seconds.
+LOCK_S = 20
 BEST_BY = "val_pa_mpjpe_mm"
-REASONS = ("", "finished", "deadline", "STOP file", "interrupt")
+REASONS = ("", "finished", "deadline", "STOP file", "SIGTERM", "interrupt")
 
 
 @dataclass
@@ -41,7 +44,7 @@ class TrainResult:
     step: int
     """Optimizer steps taken so far, earlier sessions included."""
     stopped: str
-    """Why it ended: "finished", "deadline", "STOP file" or "interrupt"."""
+    """Why it ended: one of ``REASONS``."""
     run_dir: Path
     """Where ``checkpoints/best`` and ``checkpoints/last`` are."""
 
@@ -72,7 +75,7 @@ class Trainer:
         self.log = RunLog(self.run_dir, self.accelerator, config.batch_size, len(train_set))
         self.step, self.earlier_s, self.best = 0, 0.0, {}
         self.watchers = []
-        self.interrupted = threading.Event()
+        self.interrupted, self.terminated = threading.Event(), threading.Event()
 
     @property
     def kept(self):
@@ -81,18 +84,25 @@ class Trainer:
 
     def run(self):
         """Train until something ends it; see ``train``."""
+        with self.alone():
+            return self._run()
+
+    def _run(self):
         self.started = time.monotonic()
         self.resume()
         reason = self.reason_to_stop()
         if reason != "finished":
             self.start_tracker()
-            with _interrupts(self.interrupted):
+            with _signals(self.interrupted, self.terminated):
                 reason = self.loop()
         if reason == "finished" and self.val_set is not None and not self.evaluated():
             self.evaluate()
-        self.accelerator.end_training()
+        # Not ``end_training``: with that, several processes could not even evaluate together.
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
         if self.average is not None:
             self.net.load_state_dict(self.kept.state_dict())
+        self.share_statistics()
         self.net.eval()
         return TrainResult(self.log.history, self.best, self.step, reason, self.run_dir)
 
@@ -159,6 +169,19 @@ class Trainer:
                 "or begin a new run with a smaller lr"
             )
 
+    @contextmanager
+    def alone(self):
+        """Keep other trainings out of the run folder: RuntimeError if one does not end soon."""
+        lock = FileLock(self.run_dir / ".training.lock", timeout=LOCK_S)
+        try:
+            with lock if self.rank == 0 else nullcontext():
+                yield
+        except Timeout:
+            raise RuntimeError(
+                f"another process is training in {self.run_dir}: wait for it, stop it, or give "
+                "another run folder"
+            ) from None
+
     # -- when to stop ----------------------------------------------------------------------------
     def elapsed(self):
         """Seconds of training so far, earlier sessions included."""
@@ -177,6 +200,7 @@ class Trainer:
             "finished": self.progress() >= 1,
             "deadline": limit is not None and time.monotonic() - self.started > 60 * limit,
             "STOP file": self.stop_file.exists(),
+            "SIGTERM": self.terminated.is_set(),
             "interrupt": self.interrupted.is_set(),
         }
         reason = next((name for name, holds in reasons.items() if holds), "")
@@ -207,6 +231,7 @@ class Trainer:
 
     def evaluate(self):
         """Record the metrics on the validation data; keep the model if it is the best so far."""
+        self.share_statistics()
         values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
         record = self.record({f"val_{name}": value for name, value in values.items()})
         self.model.train()
@@ -214,6 +239,12 @@ class Trainer:
             self.best = record
             self.save("best")
         self.save("last")
+
+    def share_statistics(self):
+        """Give all processes the first one's normalisation statistics, as a checkpoint has them."""
+        if self.world > 1:
+            for buffer in dict.fromkeys([*self.net.buffers(), *self.kept.buffers()]):
+                torch.distributed.broadcast(buffer, 0)
 
     def evaluated(self):
         """Whether the metrics at the current step are known."""
@@ -282,23 +313,26 @@ def _make_accelerator(config, run_dir):
 
 
 @contextmanager
-def _interrupts(event):
-    """Let an interrupt (Ctrl-C, a notebook's stop button) set ``event``; a second one raises."""
+def _signals(interrupted, terminated):
+    """Let signals set events: an interrupt (Ctrl-C, a notebook's stop button), of which a second
+    one raises, and SIGTERM, a cluster's last warning."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def note(signum, frame):
-        if event.is_set():
+        if interrupted.is_set():
             raise KeyboardInterrupt
-        event.set()
+        interrupted.set()
         print("stopping after this step; interrupt again to stop at once", flush=True)
 
-    before = signal.signal(signal.SIGINT, note)
+    handlers = {signal.SIGINT: note, signal.SIGTERM: lambda *_: terminated.set()}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def train(

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from handlib import cli, notebooks, runs
+from handlib.state import alone_in
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_run_is_one_self_describing_folder(notebook, capsys):
     assert "steps=7" in run_dir.name
 
     assert runs.run_notebooks([first, second], {"steps": "7"}) == run_dir
-    assert capsys.readouterr().out.count("done before") == 2
+    assert "finished before" in capsys.readouterr().out
     assert runs.run_notebooks([first, second], {"steps": "8"}) != run_dir
 
 
@@ -142,7 +143,7 @@ def test_a_named_run_takes_more_notebooks_but_no_other_settings(notebook, monkey
 def test_a_run_folder_takes_one_process_at_a_time(notebook):
     path = notebook("a", PARAMETERS)
     with (
-        runs._alone_in(runs.Run(runs.runs_root() / "mine").path),
+        alone_in(runs.Run(runs.runs_root() / "mine").path),
         pytest.raises(runs.RunError, match="another process is working in"),
     ):
         runs.run_notebooks([path], name="mine")

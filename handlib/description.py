@@ -1,0 +1,95 @@
+"""``run.json``: what is needed to know how a run was made, and to make it again.
+
+Beside it ``uncommitted.diff``, where the code was not as committed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from handlib.notebooks import RunError
+from handlib.paths import atomic_write, write_json
+from handlib.runfolder import PACKAGE
+
+CHANGES = "uncommitted.diff"
+# Environment variables that change what a run computes.
+ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
+
+
+def run_name(paths, parameters, given):
+    """What differs from the defaults, and a fingerprint of code, notebooks and settings."""
+    digest = hashlib.sha256()
+    for path in (*sorted(PACKAGE.rglob("*.py")), *paths):
+        digest.update(path.read_bytes())
+    digest.update(json.dumps([parameters, _environment()], sort_keys=True).encode())
+    what = "run" if len(paths) > 1 else paths[0].stem
+    differs = "-".join(f"{n}={Path(str(v)).name}" for n, v in sorted(given.items()))
+    slug = re.sub(r"[^\w.=-]+", "_", f"{what}-{differs}" if differs else what)[:80]
+    return f"{slug}-{digest.hexdigest()[:8]}"
+
+
+def _environment():
+    return {name: os.environ.get(name, "") for name in ENVIRONMENT}
+
+
+def describe(run_dir, parameters):
+    """Write ``run.json``: what is needed to know how a run was made.
+
+    A run that goes on keeps its description, and must agree with it.
+    """
+    path = run_dir / "run.json"
+    about = json.loads(path.read_text()) if path.exists() else _made_by()
+    settings = about["parameters"] | {"the environment": about["environment"]}
+    for name, value in (parameters | {"the environment": _environment()}).items():
+        if settings.get(name, value) != value:
+            raise RunError(
+                f"{run_dir} was made with other settings of {name}: {settings[name]}, now {value}; "
+                "give another --name, or remove the folder"
+            )
+    write_json(path, about | {"parameters": about["parameters"] | parameters})
+    if about["uncommitted"] and not (run_dir / CHANGES).exists():
+        with atomic_write(run_dir / CHANGES) as temporary:
+            temporary.write_text(_git("diff", "HEAD") + "\n")
+
+
+def _fingerprint(place):
+    """Check sum of the names and sizes of the files that a path of the environment leads to."""
+    path = Path(place).expanduser()
+    inside = [*path.glob("*"), *path.glob("models/*")]
+    files = [path] if path.is_file() else sorted(file for file in inside if file.is_file())
+    known = [(file.name, file.stat().st_size) for file in files]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16] if known else None
+
+
+def _made_by():
+    versions = {"python": platform.python_version()}
+    for name in ("handlib", "torch", "numpy", "transformers", "accelerate", "papermill"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "parameters": {},
+        "environment": _environment(),
+        "fingerprints": {name: _fingerprint(v) for name, v in _environment().items() if v},
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted": _git("status", "--porcelain", "--untracked-files=no"),
+    }
+
+
+def _git(*arguments):
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,94 @@
+"""The folder of a run, as notebooks and commands see it."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+from handlib.notebooks import RunError, Stopped
+from handlib.paths import write_json
+from handlib.processes import rank
+
+PACKAGE = Path(__file__).resolve().parent
+CHECKPOINT = "checkpoints/best/model.safetensors"
+
+
+def runs_root():
+    """Folder of the runs: ``MP_EXPERIMENTS`` or ``outputs/`` of the repository."""
+    set_to = os.environ.get("MP_EXPERIMENTS", "").strip()
+    return Path(set_to).expanduser() if set_to else PACKAGE.parent / "outputs"
+
+
+class Run:
+    """A run folder as a notebook sees it: where figures and results are kept.
+
+    Of several processes that run the same notebook, the first one writes.
+
+    Args:
+        path: the folder; made where it is missing.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path).expanduser().resolve()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"cannot make the run folder {self.path} ({error.strerror}): set MP_EXPERIMENTS "
+                "to a folder that you may write to"
+            ) from None
+
+    def keep(self, figure, name):
+        """Save a figure as ``figures/<name>.png``, 3D scenes as .html and .ply too; return it."""
+        if rank():
+            return figure
+        folder = self.path / "figures"
+        folder.mkdir(exist_ok=True)
+        figure.savefig(folder / f"{name}.png")
+        if hasattr(figure, "save_html"):
+            figure.save_html(folder / f"{name}.html")
+            figure.save_mesh(folder / f"{name}.ply")
+        return figure
+
+    def report(self, name, value):
+        """Keep a JSON-able value as ``results/<name>.json``; ``metrics.json`` collects them."""
+        if not rank():
+            write_json(self.path / "results" / f"{name}.json", value)
+
+    def results(self):
+        """What was reported, as {name: value}."""
+        files = sorted((self.path / "results").glob("*.json"))
+        return {file.stem: json.loads(file.read_text()) for file in files}
+
+    def go_on_unless_stopped(self, result):
+        """End the notebook here if its training was asked to stop: the next start goes on.
+
+        Args:
+            result: ``TrainResult``.
+
+        Raises:
+            Stopped: a file named STOP, or a signal to the process, ended the training.
+        """
+        if result.stopped in ("STOP file", "SIGTERM"):
+            raise Stopped(f"stopped after {result.step} steps, all saved")
+
+    @property
+    def stop_file(self):
+        """Where it exists, a training ends at its next step, with everything saved."""
+        return self.path / "STOP"
+
+    @property
+    def is_finished(self):
+        return (self.path / "metrics.json").exists()
+
+    @property
+    def is_trained(self):
+        return (self.path / CHECKPOINT).exists()
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r})"
+
+
+def open_run(run_dir, notebook):
+    """The run that a notebook works in: ``run_dir``, or a fresh folder named after the notebook."""
+    return Run(run_dir or runs_root() / f"{notebook}-{datetime.now():%Y%m%d-%H%M%S-%f}")
