@@ -172,6 +172,8 @@ def _papermill(path, output, parameters, quiet):
     from papermill import execute_notebook
     from traitlets.config import Config
 
+    # What papermill logs of a kernel that died is raised, too.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     # Unix sockets under a private, short path: kernels that start at once never race for ports.
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:

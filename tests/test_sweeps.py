@@ -1,0 +1,112 @@
+"""Sweeps that run here, their files, and the scripts of jobs."""
+
+import json
+import subprocess
+
+import pytest
+from launched import write_notebook
+
+from handlib import cli, slurm
+from handlib.notebooks import RunError
+from handlib.run_commands import _values
+from handlib.slurm import Machines, job_script, run_command
+from handlib.status import status
+from handlib.sweeps import combinations, read_sweep
+
+PARAMETERS = "run_dir = ''\nlr = 1.0\nname = 'x'\nsizes = [1]"
+
+
+@pytest.fixture
+def experiments(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "experiments"))
+    return tmp_path / "experiments"
+
+
+def test_every_combination_has_its_turn():
+    assert combinations({"a": [1, 2], "b": ["x"]}) == [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}]
+    with pytest.raises(RunError, match="'b' has no values"):
+        combinations({"a": [1], "b": []})
+    assert _values("1e-3,3e-4") == ["1e-3", "3e-4"]
+    assert _values("[1, 2],[3]") == ["[1, 2]", "[3]"]
+
+
+def test_a_file_may_vary_share_or_list(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text("steps = 5\nlr = [1e-3, 1e-4]\n[[members]]\nseed = 1\n[[members]]\nseed = 2")
+    found = read_sweep(file)
+    assert len(found) == 4
+    assert found[0] == {"steps": 5, "lr": 1e-3, "seed": 1}
+    other = tmp_path / "sweep.json"
+    other.write_text(json.dumps({"lr": [0.1, 0.2]}))
+    assert read_sweep(other) == [{"lr": 0.1}, {"lr": 0.2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "lr = ", "a.toml"),
+        ("a.json", "[1]", "is a table of parameters"),
+        ("a.json", '{"members": 3}', "members is a list of tables"),
+        ("a.json", '{"lr": []}', "no values"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(RunError, match=message):
+        read_sweep(tmp_path / name)
+    with pytest.raises(RunError, match=r"nowhere\.toml"):
+        read_sweep(tmp_path / "nowhere.toml")
+
+
+def test_a_sweep_here_runs_its_failed_member_again(experiments, tmp_path, capfd):
+    flag = tmp_path / "mended"
+    cell = f"from pathlib import Path\nassert lr < 1 or Path({str(flag)!r}).exists(), 'too high'"
+    path = write_notebook(tmp_path / "any.ipynb", cell, parameters=PARAMETERS)
+    words = ["sweep", str(path), "-p", "lr", "0.1,4", "--name", "s", "--at-once", "2"]
+    assert cli.main(words) == 1
+    out, errors = capfd.readouterr()
+    assert "lr=0.1: finished" in out
+    assert "lr=4: failed" in out and "too high" in out
+    assert "1 of 2 runs did not finish; the same command runs these again" in errors
+    assert "too high" in (experiments / "s-lr=4" / "log.txt").read_text()
+    first = (experiments / "s-lr=0.1" / "notebooks" / "any.ipynb").stat().st_mtime_ns
+    flag.touch()
+    assert cli.main(words) == 0
+    assert (experiments / "s-lr=0.1" / "notebooks" / "any.ipynb").stat().st_mtime_ns == first
+    assert {row["state"] for row in status(["s-*"]).values()} == {"finished"}
+    capfd.readouterr()
+    assert cli.main(["status", "s-lr=4"]) == 0
+    assert "s-lr=4" in capfd.readouterr().out
+
+
+def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys):
+    path = write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS)
+    assert cli.main(["sweep", str(path), "-p", "lr", "0.1,fast"]) == 1
+    assert "type float" in capsys.readouterr().err
+    assert cli.main(["sweep", str(path), "-p", "lr", "0.1,0.1"]) == 1
+    assert "the same parameters" in capsys.readouterr().err
+    assert cli.main(["stop", "nobody"]) == 1
+    assert "no run nobody" in capsys.readouterr().err
+
+
+def test_a_job_is_a_script_that_a_shell_reads(experiments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(slurm, "queue", dict)
+    path = write_notebook(tmp_path / "any's.ipynb", "1", parameters=PARAMETERS)
+    words = ["submit", str(path), "-p", "name", "a b'c", "-p", "sizes", "[1, 2]", "--gpus", "4"]
+    assert cli.main([*words, "--nodes", "2", "--time", "1:00:00", "--dry-run", "--name", "j"]) == 0
+    assert "nothing was submitted" in capsys.readouterr().out
+    script = experiments / "j" / "slurm" / "job.sh"
+    for option in ("nodes=2", "ntasks-per-node=4", "gpus-per-node=4", "time=1:00:00"):
+        assert f"#SBATCH --{option}\n" in script.read_text()
+    assert "--processes 8" in script.read_text()
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    # What the shell makes of it is what was asked for.
+    line = next(line for line in script.read_text().splitlines() if line.startswith("handlib"))
+    shown = subprocess.run(
+        ["bash", "-c", line.replace("handlib run", "printf '%s\\n'").removesuffix("&")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.splitlines()[:4] == [str(path), "-p", "name", "a b'c"]
+    array = job_script("s", tmp_path, Machines(), [("a", ["x", "a b"]), ("b", ["y"])], "0,1")
+    assert "  0) set -- x 'a b' ;;" in array
+    assert run_command(["02_train"], {"steps": 3}, "n", 1)[-3:] == ["3", "--name", "n"]
