@@ -22,7 +22,7 @@ OFFICIAL_MS, FASTER = 11, 30
 
 
 def rows(rounds=5, samples=3960):
-    stored = np.load(Path(__file__).parents[1] / "tests/data/freihand_eval.npz")
+    stored = np.load(Path(__file__).parents[1] / "tests/data/freihand_eval.npz", allow_pickle=False)
     names = ("xyz", "verts", "pred_xyz", "pred_verts")
     few = [stored[f"{name}_um"] / 1e6 for name in names]
     many = [np.resize(a, (samples, *a.shape[1:])) for a in few]

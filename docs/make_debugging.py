@@ -16,10 +16,10 @@ from PIL import Image
 
 from handlib import geometry, plots
 from handlib.data import checks, open_dataset
-from handlib.data.annotations import read_json
 from handlib.data.synthesize import synthesize
 from handlib.joints import convert
 from handlib.mano import load_hand_model
+from handlib.reading import read_json
 
 HAND = load_hand_model()
 SHOWN = 4  # samples of a sound and of a broken dataset

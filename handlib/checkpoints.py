@@ -23,10 +23,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from handlib import reading
 from handlib.model import HandNet, make_model
 from handlib.paths import SHIPPED
 from handlib.presets import ModelConfig
+from handlib.reading import BadFile, expecting
 
+OTHER = "use another checkpoint, or copy it again"
 WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
 PREVIOUS = ".previous"
 
@@ -128,14 +131,17 @@ def load_checkpoint(path, hand):
     folder = find_checkpoint(path)
     verify(folder)
     description = read_json(folder / "model.json")
-    trained = description["hand"]
-    if trained["fingerprint"] != hand.fingerprint:
+    with expecting(folder / "model.json", "not the description of a network", OTHER):
+        trained, config = description["hand"], ModelConfig(**description["config"])
+        config.check()
+        name, fingerprint = trained["name"], trained["fingerprint"]
+    if fingerprint != hand.fingerprint:
         raise ValueError(
-            f"{folder} was trained with {trained['name']!r} ({trained['fingerprint']}), not with "
+            f"{folder} was trained with {name!r} ({fingerprint}), not with "
             f"{hand.name!r} ({hand.fingerprint}): load that hand model (set or unset MANO), or "
             "train again"
         )
-    model = HandNet(ModelConfig(**description["config"]), hand)
+    model = HandNet(config, hand)
     load_weights(model, folder)
     return model.eval()
 
@@ -145,9 +151,10 @@ def load_weights(model, folder, name=WEIGHTS):
     file = Path(folder) / name
     try:
         model.load_state_dict(safetensors.torch.load_file(file))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
-            f"{file} is damaged, or holds the weights of another model than {model.config}: {error}"
+            f"{file} is damaged, or holds the weights of another model than {model.config}: "
+            f"{reading.short(error)}"
         ) from error
 
 
@@ -193,6 +200,8 @@ def verify(folder):
     """ValueError, naming the file, when a checkpoint's file is missing, cut short or altered."""
     listing = read_json(Path(folder) / "files.json")
     for name, expected in listing.items():
+        if Path(name).name != name or len(name) > 100:
+            raise BadFile(f"{folder}/files.json names {name!r:.100}, no file of it: {OTHER}")
         file = Path(folder) / name
         if not file.is_file() or _checksum(file) != expected:
             raise ValueError(
@@ -202,11 +211,11 @@ def verify(folder):
 
 
 def read_json(file):
-    """The content of a JSON file; ValueError, naming it, when it is missing or damaged."""
-    try:
-        return json.loads(Path(file).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is missing or damaged ({error}): use another one") from error
+    """The content of a checkpoint's JSON file, a dict; ValueError, naming it, where it is not."""
+    content = reading.read_json(file, OTHER, finite=False)
+    if not isinstance(content, dict):
+        raise BadFile(f"{file} is damaged (it holds a {type(content).__name__}): {OTHER}")
+    return content
 
 
 def _put_in_place(new, folder):

@@ -7,6 +7,7 @@ import numpy as np
 
 from handlib.checkpoints import find_checkpoint, read_json
 from handlib.metrics import mean_interval
+from handlib.reading import expecting
 from handlib.runlog import read_records
 
 # Settings that change nothing of what is learnt.
@@ -27,15 +28,19 @@ def settings(run_dir):
     run_dir, flat = Path(run_dir), {}
     if (run_dir / "run.json").exists():  # a notebook that was run by hand leaves none
         about = read_json(run_dir / "run.json")
-        for given in about["parameters"].values():
-            flat |= {f"parameter {name}": value for name, value in given.items()}
-        flat |= {name: value for name, value in about["environment"].items() if value}
+        with expecting(run_dir / "run.json", "not what a run writes", "compare other runs"):
+            for given in about["parameters"].values():
+                flat |= {f"parameter {name}": value for name, value in given.items()}
+            flat |= {name: value for name, value in about["environment"].items() if value}
     folder = find_checkpoint(run_dir)
     model, trainer = read_json(folder / "model.json"), read_json(folder / "trainer.json")
-    flat |= {f"model.{name}": value for name, value in model["config"].items()}
-    flat |= {"hand": model["hand"]["name"], "training images": trainer["samples"]}
-    for part, prefix in (("config", ""), ("loss_weights", "loss.")):
-        flat |= {f"{prefix}{n}": v for n, v in trainer[part].items() if n not in SILENT}
+    with expecting(folder / "model.json", "not what a training writes", "compare other runs"):
+        flat |= {f"model.{name}": value for name, value in model["config"].items()}
+        flat |= {"hand": model["hand"]["name"]}
+    with expecting(folder / "trainer.json", "not what a training writes", "compare other runs"):
+        flat |= {"training images": trainer["samples"]}
+        for part, prefix in (("config", ""), ("loss_weights", "loss.")):
+            flat |= {f"{prefix}{n}": v for n, v in trainer[part].items() if n not in SILENT}
     # A parameter that the training knows under its own name needs no second line.
     return {n: v for n, v in flat.items() if n.removeprefix("parameter ") not in flat.keys() - {n}}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from handlib.notebooks import RunError
 from handlib.paths import atomic_write, write_json
+from handlib.reading import expecting, read_json
 from handlib.runfolder import PACKAGE
 
 CHANGES = "uncommitted.diff"
@@ -47,8 +48,9 @@ def describe(run_dir, parameters):
     A run that goes on keeps its description, and must agree with it.
     """
     path = run_dir / "run.json"
-    about = json.loads(path.read_text()) if path.exists() else _made_by()
-    settings = about["parameters"] | {"the environment": about["environment"]}
+    about = read_json(path, finite=False) if path.exists() else _made_by()
+    with expecting(path, "not what a run writes", "give another --name, or remove the folder"):
+        settings = about["parameters"] | {"the environment": about["environment"]}
     for name, value in (parameters | {"the environment": _environment()}).items():
         if settings.get(name, value) != value:
             raise RunError(

@@ -7,6 +7,8 @@ all, and read back: what is on disk is what was meant. Numbers are kept to 0.1 m
 import gzip
 import json
 import zipfile
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ import numpy as np
 from handlib import geometry
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.paths import atomic_write
+from handlib.reading import BadFile, expecting, parse_json, require_file, short
 
 _SAME_PLACE_M = 0.2
 _DECIMALS = 7
+_MAX_BYTES = 1 << 30  # of JSON; FreiHAND's evaluation takes 110 MB
 
 
 def mirror_back(predictions):
@@ -132,16 +136,27 @@ def _opened(path, mode):
 
 
 def _parsed(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of predictions")
+    require_file(path, "give the file of the predictions")
+    remedy = "write the predictions again"
     try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("pred.json"))
-        with _opened(path, "rt") as file:
-            return json.load(file)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not readable ({error}): write the predictions again") from error
+        with expecting(path, "not readable", remedy), _content(path) as file:
+            content = file.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES:
+                raise ValueError(f"it holds more than {_MAX_BYTES >> 20} MB")
+            return parse_json(content, finite=False)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise BadFile(f"{path} is not readable ({short(error)}): {remedy}") from error
+
+
+@contextmanager
+def _content(path):
+    """The bytes of the JSON in a file, an archive's pred.json or a compressed file."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive, archive.open("pred.json") as file:
+            yield file
+    else:
+        with _opened(path, "rb") as file:
+            yield file
 
 
 def _compare(path, ours, found):
@@ -176,8 +191,10 @@ def _points(path, name, values, count=None):
     """``values`` as a float64 array (N, count, 3), finite and not empty."""
     try:
         array = np.asarray(values, np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {name} differ in shape between samples: {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{path}: {name} differ in shape between samples: {short(error)}"
+        ) from error
     wanted = f"(N, {count or 'V'}, 3)"
     if array.ndim != 3 or 0 in array.shape or array.shape[1:] != (count or array.shape[1], 3):
         raise ValueError(f"{path}: {name} are {array.shape}, expected {wanted}")

@@ -1,12 +1,13 @@
 """What a network is made of, and the named settings: plain values, that need no torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
 POOLINGS = ("average", "keypoints")
 FINGERS = ("pca", "rot6d")
 CAMERAS = ("weak", "perspective")
 LOOKS = (1, 2)
+LARGEST = 8192  # of any size of a network
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,13 @@ class ModelConfig:
     """How often it looks, when it does not learn: 2 for a second time, at the hand upright."""
 
     def check(self):
-        """ValueError for a setting that does not exist."""
+        """ValueError for a setting that does not exist, or of which no network is made."""
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ValueError(f"{field.name} is {value!r:.80}, not of type {kind.__name__}")
+            if kind in (int, float) and not 0 <= value <= LARGEST:
+                raise ValueError(f"{field.name} is {value!r:.80}, not from 0 to {LARGEST}")
         for value, known in (
             (self.pooling, POOLINGS),
             (self.rotation, ROTATION_SIZE),

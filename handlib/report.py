@@ -5,7 +5,6 @@ program is part of the page.
 """
 
 import html
-import json
 import re
 from itertools import groupby
 from pathlib import Path
@@ -15,10 +14,12 @@ from jinja2 import Environment
 from markdown import Markdown
 
 from handlib.paths import atomic_write
+from handlib.reading import expecting, read_json
 
 NAME = "report.html"
 PLOTLY = "application/vnd.plotly.v1+json"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OTHER_LINKS = re.compile(r'\b(href|src)="(?!https?:|#|data:image/)[^"]*"')
 _PROGRESS_BAR = re.compile(r"^.*\d+%\|.*\|.*\n?", re.MULTILINE)
 
 _PAGE = """\
@@ -88,13 +89,18 @@ def write_report(run_dir):
     """
     run_dir = Path(run_dir).resolve()
     scenes = []
-    parts = [_part(path, scenes) for path in sorted((run_dir / "notebooks").glob("*.ipynb"))]
-    results = [json.loads(path.read_text()) for path in sorted(run_dir.glob("results/*.json"))]
+    parts = []
+    for path in sorted((run_dir / "notebooks").glob("*.ipynb")):
+        with expecting(path, "not an executed notebook", "remove it, and run it again"):
+            parts.append(_part(path, scenes))
+    results = [read_json(path, finite=False) for path in sorted(run_dir.glob("results/*.json"))]
+    with expecting(run_dir / "run.json", "not what a run writes", "run its notebooks again"):
+        settings = _settings(read_json(run_dir / "run.json", finite=False))
     page = Environment(autoescape=True).from_string(_PAGE)
     text = page.render(
         name=run_dir.name,
-        verdicts=[value["verdict"] for value in results if "verdict" in value],
-        settings=_settings(json.loads((run_dir / "run.json").read_text())),
+        verdicts=[v["verdict"] for v in results if isinstance(v, dict) and "verdict" in v],
+        settings=settings,
         parts=parts,
         scenes=scenes,
         plotly=_plotly() if scenes else "",
@@ -127,7 +133,7 @@ def _listed(values):
 def _part(path, scenes):
     """One notebook: its name and the blocks of its section; 3D scenes are added to ``scenes``."""
     blocks = []
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in _cells(path):
         if cell.cell_type == "markdown":
             blocks.append(_markdown(cell.source))
         outputs = cell.get("outputs", [])
@@ -137,6 +143,13 @@ def _part(path, scenes):
             else:
                 blocks += [_output(output, scenes) for output in run]
     return {"id": path.name.split(".")[0], "blocks": blocks}
+
+
+def _cells(path):
+    try:
+        return nbformat.read(path, as_version=4).cells
+    except nbformat.ValidationError as error:
+        raise ValueError(error) from error
 
 
 def _printed(text):
@@ -162,7 +175,7 @@ def _output(output, scenes):
 
 
 def _picture(kind, data):
-    return f'<p><img src="data:{kind};base64,{"".join(data.split())}" alt=""></p>'
+    return f'<p><img src="data:{kind};base64,{html.escape("".join(data.split()))}" alt=""></p>'
 
 
 def _text(text, kind="text"):
@@ -170,4 +183,8 @@ def _text(text, kind="text"):
 
 
 def _markdown(source):
-    return Markdown(extensions=["tables", "fenced_code"]).convert(source)
+    """Markdown as HTML; HTML in it is shown as text, and links lead to pages only."""
+    program = Markdown(extensions=["tables", "fenced_code"])
+    program.preprocessors.deregister("html_block")
+    program.inlinePatterns.deregister("html")
+    return _OTHER_LINKS.sub(r'\1="#"', program.convert(source))

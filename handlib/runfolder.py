@@ -1,6 +1,5 @@
 """The folder of a run, as notebooks and commands see it."""
 
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from handlib.notebooks import RunError, Stopped
 from handlib.paths import write_json
 from handlib.processes import rank
+from handlib.reading import read_json
 
 PACKAGE = Path(__file__).resolve().parent
 CHECKPOINT = "checkpoints/best/model.safetensors"
@@ -58,7 +58,7 @@ class Run:
     def results(self):
         """What was reported, as {name: value}."""
         files = sorted((self.path / "results").glob("*.json"))
-        return {file.stem: json.loads(file.read_text()) for file in files}
+        return {file.stem: read_json(file, finite=False) for file in files}
 
     def go_on_unless_stopped(self, result):
         """End the notebook here if its training was asked to stop: the next start goes on.

@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from handlib.paths import atomic_write
+from handlib.reading import expecting, parse_json
 
 HEARTBEAT_S = 10
 
 
 def read_records(file):
     """The records of a ``metrics.jsonl``: list of dicts, empty where there is none yet."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    # A killed process may leave half a line, always the last.
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    with expecting(file, "not the record of a training", "move it away, or take another run"):
+        lines = file.read_text().splitlines() if file.exists() else []
+        # A killed process may leave half a line, always the last.
+        records = [parse_json(line, finite=False) for line in lines if line.endswith("}")]
+        for record in records:
+            float(record["step"]), float(record["time"])
+    return records
 
 
 class RunLog:

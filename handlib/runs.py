@@ -7,7 +7,6 @@ finished run.
 """
 
 import fnmatch
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from handlib.notebooks import (
 )
 from handlib.paths import SHIPPED, write_json
 from handlib.processes import execute_on, rank
+from handlib.reading import read_json
 from handlib.report import write_report
 from handlib.runfolder import CHECKPOINT, Run, open_run, runs_root
 from handlib.state import alone_in, lifeline, stopping
@@ -207,7 +207,7 @@ def summary(run_dir):
     """What a run made and measured, as text for a terminal."""
     run_dir = Path(run_dir)
     lines = ["", f"Run {run_dir.name}"]
-    evaluation = json.loads((run_dir / "metrics.json").read_text()).get("evaluate")
+    evaluation = read_json(run_dir / "metrics.json", finite=False).get("evaluate")
     if evaluation:
         lines += [f"hand model: {evaluation['hand']}", f"data: {evaluation['data']}", ""]
         table = results_table(evaluation["scores"], metrics_down=True)

@@ -19,6 +19,7 @@ from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import LossWeights
 from handlib.mano import load_hand_model
+from handlib.reading import BadFile
 from handlib.recipe import TrainConfig
 from handlib.training import train
 
@@ -122,7 +123,11 @@ def held_out_set(hand, size, count):
 
 def read_card(folder):
     """The card beside weights: dict with ``preset`` and ``pieces``, a dict for each of them."""
-    return checkpoints.read_json(Path(folder) / "card.json")
+    path = Path(folder) / "card.json"
+    card = checkpoints.read_json(path)
+    if not isinstance(card.get("pieces"), list):
+        raise BadFile(f"{path} is not a card (it lists no pieces): {checkpoints.OTHER}")
+    return card
 
 
 def machine():

@@ -59,4 +59,5 @@ def _justified(line, widths):
 
 def _escaped(text):
     escaped = html.escape(text, quote=False)
+    escaped = escaped.replace("[", "&#91;")  # no link, which could run something
     return escaped.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -24,6 +24,7 @@ from handlib import checkpoints
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
+from handlib.reading import BadFile, expecting
 from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
 from handlib.runlog import RunLog
 
@@ -280,12 +281,15 @@ class Trainer:
             return
         checkpoints.verify(folder)
         saved = checkpoints.read_json(folder / "trainer.json")
-        self.check_same(folder, saved)
+        with expecting(folder / "trainer.json", "not what a training writes", checkpoints.OTHER):
+            step, elapsed_s = int(saved["step"]), float(saved["elapsed_s"])
+            best = saved["best"]
+            self.check_same(folder, saved)
         average = None if self.average is None else self.kept
         checkpoints.restore(folder, self.accelerator, self.net, self.optimizer, average)
         if self.average is not None:
-            self.average.n_averaged.fill_(saved["step"])
-        self.step, self.earlier_s, self.best = saved["step"], saved["elapsed_s"], saved["best"]
+            self.average.n_averaged.fill_(step)
+        self.step, self.earlier_s, self.best = step, elapsed_s, best
         self.log.restore(self.step)
 
     def check_same(self, folder, saved):
@@ -295,7 +299,7 @@ class Trainer:
             now = now if isinstance(now, dict) else {part: now}
             for name in now.keys() - MAY_CHANGE:
                 if before.get(name) != now[name]:
-                    raise ValueError(
+                    raise BadFile(
                         f"{folder} was trained with {name}={before.get(name)!r}, not "
                         f"{now[name]!r}: go on with the old value, or give a new run folder"
                     )

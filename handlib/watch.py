@@ -44,7 +44,10 @@ class Film:
 
     def frames(self):
         """dict of "step N" -> what ``evaluation.predict`` said of the samples then."""
-        return {f"step {step}": dict(np.load(self._path(step))) for step in self._steps()}
+        return {
+            f"step {step}": dict(np.load(self._path(step), allow_pickle=False))
+            for step in self._steps()
+        }
 
     def _steps(self):
         return sorted(int(path.stem) for path in self.folder.glob("*.npz"))

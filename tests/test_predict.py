@@ -159,10 +159,10 @@ def test_photos_of_all_kinds_are_rgb(tmp_path):
     for wrong in (rgb / 255, rgb[..., :2], np.zeros((0, 3, 3), np.uint8)):
         with pytest.raises(ValueError, match="a photo"):
             load_photo(wrong)
-    with pytest.raises(FileNotFoundError, match=r"b\.png: no such photo"):
+    with pytest.raises(FileNotFoundError, match=r"b\.png is missing"):
         load_photo(tmp_path / "b.png")
     (tmp_path / "c.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match=r"c\.jpg is not a picture"):
+    with pytest.raises(ValueError, match=r"c\.jpg is not a readable image"):
         load_photo(tmp_path / "c.jpg")
 
 

@@ -76,7 +76,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         predictions.read_freihand(tmp_path / "pred.json")
     for name, content in (("a.json", b"[[1, 2"), ("b.zip", b"PK"), ("c.json.gz", b"no")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: not readable"):
+        with pytest.raises(ValueError, match=f"{name} is not readable"):
             predictions.read_freihand(tmp_path / name)
     (tmp_path / "d.json").write_text("[[], [], []]")
     with pytest.raises(ValueError, match=r"expected \[xyz list, verts list\]"):

@@ -88,8 +88,19 @@ def test_a_video_is_written_with_a_line_for_each_frame(hand, tmp_path, monkeypat
 
 
 def test_faults_of_videos_are_named(hand, tmp_path):
-    (tmp_path / "a.mp4").write_text("no video")
-    for name, fault in (("a.mp4", r"a\.mp4 cannot be read as a video"), ("b.mp4", "no such video")):
-        with pytest.raises((ValueError, FileNotFoundError), match=fault):
+    whole = write_video(tmp_path / "hands.avi", 3).read_bytes()
+    no_videos = {
+        "text.mp4": b"no video",
+        "empty.mp4": b"",
+        "header.avi": whole[:600],
+        "noise.mov": bytes(range(256)) * 20,
+        "list.mkv": b"ffconcat version 1.0\nfile 'hands.avi'\n",  # it would show another file
+        "list.mp4": b"#EXTM3U\n#EXTINF:9,\nhands.avi\n#EXT-X-ENDLIST\n",
+    }
+    for name, content in no_videos.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a video"):
             predict_video(green_predictor(hand), tmp_path / name, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no such video"):
+        predict_video(green_predictor(hand), tmp_path / "b.mp4", tmp_path / "out")
     assert not any(tmp_path.glob("out/*.mp4"))

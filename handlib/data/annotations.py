@@ -5,14 +5,16 @@ and other processes map such a file into memory and share its pages.
 """
 
 import hashlib
-import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from handlib.paths import atomic_write, cache_dir
+from handlib.reading import BadFile, require_file
 
+WHOLE = "copy or extract the dataset again so that it is complete"
 SMALL = 1 << 20  # bytes below which parsing is faster than looking in the cache
 BLOCK = 1 << 26  # bytes parsed at a time: training_verts.json is 1.5 GB of text
 
@@ -33,14 +35,17 @@ def load_annotation(path, shape):
         ValueError: truncated or not such a list.
     """
     path = Path(path)
-    require_file(path)
+    require_file(path, WHOLE)
     if path.stat().st_size < SMALL:
         return _parse(path, shape)
     cached = _cached([path], shape) / f"{path.stem}.npy"
     if not cached.is_file():
         with atomic_write(cached) as temporary:
             np.save(temporary, _parse(path, shape))
-    return np.load(cached, mmap_mode="r")
+    try:
+        return np.load(cached, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadFile(f"{cached} is damaged ({error}): delete it, it is made anew") from error
 
 
 def load_tables(name, build, paths):
@@ -55,35 +60,18 @@ def load_tables(name, build, paths):
         FileNotFoundError: no such file. What ``build`` raises.
     """
     for path in paths:
-        require_file(path)
+        require_file(path, WHOLE)
     if sum(path.stat().st_size for path in paths) < SMALL:
         return build(*paths)
     cached = _cached(paths, name) / f"{name}.npz"
     if not cached.is_file():
         with atomic_write(cached) as temporary:
             np.savez(temporary, **build(*paths))
-    with np.load(cached, allow_pickle=False) as tables:
-        return dict(tables)
-
-
-def read_json(path, compact=None):
-    """What a JSON file holds.
-
-    Args:
-        compact: replaces each object by what it returns, as soon as the object is parsed: of a
-            file of gigabytes, only what is needed stays in memory.
-
-    Raises:
-        FileNotFoundError, ValueError: missing, truncated or of another form, naming the file.
-    """
-    require_file(path)
     try:
-        return json.loads(path.read_bytes(), object_hook=compact)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is truncated or not the JSON that it should be "
-            f"({type(error).__name__}: {error}): copy or extract it again"
-        ) from error
+        with np.load(cached, allow_pickle=False) as tables:
+            return dict(tables)
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise BadFile(f"{cached} is damaged ({error}): delete it, it is made anew") from error
 
 
 def _cached(paths, kind):
@@ -92,14 +80,6 @@ def _cached(paths, kind):
     key = "|".join(f"{path}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
     digest = hashlib.sha256(f"{key}|{kind}".encode()).hexdigest()[:16]
     return cache_dir() / f"annotations-{digest}"
-
-
-def require_file(path):
-    """FileNotFoundError with the remedy where a dataset's file is not there."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: copy or extract the dataset again so that it is complete"
-        )
 
 
 def _parse(path, shape):
@@ -119,9 +99,11 @@ def _parse(path, shape):
             rest = numbers[cut:]
     parts.append(_numbers(rest, path))
     values = np.concatenate(parts)
+    if not np.isfinite(values).all():
+        raise BadFile(f"{path} holds a number that is not finite: copy or extract it again")
     entry = int(np.prod(shape))
-    if depth or last != b"]" or len(values) % entry:
-        raise ValueError(
+    if depth or last != b"]" or not len(values) or len(values) % entry:
+        raise BadFile(
             f"{path} is truncated or is not a list of {shape} arrays "
             f"({len(values)} numbers): copy or extract it again"
         )
@@ -139,5 +121,5 @@ def _numbers(text, path):
         values = ()
     # Older numpy only warns at a bad number and stops there: count the commas.
     if len(values) != text.count(b",") + 1:
-        raise ValueError(f"{path} is not a JSON list of numbers: copy or extract it again")
+        raise BadFile(f"{path} is not a JSON list of numbers: copy or extract it again")
     return values

@@ -14,8 +14,8 @@ import numpy as np
 from handlib.data.abstract import abstract
 from handlib.data.paint import noise
 from handlib.data.places import place
+from handlib.images import SUFFIXES, read_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 REMEDY = "point MP_BACKGROUNDS at a folder of pictures, or unset it to use made-up backgrounds"
 # Made-up pictures come from a bank of this many, larger than needed and cropped, turned and
 # recoloured at random: a new one each time would take longer than the hand.
@@ -87,14 +87,15 @@ def _pictures(folder):
 @lru_cache(maxsize=64)  # up to 3 MB each, in every worker
 def _load(path):
     """(H, W, 3) uint8 RGB, no side over 1024 px; None, with a warning, where it is broken."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        warnings.warn(f"skipped {path}: not a readable picture", stacklevel=2)
+    try:
+        picture = read_image(path, upright=True)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"skipped a background: {error}", stacklevel=2)
         return None
     shrink = 1024 / max(picture.shape)
     if shrink < 1:
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return picture
 
 
 def _random_crop(rng, picture, size):

@@ -6,14 +6,13 @@ freihand_dataset_MP: ``{train,val,test}/%08d.jpg``, ``{split}_K.json``, ``{split
 for test). In both, file id = unique id + poses * version.
 """
 
-import json
-
 import numpy as np
 
-from handlib.data.annotations import load_annotation, require_file
-from handlib.data.images import read_gray, read_image
+from handlib.data.annotations import WHOLE, load_annotation
 from handlib.data.reader import SplitReader
 from handlib.data.sample import VERSIONS, Sample
+from handlib.images import read_gray, read_image
+from handlib.reading import expecting, read_json, require_file
 
 SPLITS = ("train", "val", "test", "evaluation")
 SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.85), "test": (0.85, 1.0)}
@@ -152,7 +151,7 @@ class FreiHANDReader(SplitReader):
         required = {"training": ENTRIES, "train": ("xyz",), "val": ("xyz",)}.get(self._prefix, ())
         names = [n for n in ENTRIES if n in required or self._file(n).is_file()]
         for name in names:
-            require_file(self._file(name))
+            require_file(self._file(name), WHOLE)
             if name != "verts":  # 1.5 GB of text: parsed when first used
                 self._annotation(name)
         return names
@@ -230,6 +229,7 @@ def _source(root, layout):
     """Name of the data; a synthetic dataset says so itself, with its hand model."""
     about = root / "synthetic.json"
     if about.is_file():
-        hand = json.loads(about.read_text()).get("hand_model", "unknown hand model")
+        with expecting(about, "not what handlib synthesize writes"):
+            hand = read_json(about).get("hand_model", "unknown hand model")
         return f"synthetic ({hand})"
     return "FreiHAND" if layout == "public" else "freihand_dataset_MP"

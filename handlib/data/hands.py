@@ -8,9 +8,9 @@ other people, millimetres off.
 import numpy as np
 
 from handlib import geometry
-from handlib.data.images import read_image
 from handlib.data.reader import SplitReader
 from handlib.data.sample import Sample
+from handlib.images import read_image
 
 SIDES = ("right", "left")
 # A hand of which fewer of the 21 joints are annotated (or seen) is no sample.

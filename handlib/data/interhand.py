@@ -11,9 +11,10 @@ X_camera = camrot (X_world - campos).
 import cv2
 import numpy as np
 
-from handlib.data.annotations import load_tables, read_json
+from handlib.data.annotations import load_tables
 from handlib.data.hands import MOST, SIDES, HandReader, intrinsics
 from handlib.joints import N_JOINTS, check_metres, convert
+from handlib.reading import expecting, read_json, require_finite
 
 HOMEPAGE = "https://mks0601.github.io/InterHand2.6M/"
 MANO_NUMBERS = 58  # pose 48, shape 10
@@ -113,16 +114,14 @@ def _build(data_path, camera_path, joints_path, mano_path=None):
         image width; ``valid`` (N, 21) bool; ``names`` of image files; ``world`` (frames, 2, 21, 3)
         mm; ``campos``, ``camrot``, ``focal``, ``princpt`` by camera; ``mano`` (frames, 2, 58).
     """
-    data = read_json(data_path, _compact)
-    cameras, joints = read_json(camera_path), read_json(joints_path, _compact)
-    mano = read_json(mano_path, _compact) if mano_path else {}
-    try:
+    data = read_json(data_path, compact=_compact)
+    cameras, joints = read_json(camera_path), read_json(joints_path, compact=_compact)
+    mano = read_json(mano_path, compact=_compact) if mano_path else {}
+    with expecting(
+        data_path, "not InterHand2.6M's, or does not fit the files beside it",
+        "copy or extract them again",
+    ):  # fmt: skip
         return _tables(data, cameras, joints, mano)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{data_path} and the files beside it do not fit each other, or are not "
-            f"InterHand2.6M's ({type(error).__name__}: {error}): copy or extract them again"
-        ) from error
 
 
 def _compact(entry):
@@ -164,6 +163,7 @@ def _tables(data, cameras, joints, mano):
     for name in ("campos", "camrot", "focal", "princpt"):
         values = [cameras[capture][name][camera] for capture, camera in views]
         tables[name] = np.array(values, np.float64)
+        require_finite(**{name: tables[name]})
     if mano:
         tables["mano"] = np.stack([_mano(mano, *place) for place in frames])
     return tables

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handlib.data.annotations import read_json
 from handlib.joints import N_JOINTS, convert
+from handlib.reading import BadFile, expecting, read_json, require_finite
 
 NOTHING = np.zeros((N_JOINTS, 3))
+REMEDY = "run the detector again, and let it write the file whole"
 
 
 class KeypointFiles:
@@ -55,23 +56,31 @@ class KeypointFiles:
 
 
 def _read_coco(path, order):
-    content = read_json(path)
+    content = read_json(path, REMEDY)
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-        raise ValueError(
+        raise BadFile(
             f"{path} is not a COCO file with images and annotations: give one, or a folder of "
             "OpenPose's or MediaPipe's files"
         )
-    names = {i["id"]: Path(i["file_name"]).with_suffix("").as_posix() for i in content["images"]}
-    hands = {name: [] for name in names.values()}
-    for annotation in content["annotations"]:
-        found = convert(_checked(path, annotation["keypoints"]), order)
-        hands[names[annotation["image_id"]]].append(found)
+    with expecting(path, "not a COCO file of keypoints", REMEDY):
+        names = {
+            i["id"]: Path(i["file_name"]).with_suffix("").as_posix() for i in content["images"]
+        }
+        hands = {name: [] for name in names.values()}
+        for annotation in content["annotations"]:
+            found = convert(_checked(path, annotation["keypoints"]), order)
+            hands[names[annotation["image_id"]]].append(found)
     return hands
 
 
 def _read_hands(path, sample):
     """List of (21, 3) in an OpenPose or MediaPipe file."""
-    content = read_json(path)
+    content = read_json(path, REMEDY)
+    with expecting(path, "not a file of OpenPose or MediaPipe", REMEDY):
+        return _hands(path, content, sample)
+
+
+def _hands(path, content, sample):
     if "people" in content:
         sides = {True: ["right"], False: ["left"], None: ["right", "left"]}[sample.is_right]
         fields = [f"hand_{side}_keypoints_2d" for side in sides]
@@ -87,7 +96,7 @@ def _read_hands(path, sample):
                 for place, score in zip(places, scores, strict=True)
             ]
             return [_checked(path, hand) for hand in found]
-    raise ValueError(
+    raise BadFile(
         f"{path} is neither OpenPose's (people) nor MediaPipe's (hand_landmarks): write it again"
     )
 
@@ -95,9 +104,10 @@ def _read_hands(path, sample):
 def _checked(path, hand):
     """A hand as (21, 3), with zeros where a joint was not found."""
     hand = np.asarray(hand, np.float64)
+    require_finite(keypoints=hand)
     if hand.size != 3 * N_JOINTS:
-        raise ValueError(f"{path}: {hand.size} numbers in a hand, expected 21 x (x, y, confidence)")
+        raise BadFile(f"{path}: {hand.size} numbers in a hand, expected 21 x (x, y, confidence)")
     hand = np.where(hand.reshape(N_JOINTS, 3)[:, 2:] > 0, hand.reshape(N_JOINTS, 3), 0.0)
     if hand[:, 2].any() and np.abs(hand[:, :2]).max() <= 1:
-        raise ValueError(f"{path}: x and y are not px: run OpenPose with --keypoint_scale 0")
+        raise BadFile(f"{path}: x and y are not px: run OpenPose with --keypoint_scale 0")
     return hand.clip(max=[np.inf, np.inf, 1.0])  # COCO's visibility goes to 2

@@ -5,14 +5,15 @@ taken from "hand_type" where an annotation says "left" or "right" there (InterHa
 from a file name that ends in ``_l`` or ``_r`` (CMU Panoptic's), else it is not known.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from handlib.data.annotations import read_json
-from handlib.data.images import read_image
 from handlib.data.sample import Sample
+from handlib.images import read_image
 from handlib.joints import N_JOINTS, convert
+from handlib.reading import BadFile, expecting, read_json, require_finite
 
 FREIHAND_POSES = 32_560  # file id = unique id + this * version
 
@@ -22,17 +23,33 @@ class PhotoReader:
 
     Args:
         hands: list of dicts of the fields of ``Sample``, without its image.
+        sizes: dict of path -> (width, height) px that a photo was annotated with, where known.
     """
 
-    def __init__(self, hands):
-        self._hands = hands
+    def __init__(self, hands, sizes):
+        self._hands, self._sizes = hands, sizes
 
     def __len__(self):
         return len(self._hands)
 
     def __getitem__(self, index):
         hand = self._hands[index]
-        return Sample(image=read_image(hand["path"]), **hand)
+        path = hand["path"]
+        return Sample(image=_as_annotated(path, self._sizes.get(path)), **hand)
+
+
+def _as_annotated(path, size):
+    """A photo as stored, or turned as its EXIF says where the annotations are for that."""
+    image = read_image(path)
+    if size in (None, image.shape[1::-1]):
+        return image
+    upright = read_image(path, upright=True)
+    if size != upright.shape[1::-1]:
+        raise BadFile(
+            f"{path} has {image.shape[1]} x {image.shape[0]} px and its annotations are for "
+            f"{size[0]} x {size[1]}: give the photos that were annotated"
+        )
+    return upright
 
 
 def read_coco_hands(path, order="freihand", images=None):
@@ -57,28 +74,37 @@ def read_coco_hands(path, order="freihand", images=None):
     path = _find_json(Path(path).expanduser())
     folder = path.parent if images is None else Path(images).expanduser()
     content = read_json(path)
-    try:
+    with expecting(path, "not a COCO file of hands", "export the annotations again"):
         names = {image["id"]: image["file_name"] for image in content["images"]}
+        sizes = {
+            folder / image["file_name"]: (image["width"], image["height"])
+            for image in content["images"]
+            if image.get("width") and image.get("height")
+        }
         found = [
             (folder / names[annotation["image_id"]], annotation["id"], *hand)
             for annotation in content["annotations"]
             for hand in _hands(annotation, names[annotation["image_id"]])
         ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} lacks {error}: it is not a COCO file of hands") from error
-    hands = [_fields(path, order, *hand) for hand in found]
+        hands = [_fields(path, order, *hand) for hand in found]
+        # One that no disk can hold would be an error of the system's.
+        if any(
+            len(os.fsencode(part)) > 255 for name in names.values() for part in Path(name).parts
+        ):
+            raise ValueError("a file_name of it is too long")
+        hands.sort(key=lambda hand: (hand["path"], hand["id"]))
     for hand in hands:
         if not hand["path"].is_file():
             raise FileNotFoundError(
                 f"{hand['path']} is missing: put the photos there, or give their folder as images"
             )
-    return PhotoReader(sorted(hands, key=lambda hand: (hand["path"], hand["id"])))
+    return PhotoReader(hands, sizes)
 
 
 def _find_json(path):
     if path.is_file():
         return path
-    found = [p for p in sorted(path.glob("*.json")) if '"keypoints"' in p.read_text()]
+    found = [p for p in sorted(path.glob("*.json")) if b'"keypoints"' in p.read_bytes()]
     if len(found) != 1:
         raise FileNotFoundError(
             f"{path} holds {len(found)} JSON files with keypoints, expected one: give the file"
@@ -101,8 +127,9 @@ def _hands(annotation, name):
 
 def _fields(path, order, image, unique, keypoints, box, is_right):
     keypoints = np.array(keypoints, np.float64)
+    require_finite(keypoints=keypoints, box=np.array(box, np.float64))
     if keypoints.size != 3 * N_JOINTS:
-        raise ValueError(
+        raise BadFile(
             f"{path}: annotation {unique} has {keypoints.size} numbers, "
             f"expected {N_JOINTS} keypoints (x, y, visibility)"
         )

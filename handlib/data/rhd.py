@@ -8,11 +8,12 @@ tip. The COCO-like JSON that others made of it (one hand per image, millimetres)
 
 import numpy as np
 
-from handlib.data.annotations import load_tables, read_json
+from handlib.data.annotations import load_tables
 from handlib.data.hands import MOST, HandReader, intrinsics
-from handlib.data.images import read_gray
+from handlib.images import read_gray
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.mano.pickles import read_pickled_rows
+from handlib.reading import expecting, read_json, require_finite, short
 
 HOMEPAGE = (
     "https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html"
@@ -118,10 +119,12 @@ def _from_pickle(path):
         xyz = xyz.reshape(len(ids), 2, N_JOINTS, 3)
         seen = uv_vis.reshape(len(ids), 2, N_JOINTS, 3)[..., 2] > 0
         K = K.reshape(len(ids), 3, 3)
+        require_finite(xyz=xyz, K=K)
     except Exception as error:
+        said = f"{type(error).__name__}: {short(error)}"
         raise ValueError(
-            f"{path} is not RHD's annotation file ({type(error).__name__}: {error}); nothing of it "
-            f"was run. Extract it again, or download it from {HOMEPAGE}."
+            f"{path} is not RHD's annotation file ({said}); nothing of it was run. Extract it "
+            f"again, or download it from {HOMEPAGE}."
         ) from error
     image, side = np.nonzero(seen.sum(-1) >= MOST)
     return {
@@ -135,22 +138,19 @@ def _from_pickle(path):
 
 def _from_json(path):
     content = read_json(path)
-    try:
+    needs = "it needs cam_param of each image, joint_cam and hand_type of each hand"
+    with expecting(path, "not RHD as COCO-like JSON", needs):
         images = {image["id"]: image for image in content["images"]}
         hands = [(images[a["image_id"]], a) for a in content["annotations"]]
         cameras = [image["cam_param"] for image, _ in hands]
         joints = np.array([a["joint_cam"] for _, a in hands], np.float64)
+        focal = np.array([c["focal"] for c in cameras], np.float64)
+        principal = np.array([c["princpt"] for c in cameras], np.float64)
+        require_finite(joint_cam=joints, cam_param=np.stack([focal, principal]))
         return {
             "ids": np.array([image["id"] for image, _ in hands], np.int64),
             "is_right": np.array([a["hand_type"] == "right" for _, a in hands], bool),
             "names": np.array([image["file_name"].encode() for image, _ in hands]),
             "joints": joints.reshape(-1, N_JOINTS, 3) / 1000,
-            "K": intrinsics(
-                np.array([c["focal"] for c in cameras]), np.array([c["princpt"] for c in cameras])
-            ),
+            "K": intrinsics(focal, principal),
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not RHD as COCO-like JSON ({type(error).__name__}: {error}): it needs "
-            "cam_param of each image, joint_cam and hand_type of each hand"
-        ) from error

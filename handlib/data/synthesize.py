@@ -28,6 +28,7 @@ from handlib.data.decimals import json_text
 from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
 from handlib.paths import atomic_write
+from handlib.reading import BadFile, expecting, read_json, short
 
 SPLITS = ("training", "evaluation")
 VERSIONS = 4
@@ -140,11 +141,12 @@ def _is_finished(out, settings):
     noted = out / _PARTS / "settings.json"
     for path in (out / MARKER, noted):
         if path.is_file():
-            old = json.loads(path.read_text())
-            changed = [k for k in settings if old.get(k) != settings[k]]
+            old = read_json(path, "choose another folder, or delete this one")
+            with expecting(path, "not what handlib synthesize writes", "choose another folder"):
+                changed = [k for k in settings if old.get(k) != settings[k]]
             if changed:
-                what = ", ".join(f"{k} {old.get(k)} (asked: {settings[k]})" for k in changed)
-                raise ValueError(
+                what = ", ".join(f"{k} {short(old.get(k))} (asked: {settings[k]})" for k in changed)
+                raise BadFile(
                     f"{out} holds a synthetic dataset with other settings: {what}. "
                     "Choose another folder, or delete this one"
                 )
@@ -260,7 +262,7 @@ def _write_annotations(out, split, chunks):
         with atomic_write(out / f"{split}_{name}.json") as temporary, temporary.open("w") as file:
             separator = "["
             for _, start, _ in chunks:
-                with np.load(_part(out, split, start)) as part:
+                with np.load(_part(out, split, start), allow_pickle=False) as part:
                     values = part[name]
                 values = values[:, None] if name == "mano" else values  # theirs are (1, 61)
                 for value in values:

@@ -1,6 +1,5 @@
 """The command ``handlib predict``: photos, folders, annotated photos and videos."""
 
-import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -10,6 +9,7 @@ from handlib.inference.files import save_hands, sentence
 from handlib.inference.find import SURE
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
+from handlib.reading import expecting, read_json
 
 
 def run(args):
@@ -125,14 +125,10 @@ def read_camera(given):
     """K (3, 3) or (4,) of the words after --K: four numbers, or a JSON file."""
     if len(given) == 1:
         path = Path(given[0]).expanduser()
-        try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not a JSON file of K ({error}): write [[fx, 0, cx], [0, fy, cy], "
-                "[0, 0, 1]], or give fx fy cx cy"
-            ) from error
-        return content["K"] if isinstance(content, dict) and "K" in content else content
+        remedy = "write [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], or give fx fy cx cy"
+        content = read_json(path, remedy)
+        with expecting(path, "not a JSON file of K", remedy):
+            return checked_camera(content["K"] if isinstance(content, dict) else content)
     try:
         values = [float(word) for word in given]
     except ValueError:

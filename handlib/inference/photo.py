@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from handlib.images import SUFFIXES, read_image
+
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
@@ -19,7 +19,7 @@ def load_photo(photo):
         FileNotFoundError, ValueError: no such file, not a picture, or another kind of array.
     """
     if isinstance(photo, str | Path):
-        return _read(Path(photo).expanduser())
+        return read_image(Path(photo).expanduser(), upright=True)
     array = np.asarray(photo)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
         raise ValueError(
@@ -42,25 +42,7 @@ def list_photos(path):
     path = Path(path).expanduser()
     if not path.is_dir():
         return [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if not inside:
-        raise ValueError(f"{path} holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+        raise ValueError(f"{path} holds no photo ({', '.join(SUFFIXES)})")
     return inside
-
-
-def _read(path):
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give a photo (the command takes folders)")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such photo") from None
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file
-        image = None
-    if image is None:
-        raise ValueError(
-            f"{path} is not a picture that can be read: save it as JPEG or PNG, or copy it again"
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

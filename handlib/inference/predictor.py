@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handlib.checkpoints import find_checkpoint, load_checkpoint, read_json
+from handlib.checkpoints import OTHER, find_checkpoint, load_checkpoint, read_json
 from handlib.geometry import mirror_faces
 from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
@@ -15,6 +15,7 @@ from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
 from handlib.paths import SHIPPED
+from handlib.reading import expecting
 
 
 class Predictor:
@@ -120,7 +121,8 @@ def load_weights(weights=None):
             "run (handlib run 02_train -p handedness True makes one)"
         )
     folder = find_checkpoint(SHIPPED if weights is None else Path(weights).expanduser())
-    trained = read_json(folder / "model.json")["hand"]["name"]
+    with expecting(folder / "model.json", "not the description of a network", OTHER):
+        trained = read_json(folder / "model.json")["hand"]["name"]
     hand = load_hand_model("" if trained == "stand-in hand" else None)
     model = load_checkpoint(folder, hand)
     # The loops that numba compiles pay off in trainings: a photo is not worth their start.

@@ -157,7 +157,9 @@ def predict_video(predictor, path, out, K=None, is_right=None):
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such video")
-    video = cv2.VideoCapture(str(path))
+    with path.open("rb") as file:
+        is_list = file.read(8) == b"ffconcat"  # of other files, which would be shown
+    video = cv2.VideoCapture("" if is_list else str(path))
     rate = video.get(cv2.CAP_PROP_FPS)
     rate = rate if np.isfinite(rate) and 1 <= rate <= 1000 else 30.0
     tracker, counts, start = Tracker(predictor, rate, K, is_right), [], perf_counter()

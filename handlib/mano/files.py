@@ -15,6 +15,7 @@ from handlib.joints import MANO_PARENTS
 from handlib.mano.mirror import mirror_arrays, mirror_shapes
 from handlib.mano.pickles import ForbiddenPickle, read_pickle
 from handlib.mano.standin import shipped_path, standin_path
+from handlib.reading import short
 
 MANO_PAGE = "https://mano.is.tue.mpg.de"
 SIDES = ("right", "left")
@@ -183,8 +184,9 @@ def _read(path, side):
     except OSError:
         raise
     except Exception as error:
+        said = f"{type(error).__name__}: {short(error)}"
         raise ValueError(
-            f"{path} is not a readable hand model ({type(error).__name__}: {error}). It should be "
+            f"{path} is not a readable hand model ({said}). It should be "
             f"MANO_{side.upper()}.pkl from {MANO_PAGE}, whole, or an .npz of its arrays."
         ) from error
     source = str(path) if arrays.pop(STANDIN_KEY, None) is None else "stand-in"

@@ -13,6 +13,8 @@ import re
 
 import numpy as np
 
+from handlib.reading import short
+
 _SPARSE = ("csc_matrix", "csr_matrix", "csc_array", "csr_array")
 # Old and new names: numpy 2 and scipy 1.8 renamed modules, Python 3 renamed its own.
 _ALLOWED = {
@@ -72,7 +74,7 @@ class _RecordingUnpickler(pickle._Unpickler):
     def find_class(self, module, name):
         kind = f"{module}.{name}"
         if kind not in _ALLOWED and module.partition(".")[0] != "chumpy":
-            raise ForbiddenPickle(f"it asks for {_short(kind)}, which no array needs")
+            raise ForbiddenPickle(f"it asks for {short(kind)}, which no array needs")
         # A class of its own for each file: a pickle can set attributes of classes too.
         if kind not in self.kinds:
             self.kinds[kind] = type("Record", (Record,), {"kind": kind})
@@ -226,7 +228,7 @@ def _array(value, depth=0):
         chosen = _array(value.state["a"], depth + 1).ravel()
         chosen = chosen[_array(value.state["idxs"], depth + 1)]
         return chosen.reshape(_shape(value.state.get("preferred_shape", chosen.shape)))
-    raise ValueError(f"it holds a {_short(kind)}, of which the values cannot be read")
+    raise ValueError(f"it holds a {short(kind)}, of which the values cannot be read")
 
 
 def _check_numbers(value):
@@ -262,7 +264,7 @@ def _shape(value):
 def _number_type(record):
     code, byte_order = record.args[0], record.state[1]
     if not re.fullmatch(r"[fiub][1248]", code) or byte_order not in tuple("<>=|"):
-        raise ForbiddenPickle(f"it holds an array of {_short(code)!r}, not of numbers")
+        raise ForbiddenPickle(f"it holds an array of {short(code)!r}, not of numbers")
     return np.dtype(byte_order + code)
 
 
@@ -270,7 +272,7 @@ def _dense(state, by_column, depth):
     """Dense array of a compressed sparse matrix, whose parts must fit each other."""
     shape = _shape(tuple(state.get("_shape") or state["shape"]))
     if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] > _MAX_DENSE:
-        raise ForbiddenPickle(f"it holds a sparse matrix of shape {_short(shape)}")
+        raise ForbiddenPickle(f"it holds a sparse matrix of shape {short(shape)}")
     data, inner, starts = (_array(state[k], depth + 1) for k in ("data", "indices", "indptr"))
     lines, width = shape[::-1] if by_column else shape
     steps = np.diff(starts)
@@ -283,8 +285,3 @@ def _dense(state, by_column, depth):
     dense = np.zeros(shape)
     np.add.at(dense, (inner, outer) if by_column else (outer, inner), data)
     return dense
-
-
-def _short(value):
-    """For a message: a file can make texts, and numbers, of any length."""
-    return str(value)[:80]

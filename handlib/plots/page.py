@@ -49,7 +49,7 @@ def write_page(path, layers, view, photo=None, title="", beside=False):
     else:
         tag = f"<script>{program}</script>"
     text = json.dumps({"data": data, "layout": around}, default=_plain)
-    scene = text.replace("</", "<\\/")
+    scene = text.replace("<", "\\u003c")  # nothing of it can end the script, or begin a comment
     page = _PAGE.format(title=html.escape(title), program=tag, scene=scene)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

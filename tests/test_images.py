@@ -1,0 +1,167 @@
+"""Image files of every kind, sound, damaged and hostile."""
+
+import json
+import struct
+import time
+import zlib
+
+import cv2
+import limited
+import numpy as np
+import pytest
+from PIL import Image
+
+from handlib import images
+from handlib.data.backgrounds import Backgrounds
+from handlib.data.photos import read_coco_hands
+from handlib.images import read_gray, read_image
+from handlib.inference import load_photo
+
+GREY = np.linspace(0, 255, 48, dtype=np.uint8).reshape(6, 8).repeat(4, 0).repeat(4, 1)
+
+
+def chunk(kind, data):
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png_bomb(side=60_000):
+    """A few bytes that say they are a picture of 3.6 thousand million pixels."""
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def jpeg_bomb():
+    """A JPEG whose header says 65,500 x 65,500."""
+    content = bytearray(cv2.imencode(".jpg", GREY)[1].tobytes())
+    at = content.index(b"\xff\xc0") + 5
+    content[at : at + 4] = struct.pack(">HH", 65_500, 65_500)
+    return bytes(content)
+
+
+def bmp_bomb():
+    content = bytearray(cv2.imencode(".bmp", GREY)[1].tobytes())
+    content[18:26] = struct.pack("<ii", 50_000, 50_000)
+    return bytes(content)
+
+
+def damaged():
+    jpeg = cv2.imencode(".jpg", GREY)[1].tobytes()
+    png = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (40, 40, 3)))[1].tobytes()
+    return {
+        "empty.jpg": b"",
+        "text.jpg": b"no picture, really\n" * 99,
+        "page.png": b"<!DOCTYPE html><html>please sign in</html>",
+        "half.jpg": jpeg[: len(jpeg) * 3 // 4],
+        "half.png": png[: len(png) // 2],
+        "header.jpg": jpeg[:20],
+        "no_size.bmp": cv2.imencode(".bmp", GREY)[1].tobytes()[:18] + bytes(400),
+        "bomb.png": png_bomb(),
+        "bomb.jpg": jpeg_bomb(),
+        "bomb.bmp": bmp_bomb(),
+        "noise.webp": b"RIFF\xff\xff\xff\x7fWEBPVP8 " + bytes(range(256)),
+        "loop.tif": b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00",
+    }
+
+
+def test_no_image_is_one_message_in_little_time_and_memory(tmp_path):
+    for name, content in damaged().items():
+        (tmp_path / name).write_bytes(content)
+    paths = [tmp_path / name for name in damaged()]
+    for reader in ("handlib.images:read_image", "handlib.inference:load_photo"):
+        for path, told in limited.outcomes(reader, paths, tmp_path).items():
+            assert told["error"] == "BadFile" and path in told["message"], (path, told)
+            assert told["seconds"] < 3, (path, told)
+            said = "million pixels" if "bomb" in path else "not a readable image"
+            assert said in told["message"], (path, told)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.jpg is missing"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="is a folder"):
+        load_photo(tmp_path)
+
+
+def test_every_kind_of_picture_is_rgb_of_8_bits(tmp_path):
+    colors = np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])
+    kinds = {
+        "grey.png": (GREY, GREY),
+        "grey.jpg": (GREY, GREY),
+        "deep.png": (GREY.astype(np.uint16) * 257, GREY),
+        "deep.tif": (colors.astype(np.uint16) * 257, colors),
+        "clear.png": (np.dstack([colors, GREY]), colors),
+        "plain.webp": (colors, colors),
+    }
+    for name, (written, expected) in kinds.items():
+        cv2.imwrite(str(tmp_path / name), written, [cv2.IMWRITE_WEBP_QUALITY, 101])
+        found = read_image(tmp_path / name)
+        assert found.shape == (24, 32, 3) and found.dtype == np.uint8, name
+        expected = expected if expected.ndim == 3 else np.dstack([expected] * 3)
+        assert np.abs(found[..., ::-1].astype(int) - expected).max() <= 4, name
+        assert np.array_equal(load_photo(tmp_path / name), found)
+        assert read_gray(tmp_path / name).shape == (24, 32)
+    palette = Image.fromarray(colors).convert("P")
+    palette.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png").shape == (24, 32, 3)
+
+
+def test_a_camera_may_append_to_a_jpeg(tmp_path):
+    jpeg = cv2.imencode(".jpg", GREY)[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(jpeg + b"MotionPhoto" + bytes(999))
+    assert read_image(tmp_path / "a.jpg").shape == (24, 32, 3)
+
+
+def write_turned(path):
+    """A photo that its EXIF says to turn by a quarter: 24 x 32 stored, 32 x 24 upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.dstack([GREY] * 3)).save(path, exif=exif)
+
+
+def test_photos_are_turned_upright_and_datasets_are_as_stored(tmp_path):
+    write_turned(tmp_path / "a.png")
+    stored, upright = read_image(tmp_path / "a.png"), load_photo(tmp_path / "a.png")
+    assert stored.shape == (24, 32, 3) and read_gray(tmp_path / "a.png").shape == (24, 32)
+    np.testing.assert_array_equal(upright, np.rot90(stored, -1))
+
+
+@pytest.mark.parametrize("size", [(32, 24), (24, 32), None, (30, 30)])
+def test_annotated_photos_are_turned_where_the_annotations_are(tmp_path, size):
+    write_turned(tmp_path / "a.png")
+    entry = {"id": 1, "file_name": "a.png"}
+    entry |= {"width": size[0], "height": size[1]} if size else {}
+    hand = {"id": 1, "image_id": 1, "keypoints": [5, 6, 1] * 21, "bbox": [1, 2, 9, 9]}
+    (tmp_path / "a.json").write_text(json.dumps({"images": [entry], "annotations": [hand]}))
+    reader = read_coco_hands(tmp_path / "a.json")
+    if size == (30, 30):
+        with pytest.raises(ValueError, match=r"a\.png has 32 x 24 px and .* 30 x 30"):
+            reader[0]
+    else:
+        assert reader[0].size == (size or (32, 24))
+
+
+def test_a_bomb_among_backgrounds_is_skipped(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_bomb())
+    cv2.imwrite(str(tmp_path / "b.png"), GREY)
+    with pytest.warns(UserWarning, match=r"a\.png says that it has more than"):
+        backgrounds = Backgrounds(tmp_path)
+    assert backgrounds.draw(np.random.default_rng(0), (20, 20)).shape == (20, 20, 3)
+
+
+def test_the_look_at_the_header_costs_little(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 255, (28, 28, 3), np.uint8)
+    content = cv2.imencode(".jpg", cv2.resize(picture, (224, 224)))[1].tobytes()
+    images._check("a.jpg", content)
+    start = time.perf_counter()
+    for _ in range(50):
+        images._check("a.jpg", content)
+    checked = time.perf_counter() - start
+    for _ in range(50):
+        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert checked < (time.perf_counter() - start - checked)
