@@ -54,7 +54,7 @@ def _decode(path, flags):
 
 def _check(path, content):
     """``BadFile`` for what is no image, is cut short, or says that it is huge: before decoding."""
-    from PIL import Image  # the command shows its help without it
+    from PIL import Image, UnidentifiedImageError  # the command shows its help without it
 
     try:
         with Image.open(io.BytesIO(content)) as header:
@@ -66,7 +66,8 @@ def _check(path, content):
     except Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except Exception as error:  # its decoders raise what they like
-        said = str(error)[:100] if content else "it is empty"
+        known = not isinstance(error, UnidentifiedImageError)
+        said = "it is empty" if not content else str(error)[:100] if known else "of no known kind"
         raise BadFile(
             f"{path} is not a readable image ({said}): save it as JPEG or PNG, or copy it again"
         ) from error

@@ -262,7 +262,7 @@ def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
     assert said.out.count("a.jpg: ") == 2 and "d.png: right hand (" in said.out
     assert "a guess: absolute depth needs --K" in said.out
     assert "2 of 4 failed" in said.err
-    assert "b.jpg is not a picture" in said.err and "c.png: no hand found" in said.err
+    assert "b.jpg is not a readable image" in said.err and "c.png: no hand found" in said.err
     names = {path.name for path in out.iterdir()}
     assert names == {f"{n}.{f}" for n in "ad" for f in ("png", "json", "obj", "html")} | {
         "plotly.min.js"
@@ -312,9 +312,9 @@ def test_annotated_photos_get_scores(green, tmp_path, capsys):
     ("words", "fault"),
     [
         ([], "nothing to predict"),
-        (["missing.jpg"], r"missing.jpg: no such photo"),
+        (["missing.jpg"], "missing.jpg is missing: copy it again"),
         (["a.png", "--K", "1", "2"], "--K takes fx fy cx cy"),
-        (["a.png", "--K", "none.json"], "none.json is not a JSON file of K"),
+        (["a.png", "--K", "none.json"], "none.json is missing: write [[fx, 0"),
         (["a.png", "--box", "1", "2", "3", "4", "--boxes", "x.json"], "give one of them"),
     ],
 )
