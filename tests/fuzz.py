@@ -80,6 +80,8 @@ def seeds():
 def mutator(data, max_size, seed):
     """For atheris: changes by structure as often as its own."""
     rng = random.Random(seed)
+    if rng.random() < 0.3:  # it forgets the targets whose readers share their lines with others
+        data = rng.choice(seeds())
     if rng.random() < 0.3:
         return data[:1] + atheris.Mutate(data[1:], max_size - 1)
     return data[:1] + mutate.mutated(rng, data[1:])[: max_size - 1]
