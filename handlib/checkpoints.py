@@ -8,7 +8,9 @@
     trainer.json        step, the best evaluation, configuration of the training
     files.json          sizes and check sums of the above
 
-A folder appears whole or not at all; nothing in it can run code when it is read.
+A folder appears whole or not at all; nothing in it can run code when it is read. Beside the one
+that training resumes from lies the one before it, ``<name>.previous``, for the day when a disk
+damages the last.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ import json
 import os
 import random
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,24 +50,40 @@ def save(folder, accelerator, model, description, optimizer=None, average=None):
     """
     folder = Path(folder)
     new = folder.with_name(f".{folder.name}.new")
-    if accelerator.is_main_process:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        write_model(average or model, new)
-        (new / "trainer.json").write_text(json.dumps(description, indent=1))
+    with _written(folder):
+        if accelerator.is_main_process:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            write_model(average or model, new)
+            (new / "trainer.json").write_text(json.dumps(description, indent=1))
+            if optimizer is not None:
+                parts = {"optimizer": optimizer, "scaler": accelerator.scaler}
+                state = {n: part.state_dict() for n, part in parts.items() if part is not None}
+                torch.save(state, new / "optimizer.pt")
+                if average is not None:
+                    safetensors.torch.save_file(_weights(model), new / TRAINING)
+        accelerator.wait_for_everyone()
         if optimizer is not None:
-            parts = {"optimizer": optimizer, "scaler": accelerator.scaler}
-            state = {name: part.state_dict() for name, part in parts.items() if part is not None}
-            torch.save(state, new / "optimizer.pt")
-            if average is not None:
-                safetensors.torch.save_file(_weights(model), new / TRAINING)
+            torch.save(random_state(), new / f"random-{accelerator.process_index}.pt")
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            # The one before costs its space alone, and a disk may damage the last one.
+            _put_in_place(new, folder, keep_previous=optimizer is not None)
     accelerator.wait_for_everyone()
-    if optimizer is not None:
-        torch.save(random_state(), new / f"random-{accelerator.process_index}.pt")
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        _put_in_place(new, folder)
-    accelerator.wait_for_everyone()
+
+
+@contextmanager
+def _written(folder):
+    """OSError with a remedy where a checkpoint cannot be written; what was there is untouched."""
+    try:
+        yield
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # torch and safetensors have errors of their own for a disk that is full.
+        raise OSError(
+            f"could not save {folder} ({str(error).splitlines()[0]}): is the disk full, or the "
+            "folder gone or not yours to write to? What was saved there before is kept: make room, "
+            "and the same again goes on from it"
+        ) from error
 
 
 def restore(folder, accelerator, model, optimizer, average=None):
@@ -91,12 +110,13 @@ def export(model, folder, **more):
     """
     folder = Path(folder)
     new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    write_model(model, new, half=True)
-    for name, content in more.items():
-        (new / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    _put_in_place(new, folder)
+    with _written(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        write_model(model, new, half=True)
+        for name, content in more.items():
+            (new / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        _put_in_place(new, folder)
 
 
 def write_model(model, folder, half=False):
@@ -187,7 +207,7 @@ def find_checkpoint(path):
     names = ("", "checkpoints/best", "checkpoints/last", "best", "last")
     for place in (path / name for name in names):
         # Killed between the two renames of a save, a run leaves only the one before.
-        for folder in (place, place.with_name(place.name + PREVIOUS)):
+        for folder in (place, _previous(place)):
             if (folder / "model.json").is_file():
                 return folder
     raise FileNotFoundError(
@@ -210,6 +230,41 @@ def verify(folder):
             )
 
 
+def last_whole(folder, accelerator):
+    """The newest checkpoint at ``folder`` that verifies, or the one before it; all processes.
+
+    One that does not verify is set aside under the name ``<folder>.damaged``, which is printed.
+
+    Returns:
+        its folder, or None where there has been no checkpoint yet.
+
+    Raises:
+        ValueError: there is no whole one any more.
+    """
+    faults, whole = [], None
+    for place in (folder, _previous(folder)):
+        if whole is None and place.is_dir():
+            try:
+                verify(place)
+                whole = place
+            except (OSError, ValueError) as error:
+                faults.append((place, error))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        for place, error in faults:
+            aside = place.with_name(f"{folder.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
+            print(f"{error}\nset aside as {aside}; going on from {whole or 'nothing'}", flush=True)
+    accelerator.wait_for_everyone()
+    if faults and whole is None:
+        raise ValueError(
+            f"{faults[0][1]}. It is set aside as {folder.name}.damaged and there is no other to go "
+            "on from: the same again begins anew, init= the folder of a run begins with its best"
+        )
+    return whole
+
+
 def read_json(file):
     """The content of a checkpoint's JSON file, a dict; ValueError, naming it, where it is not."""
     content = reading.read_json(file, OTHER, finite=False)
@@ -218,7 +273,7 @@ def read_json(file):
     return content
 
 
-def _put_in_place(new, folder):
+def _put_in_place(new, folder, keep_previous=False):
     """Give ``new`` the name ``folder``, once it is on disk and reads back whole."""
     files = sorted(new.iterdir())
     listing = {file.name: _checksum(file) for file in files}
@@ -226,13 +281,18 @@ def _put_in_place(new, folder):
     for path in [*files, new / "files.json", new]:
         _to_disk(path)
     verify(new)
-    previous = folder.with_name(folder.name + PREVIOUS)
+    previous = _previous(folder)
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
     new.rename(folder)
     _to_disk(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
+    if not keep_previous:
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def _previous(folder):
+    return folder.with_name(folder.name + PREVIOUS)
 
 
 def random_state():

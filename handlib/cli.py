@@ -51,6 +51,9 @@ def _parser():
     export.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
     export.add_argument("--weights", metavar="RUN", help="run or checkpoint [handlib's own]")
     export.set_defaults(function=_export)
+
+    doctor = commands.add_parser("doctor", help="check the whole set-up, and say what to do")
+    doctor.set_defaults(function=_doctor)
     return parser
 
 
@@ -100,6 +103,12 @@ def _export(args):
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+def _doctor(args):
+    from handlib.doctor import doctor
+
+    return doctor()
+
+
 def main(argv=None):
     """Entry point of the ``handlib`` command; returns the exit code."""
     args = _parser().parse_args(_shielded(sys.argv[1:] if argv is None else argv))
@@ -121,7 +130,8 @@ def _is_expected(error):
     """Errors whose message is all a user needs; anything else keeps its traceback."""
     from handlib.runs import RunError
 
-    return isinstance(error, RunError | OSError | ValueError)
+    expected = RunError | OSError | ValueError | FloatingPointError | MemoryError
+    return isinstance(error, expected)
 
 
 def _can_go_on(error):

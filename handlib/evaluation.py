@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
 from handlib.augment import Flip, ToRight
-from handlib.data.dataset import one_thread_worker
+from handlib.data.dataset import batches, one_thread_worker
 from handlib.data.sample import collate
 from handlib.mano import pose_hand
 from handlib.model import inputs
@@ -99,7 +99,9 @@ def _predict(model, dataset, batch_size, workers):
     )
     was_training = model.training
     model.eval()
-    rows = [_rows(model(**send_to_device(inputs(batch), device)), batch) for batch in loader]
+    rows = [
+        _rows(model(**send_to_device(inputs(batch), device)), batch) for batch in batches(loader)
+    ]
     model.train(was_training)
     shares = gather_object([_join(rows) | {"place": np.array(share)}])
     everything = _join([part for part in shares if len(part["place"])])

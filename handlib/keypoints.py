@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
 from handlib.checkpoints import load_checkpoint
 from handlib.data import HandDataset, KeypointFiles, collate
-from handlib.data.dataset import one_thread_worker
+from handlib.data.dataset import batches, one_thread_worker
 
 SOURCES = ("predicted", "file", "noisy truth")
 FRAME = 100.0  # px
@@ -72,7 +72,7 @@ def find_keypoints(model, reader, workers=0):
         generator=torch.Generator(),  # the global random state stays as it is
     )
     table, device = {}, next(model.parameters()).device
-    for batch in loader:
+    for batch in batches(loader):
         prediction = model(batch["image"].to(device), batch["K"].to(device))
         # Found directly, where the model does that: not held back by a hand model's shape.
         places = prediction.keypoints_2d

@@ -184,7 +184,7 @@ def aligned_loss(joints, batch):
     target = _target(joints, batch["joints"] * batch["unit"][:, None, None], has)
     source, target = (x - x.mean(1, keepdim=True) for x in (joints, target))
     with torch.no_grad():
-        u, singular, vt = torch.linalg.svd(target.mT @ source)
+        u, singular, vt = torch.linalg.svd((target.mT @ source).nan_to_num())
         signs = torch.ones_like(singular)
         signs[:, 2] = torch.linalg.det(u @ vt).sign()
         scale = (singular * signs).sum(1) / source.square().sum((1, 2))

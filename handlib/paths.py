@@ -4,19 +4,64 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
 import platformdirs
 
+_FULL = (ENOSPC, EDQUOT, EFBIG)
 # Weights that come with handlib: trained on its own generator alone (see their README.md).
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def cache_dir():
     """Folder for things that can be made again: ``HANDLIB_CACHE`` or the user's cache folder."""
-    return Path(
-        os.environ.get("HANDLIB_CACHE") or platformdirs.user_cache_dir("handlib")
-    ).expanduser()
+    return from_environment("HANDLIB_CACHE") or Path(platformdirs.user_cache_dir("handlib"))
+
+
+def cache_folder(name):
+    """A folder in ``cache_dir()``, made; OSError with a remedy where it cannot be."""
+    folder = cache_dir() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {folder} ({error.strerror}): set HANDLIB_CACHE to a folder that you may "
+            "write to"
+        ) from None
+    return folder
+
+
+def from_environment(name):
+    """The path that an environment variable names; None where it is unset or blank."""
+    text = os.environ.get(name, "").strip()
+    return user_path(text, name) if text else None
+
+
+def user_path(text, what="the path"):
+    """The path that a user wrote, ``~`` resolved; ValueError where nobody has such a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{what} begins with a home folder that does not exist: {text}. Write the whole path"
+        ) from None
+
+
+@contextmanager
+def room_for(path):
+    """Let an OSError of a full disk, or of a quota, name ``path`` and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            error.errno,
+            "no space left on this disk (or in your quota); make room, or choose another folder: "
+            "what is finished is kept, and the same command goes on from it",
+            str(path),
+        ) from error
 
 
 @contextmanager
@@ -25,6 +70,12 @@ def atomic_write(path):
 
     A reader sees the old file or the whole new one. The bytes are on disk before the rename.
     """
+    with room_for(path), _renamed(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)

@@ -39,6 +39,7 @@ OPTIMIZERS = {
     "adamw": (torch.optim.AdamW, 1e-3, "cosine"),
 }
 WARM_UP = 0.05
+PRECISIONS = ("no", "bf16", "fp16", "auto")
 # Settings that may change when a run goes on: they do not touch the weights it ends with.
 MAY_CHANGE = {"max_minutes", "workers", "log_with", "log_every", "eval_every", "save_every"}
 
@@ -88,6 +89,22 @@ class TrainConfig:
         if self.optimizer not in OPTIMIZERS:
             known = ", ".join(OPTIMIZERS)
             raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
+        if self.mixed_precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ValueError(f"unknown mixed_precision {self.mixed_precision!r}; known: {known}")
+        for name in ("steps", "batch_size", "log_every", "eval_every", "save_every"):
+            self._check(name, (getattr(self, name) or 0) >= 1, "at least 1")
+        for name in ("pretrain_steps", "weight_decay", "average", "workers"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("lr", "max_minutes", "clip"):
+            self._check(name, (getattr(self, name) or 0) > 0, "more than 0")
+        self._check("average", self.average < 1, "less than 1")
+
+    def _check(self, name, holds, what):
+        """ValueError for a field that is given and cannot be; NaN is no number that holds."""
+        value = getattr(self, name)
+        if value is not None and not holds:
+            raise ValueError(f"{name} must be {what}, got {value}")
 
 
 class StepBatches:

@@ -51,6 +51,10 @@ def _what(command, parameter):
         help=parameter,
     )  # fmt: skip
     command.add_argument("--name", help="name of the folder in outputs/")
+    command.add_argument(
+        "--skip-bad", action="append_const", dest="parameter", const=("skip_bad", " True"),
+        help="leave out samples of a dataset that cannot be used: -p skip_bad True",
+    )  # fmt: skip
 
 
 def _machines(command):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from handlib.paths import atomic_write
+from handlib.paths import atomic_write, room_for
 from handlib.reading import expecting, parse_json
 
 HEARTBEAT_S = 10
@@ -77,9 +77,19 @@ class RunLog:
         self.history.append(record)
         self.accelerator.log(values, step=step)
         if self.accelerator.is_main_process:
-            with self.file.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            self._append(json.dumps(record) + "\n")
         return record
+
+    def _append(self, line):
+        try:
+            with room_for(self.file), self.file.open("a") as file:
+                file.write(line)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self.file.parent} is gone (removed, or its disk was taken away) while it was "
+                "trained in: put it back and the same goes on from its last checkpoint, or begin "
+                "anew elsewhere"
+            ) from None
 
     @contextmanager
     def progress(self, first, total):

@@ -21,6 +21,7 @@ from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, se
 from filelock import FileLock, Timeout
 
 from handlib import checkpoints
+from handlib.data.dataset import batches
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
@@ -110,14 +111,16 @@ class Trainer:
     def loop(self):
         """Steps until there is a reason to stop; everything is saved on return."""
         config = self.config
-        batches = iter(step_loader(self.train_set, config, self.step, self.rank, self.world))
+        loader = step_loader(self.train_set, config, self.step, self.rank, self.world)
+        coming = batches(loader)
         self.model.train()
         self.watch()
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
                 with self.log.clock("data"):
-                    batch = send_to_device(next(batches), self.accelerator.device)
-                loss = self.train_step(batch)
+                    batch = send_to_device(next(coming), self.accelerator.device)
+                with self.enough_memory():
+                    loss = self.train_step(batch)
                 show(self.step, self.progress(), loss)
                 if self.step % config.log_every == 0:
                     lr = self.optimizer.param_groups[0]["lr"]
@@ -158,6 +161,20 @@ class Trainer:
     def loss(self, prediction, batch):
         """What is minimised, and its weighted terms; for experiments to override."""
         return total_loss(prediction, batch, self.loss_weights.at(self.progress()))
+
+    @contextmanager
+    def enough_memory(self):
+        """MemoryError with a remedy, where torch cannot get the memory that it asks for."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not any(words in str(error) for words in _NO_MEMORY):
+                raise
+            size = self.config.batch_size
+            raise MemoryError(
+                f"step {self.step}: not enough memory for batch_size {size}. Begin a new run with "
+                f"batch_size {max(1, size // 2)}, or a smaller input size ({_first_line(error)})"
+            ) from error
 
     def check_finite(self, loss, norm):
         """FloatingPointError, in all processes alike, before bad numbers reach the weights."""
@@ -274,12 +291,10 @@ class Trainer:
 
     def resume(self):
         """Take up the run's last checkpoint, if there is one; forget what was logged after it."""
-        try:
-            folder = checkpoints.find_checkpoint(self.run_dir / "checkpoints" / "last")
-        except FileNotFoundError:
+        folder = checkpoints.last_whole(self.run_dir / "checkpoints" / "last", self.accelerator)
+        if folder is None:
             self.log.restore(-1)
             return
-        checkpoints.verify(folder)
         saved = checkpoints.read_json(folder / "trainer.json")
         with expecting(folder / "trainer.json", "not what a training writes", checkpoints.OTHER):
             step, elapsed_s = int(saved["step"]), float(saved["elapsed_s"])
@@ -293,7 +308,13 @@ class Trainer:
         self.log.restore(self.step)
 
     def check_same(self, folder, saved):
-        """ValueError when the run was begun with other settings."""
+        """ValueError when the run was begun with other settings, or by another handlib."""
+        absent = ({"step", "elapsed_s", "best"} | self.settings().keys()) - saved.keys()
+        if absent:
+            raise ValueError(
+                f"{folder / 'trainer.json'} lacks {', '.join(sorted(absent))} (of another version "
+                "of handlib?): give a new run folder"
+            )
         for part, now in self.settings().items():
             before = saved[part] if isinstance(now, dict) else {part: saved[part]}
             now = now if isinstance(now, dict) else {part: now}
@@ -303,6 +324,14 @@ class Trainer:
                         f"{folder} was trained with {name}={before.get(name)!r}, not "
                         f"{now[name]!r}: go on with the old value, or give a new run folder"
                     )
+
+
+# What torch says of a GPU, of a CPU, and of a CPU under Windows.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0]
 
 
 def _make_accelerator(config, run_dir):
@@ -362,6 +391,7 @@ def train(
     Raises:
         ValueError: for an unknown setting, or a run folder that was begun with other settings.
         FloatingPointError: the loss or its gradient is not finite; the last checkpoint is good.
+        MemoryError: a batch does not fit; ChildProcessError: a loader's worker was killed.
     """
     if config.pretrain_steps:
         started = time.monotonic()

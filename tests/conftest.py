@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from handlib.paths import cache_dir
+
+# Compiled once for all sessions: where handlib keeps it when it is not tested.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "compiled"))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory):

@@ -1,7 +1,8 @@
 """One pass over the pixels where OpenCV needs several."""
 
 import numpy as np
-from numba import njit
+
+from handlib.compiled import njit
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 

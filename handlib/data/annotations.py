@@ -6,12 +6,13 @@ and other processes map such a file into memory and share its pages.
 
 import hashlib
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from handlib.paths import atomic_write, cache_dir
+from handlib.paths import atomic_write, cache_folder
 from handlib.reading import BadFile, require_file
 
 WHOLE = "copy or extract the dataset again so that it is complete"
@@ -39,13 +40,11 @@ def load_annotation(path, shape):
     if path.stat().st_size < SMALL:
         return _parse(path, shape)
     cached = _cached([path], shape) / f"{path.stem}.npy"
-    if not cached.is_file():
-        with atomic_write(cached) as temporary:
-            np.save(temporary, _parse(path, shape))
-    try:
+    with suppress(FileNotFoundError, ValueError, EOFError):  # not there yet, or damaged
         return np.load(cached, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BadFile(f"{cached} is damaged ({error}): delete it, it is made anew") from error
+    with atomic_write(cached) as temporary:
+        np.save(temporary, _parse(path, shape))
+    return np.load(cached, mmap_mode="r", allow_pickle=False)
 
 
 def load_tables(name, build, paths):
@@ -79,7 +78,7 @@ def _cached(paths, kind):
     stats = [(path.resolve(), path.stat()) for path in paths]
     key = "|".join(f"{path}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
     digest = hashlib.sha256(f"{key}|{kind}".encode()).hexdigest()[:16]
-    return cache_dir() / f"annotations-{digest}"
+    return cache_folder(f"annotations-{digest}")
 
 
 def _parse(path, shape):

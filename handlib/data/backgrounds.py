@@ -3,10 +3,8 @@
 The made-up ones are of places and people as in photos, or of nothing at all.
 """
 
-import os
 import warnings
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +13,7 @@ from handlib.data.abstract import abstract
 from handlib.data.paint import noise
 from handlib.data.places import place
 from handlib.images import SUFFIXES, read_image
+from handlib.paths import from_environment, user_path
 
 REMEDY = "point MP_BACKGROUNDS at a folder of pictures, or unset it to use made-up backgrounds"
 # Made-up pictures come from a bank of this many, larger than needed and cropped, turned and
@@ -37,7 +36,7 @@ class Backgrounds:
     """
 
     def __init__(self, folder=None, seed=0):
-        self.folder, self.seed = folder and Path(folder).expanduser(), seed
+        self.folder, self.seed = folder and user_path(folder), seed
         self.paths = _pictures(self.folder) if folder else ()
         self.source = str(self.folder) if folder else "procedural"
 
@@ -72,12 +71,13 @@ class Backgrounds:
 
 def load_backgrounds(folder=None, seed=0):
     """``Backgrounds`` of a folder, or of ``MP_BACKGROUNDS``, or made-up ones if that is unset."""
-    return Backgrounds(folder or os.environ.get("MP_BACKGROUNDS") or None, seed)
+    return Backgrounds(folder or from_environment("MP_BACKGROUNDS"), seed)
 
 
 def _pictures(folder):
     if not folder.is_dir():
-        raise FileNotFoundError(f"the backgrounds folder {folder} does not exist: {REMEDY}")
+        what = "is a file" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"the backgrounds folder {folder} {what}: {REMEDY}")
     paths = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES))
     if not any(_load(path) is not None for path in paths):
         raise ValueError(f"no picture in {folder} can be read ({' '.join(SUFFIXES)}): {REMEDY}")

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
+
+from handlib.compiled import njit
 
 _CUT_OUT, _RECOLORED = 0.35, 0.2  # shares of the versions that are not on the screen
 _GRAIN_STEPS = 32  # of a standard deviation: the strongest grain is a fifth of a picture's level

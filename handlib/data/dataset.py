@@ -5,6 +5,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, Subset
 
+_FROM_WORKER = "in DataLoader worker process"  # what torch writes before the worker's traceback
+
 
 class HandDataset(Dataset):
     """A reader with transforms.
@@ -71,6 +73,35 @@ def spread(dataset, n):
     """A Subset of n samples of a dataset, or all it has, from its first to its last."""
     places = np.linspace(0, len(dataset) - 1, min(n, len(dataset)))
     return Subset(dataset, places.round().astype(int).tolist())
+
+
+def batches(loader):
+    """The batches of a ``DataLoader``; a fault in one of its workers is told as one of its own.
+
+    Raises:
+        OSError, ValueError: what a sample raised, without the worker's traceback.
+        ChildProcessError: a worker was killed.
+    """
+    iterator = iter(loader)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except (OSError, ValueError) as error:
+            if _FROM_WORKER not in str(error):
+                raise
+            told = str(error).rsplit(f"\n{type(error).__name__}: ", 1)[-1]
+            raise type(error)(told.strip()) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error) or _FROM_WORKER in str(error):
+                raise
+            raise ChildProcessError(
+                f"a process that reads samples was killed ({str(error).splitlines()[0]}): is there "
+                f"enough memory for {loader.num_workers} workers? The same again goes on from the "
+                "last checkpoint; workers=0 needs least memory"
+            ) from error
+        yield batch
 
 
 def one_thread_worker(_worker):

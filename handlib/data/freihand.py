@@ -6,12 +6,16 @@ freihand_dataset_MP: ``{train,val,test}/%08d.jpg``, ``{split}_K.json``, ``{split
 for test). In both, file id = unique id + poses * version.
 """
 
+import warnings
+
 import numpy as np
 
 from handlib.data.annotations import WHOLE, load_annotation
 from handlib.data.reader import SplitReader
 from handlib.data.sample import VERSIONS, Sample
+from handlib.data.usable import HOW, find_unusable, listed, refuse_unusable
 from handlib.images import read_gray, read_image
+from handlib.joints import check_metres
 from handlib.reading import expecting, read_json, require_file
 
 SPLITS = ("train", "val", "test", "evaluation")
@@ -31,33 +35,45 @@ class FreiHANDReader(SplitReader):
         root: the dataset folder.
         split: "train", "val", "test" or "evaluation" (public layout only).
         versions: which of the four looks; those that the folder lacks are left out.
+        skip_bad: leave out the samples that cannot be used (image missing or broken, annotation
+            not finite, K no camera), and print which; reads every image once.
 
     Attributes:
         layout: "public" or "MP". source: name for figures and tables. ids: (N,) unique id of each
-        item; versions: the looks there are.
+        item; versions: the looks there are; left_out: how many samples were.
 
     Raises:
         FileNotFoundError: the folder, an annotation file or an image is not there.
-        ValueError: an unknown split, or files that do not fit each other.
+        ValueError: an unknown split, files that do not fit each other, or, unless ``skip_bad``, a
+            sample that cannot be used.
     """
 
     splits = SPLITS
 
-    def __init__(self, root, split="train", versions=(0, 1, 2, 3)):
+    def __init__(self, root, split="train", versions=(0, 1, 2, 3), skip_bad=False):
         super().__init__(root, split)
         self.layout = detect_layout(self.root)
         self._prefix, self._images = self._locate()
         self.source = _source(self.root, self.layout)
         self._opened = {}
         self.poses = len(self._annotation("K"))
-        self.versions = self._find_versions(versions)
+        if not self.poses:
+            raise ValueError(f"{self._file('K')} lists no pose: copy or extract it again")
+        folder = self.root / self._prefix / "mask"
+        self._masks = folder if folder.is_dir() else None
+        self._refuse_uncounted()
+        self.versions = self._find_versions(versions, skip_bad)
         start, stop = self._block()
         unique = np.arange(start, stop)
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
-        folder = self.root / self._prefix / "mask"
-        self._masks = folder if folder.is_dir() else None
         self._names = self._find_annotations()
+        self.left_out = 0
+        if skip_bad:
+            self._leave_out(find_unusable(self))
+        else:
+            self._refuse_bad_annotations()
+        self._warn_of_unit()
 
     def __getstate__(self):
         # A worker process maps the annotation files itself instead of receiving copies.
@@ -69,6 +85,7 @@ class FreiHANDReader(SplitReader):
             "poses": len(np.unique(self.ids)),
             "versions": [VERSIONS[v] for v in self.versions],
             "annotations": [*self._names, *(["mask"] if self._masks else [])],
+            **({"left out": self.left_out} if self.left_out else {}),
         }
 
     def __getitem__(self, index):
@@ -77,9 +94,12 @@ class FreiHANDReader(SplitReader):
         unique, version = int(self.ids[row]), int(self._versions[row])
         path = self._image_path(unique, version)
         known = {n: np.array(self._annotation(n)[unique], np.float64) for n in self._names}
+        for name, value in known.items():
+            refuse_unusable(name, value[None], unique, self._file(name))
         mano = known.get("mano")
+        image, mask = self._pictures(path, unique)
         return Sample(
-            image=read_image(path),
+            image=image,
             id=unique,
             version=None if self.split == "evaluation" else version,
             source=self.source,
@@ -87,7 +107,7 @@ class FreiHANDReader(SplitReader):
             K=known["K"],
             joints=known.get("xyz"),
             vertices=known.get("verts"),
-            mask=self._mask(unique) if self._masks else None,
+            mask=mask,
             pose=None if mano is None else mano[:48],
             betas=None if mano is None else mano[48:58],
             scale=float(known["scale"]) if "scale" in known else None,
@@ -104,13 +124,12 @@ class FreiHANDReader(SplitReader):
         """
         if name != "K" and name not in self._names:
             return None
-        return np.array(self._annotation(name)[slice(*self._block())], np.float64)
+        return np.array(self._annotation(name)[np.unique(self.ids)], np.float64)
 
     @property
     def annotated(self):
         """(poses,) which samples the rows of ``annotation`` belong to: the first look of each."""
-        start, stop = self._block()
-        return np.arange(stop - start)
+        return np.unique(self.ids, return_index=True)[1]
 
     def looks(self, unique):
         """Samples of all versions of the pose with this unique id."""
@@ -156,16 +175,80 @@ class FreiHANDReader(SplitReader):
                 self._annotation(name)
         return names
 
-    def _mask(self, unique):
-        # The masks are JPEGs, so their values are not exactly 0 or 255.
-        return read_gray(self._masks / f"{unique:08d}.jpg") >= 128
+    def _leave_out(self, bad):
+        """Drop the samples of ``bad``, a dict of row -> why, and print them."""
+        if bad:
+            print(listed(list(bad.values()), len(self), self.root))
+            self.ids, self._versions = (
+                np.delete(each, list(bad)) for each in (self.ids, self._versions)
+            )
+        self.left_out = len(bad)
+
+    def _refuse_bad_annotations(self):
+        """ValueError for the first annotation of this split that cannot be used."""
+        for name in self._names:
+            if name != "verts":  # looked at as they are read
+                values = self.annotation(name)
+                refuse_unusable(name, values, int(self.ids[0]), self._file(name))
+
+    def _warn_of_unit(self):
+        if "xyz" not in self._names:
+            return
+        some = np.unique(self.ids)[:1000]
+        try:
+            check_metres(np.array(self._annotation("xyz")[some]), self._file("xyz"))
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=4)
+
+    def _refuse_uncounted(self):
+        """ValueError where there are more pictures than the annotations say."""
+        more = [self._image_path(0, 1 if self.split == "evaluation" else len(VERSIONS))]
+        if self._masks:
+            more.append(self._mask_path(self.poses))
+        for path in more:
+            if path.is_file():
+                raise ValueError(
+                    f"{path} is one picture too many: {self._file('K')} lists {self.poses} poses "
+                    "only; copy or extract the annotations again"
+                )
+
+    def _pictures(self, path, unique):
+        """Image (H, W, 3) and mask (H, W), or None where the dataset has no masks."""
+        try:
+            image = read_image(path)
+            if not self._masks:
+                return image, None
+            # The masks are JPEGs, so their values are not exactly 0 or 255.
+            mask = read_gray(self._mask_path(unique)) >= 128
+            if mask.shape != image.shape[:2]:
+                sides = "{1}x{0}".format(*mask.shape), "{1}x{0}".format(*image.shape)
+                raise ValueError(
+                    f"{self._mask_path(unique)} is {sides[0]} px and its image is {sides[1]}: copy "
+                    "or extract both again"
+                )
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}, {HOW}") from None
+        except ValueError as error:
+            raise ValueError(f"{error}, {HOW}") from None
+        return image, mask
+
+    def _mask_path(self, unique):
+        return self._masks / f"{unique:08d}.jpg"
 
     def _image_path(self, unique, version):
         return self._images / f"{unique + self.poses * version:08d}.jpg"
 
-    def _find_versions(self, wanted):
-        """Looks that are there, told by the first file of each; the last must be there too."""
-        found = [v for v in range(len(VERSIONS)) if self._image_path(0, v).is_file()]
+    def _find_versions(self, wanted, skip_bad):
+        """Looks that are there, told by the first file of each; the last must be there too.
+
+        With ``skip_bad`` any file will do.
+        """
+        seen = range(self.poses if skip_bad else min(1, self.poses))
+        found = [
+            version
+            for version in range(1 if self.split == "evaluation" else len(VERSIONS))
+            if any(self._image_path(n, version).is_file() for n in seen)
+        ]
         if not found:
             raise FileNotFoundError(
                 f"{self._image_path(0, 0)} is missing: {self._images} holds no images of this "
@@ -176,7 +259,7 @@ class FreiHANDReader(SplitReader):
             raise ValueError(f"{self._images} has versions {found}, none of {tuple(wanted)}")
         for version in versions:
             last = self._image_path(self.poses - 1, version)
-            if not last.is_file():
+            if not last.is_file() and not skip_bad:
                 raise FileNotFoundError(
                     f"{last} is missing: {self._file('K').name} lists {self.poses} poses, fewer "
                     "have images; copy or extract the dataset again"
@@ -189,7 +272,8 @@ class FreiHANDReader(SplitReader):
         start, stop = (round(share * self.poses) for share in SHARES[self.split])
         if start == stop:
             raise ValueError(
-                f"{self.root}: {self.poses} poses are too few for a {self.split!r} split"
+                f"{self.root}: {self.poses} poses are too few for a {self.split!r} split; take a "
+                "larger dataset, or another split"
             )
         return start, stop
 

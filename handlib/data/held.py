@@ -7,8 +7,8 @@ large as the mesh leaves room.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from handlib.compiled import njit
 from handlib.data.things import KINDS, PEN, SMALL, random_thing, with_head, with_ring
 
 _FLESH = 0.0015  # metres that a fingertip gives way

@@ -1,36 +1,37 @@
 """Which reader a dataset folder needs, told by its files."""
 
-import os
-from pathlib import Path
-
 from handlib.data.freihand import MAKE_ONE, FreiHANDReader
 from handlib.data.interhand import InterHandReader, is_interhand
 from handlib.data.rhd import RHDReader, is_rhd
+from handlib.paths import from_environment, user_path
 
 
-def open_dataset(path=None, split="train", versions=(0, 1, 2, 3)):
+def open_dataset(path=None, split="train", versions=(0, 1, 2, 3), skip_bad=False):
     """A reader for ``path``, or for the folder that the environment variable MP_DATA names.
 
     Args:
         path: folder of FreiHAND, freihand_dataset_MP, synthetic data, InterHand2.6M or RHD.
         split: "train", "val", "test"; "evaluation" too where the dataset has it.
         versions: which looks of FreiHAND.
+        skip_bad: leave out what cannot be used; FreiHAND's layouts only. Reads every image once.
 
     Returns:
         ``FreiHANDReader``, ``InterHandReader`` or ``RHDReader``.
 
     Raises:
         FileNotFoundError: neither is given, or the folder is not there or none of these.
+        ValueError: what is in the folder cannot be used; ``skip_bad`` for another kind of dataset.
     """
-    name = str(path if path is not None else os.environ.get("MP_DATA", "")).strip()
-    if not name:
+    root = from_environment("MP_DATA") if path is None else str(path).strip() and user_path(path)
+    if not root:
         raise FileNotFoundError(f"no dataset: set MP_DATA to a FreiHAND folder, {MAKE_ONE}")
-    root = Path(name).expanduser()
     kind = _kind(root)
+    if kind and skip_bad:
+        raise ValueError(f"{root} is {kind.source}: skip_bad knows FreiHAND's layouts only")
     if kind:
         return kind(root, split)
     try:
-        return FreiHANDReader(root, split, versions)
+        return FreiHANDReader(root, split, versions, skip_bad)
     except FileNotFoundError:
         inside = [p for p in sorted(root.glob("*/")) if _kind(p)]
         if not inside:

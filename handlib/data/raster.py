@@ -7,9 +7,9 @@ those of ``handlib.geometry``: x right, y down, z forward, pixel centres at inte
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from handlib import geometry
+from handlib.compiled import njit
 
 # Triangles with a corner nearer than this (metres) are dropped, not clipped.
 NEAR = 1e-3

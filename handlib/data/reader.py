@@ -1,6 +1,6 @@
 """What all readers of a dataset's split share."""
 
-from pathlib import Path
+from handlib.paths import user_path
 
 
 class SplitReader:
@@ -19,7 +19,7 @@ class SplitReader:
         if split not in self.splits:
             of, known = f" of {self.source}" if self.source else "", ", ".join(self.splits)
             raise ValueError(f"unknown split {split!r}{of}; known: {known}")
-        self.root = Path(root).expanduser().resolve()
+        self.root = user_path(root).resolve()
         self.split = split
 
     def __len__(self):

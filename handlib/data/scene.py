@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from scipy.spatial.transform import Rotation
 
+from handlib.compiled import njit
 from handlib.data.beside import add_other_hand
 from handlib.data.forearm import random_arm
 from handlib.data.held import hold

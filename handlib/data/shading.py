@@ -6,8 +6,8 @@ the palm) are lit by themselves. Colours are linear until the end, then sRGB.
 """
 
 import numpy as np
-from numba import njit
 
+from handlib.compiled import njit
 from handlib.data.look import as_record
 from handlib.data.raster import vertex_normals
 from handlib.data.shadows import ambient_occlusion, shadow_map

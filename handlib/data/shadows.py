@@ -1,8 +1,8 @@
 """What hides light from a hand: its own parts, all around or towards one light."""
 
 import numpy as np
-from numba import njit
 
+from handlib.compiled import njit
 from handlib.data.raster import NEAR, fill
 
 _jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp"})

@@ -1,12 +1,9 @@
 """The dataset that a notebook works on when it is told nothing else."""
 
-import os
-from pathlib import Path
-
 from filelock import FileLock
 
 from handlib.mano import load_hand_model
-from handlib.paths import cache_dir
+from handlib.paths import cache_folder, from_environment, user_path
 
 
 def dataset_root(path="", samples=1000, seed=0):
@@ -17,13 +14,12 @@ def dataset_root(path="", samples=1000, seed=0):
         samples: unique hands of the synthetic data, each in four versions.
         seed: of the synthetic data.
     """
-    name = str(path or os.environ.get("MP_DATA", "")).strip()
-    if name:
-        return Path(name).expanduser()
+    named = user_path(path) if path else from_environment("MP_DATA")
+    if named:
+        return named
     from handlib.data.synthesize import settings_name, synthesize  # numba: only where needed
 
     hand = load_hand_model()
-    out = cache_dir() / "synthetic" / settings_name(samples, seed=seed, hand=hand)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = cache_folder("synthetic") / settings_name(samples, seed=seed, hand=hand)
     with FileLock(f"{out}.lock"):  # the processes of a multi-GPU run ask for it at the same time
         return synthesize(out, samples, seed=seed, hand=hand)

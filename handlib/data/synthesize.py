@@ -6,12 +6,15 @@ workers or of interruptions. Work is done in chunks of ids; a chunk ends with on
 annotations, and a run that was stopped goes on after the last.
 """
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +30,7 @@ from handlib.data.composite import composite
 from handlib.data.decimals import json_text
 from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
-from handlib.paths import atomic_write
+from handlib.paths import atomic_write, room_for, user_path
 from handlib.reading import BadFile, expecting, read_json, short
 
 SPLITS = ("training", "evaluation")
@@ -74,12 +77,21 @@ def synthesize(
         ValueError: a left hand, a size under 32, or the folder holds other settings or things.
         FileNotFoundError: the folder of backgrounds does not exist.
     """
-    out = Path(out).expanduser()
+    _leave_where_main_is_unguarded()
+    out = user_path(out)
     hand = hand or handlib.mano.load_hand_model()
     settings = _settings(samples, evaluation, seed, size, hand, backgrounds)
-    if _is_finished(out, settings):
+    if (out / MARKER).is_file() and _is_finished(out, settings):
         shutil.rmtree(out / _PARTS, ignore_errors=True)  # a run may have ended just before it did
         return out
+    with _alone_in(out):
+        if not _is_finished(out, settings):  # another process may have done it meanwhile
+            _render(out, settings, hand, workers or os.cpu_count() or 1, progress)
+    return out
+
+
+def _render(out, settings, hand, workers, progress):
+    """Everything that is not there yet; the marker of a whole dataset comes last."""
     job = {**settings, "out": str(out)}
     chunks = [
         (split, start, min(start + _CHUNK, settings[count]))
@@ -89,13 +101,12 @@ def synthesize(
     for split in SPLITS:
         for kind in ("rgb", "mask"):
             (out / split / kind).mkdir(parents=True, exist_ok=True)
-    _run_chunks(job, hand, chunks, workers or os.cpu_count() or 1, progress)
+    _run_chunks(job, hand, chunks, workers, progress)
     for split in SPLITS:
         _write_annotations(out, split, [c for c in chunks if c[0] == split])
     with atomic_write(out / MARKER) as temporary:
         temporary.write_text(json.dumps(settings, indent=1) + "\n")
     shutil.rmtree(out / _PARTS)
-    return out
 
 
 def settings_name(samples, seed=0, size=224, hand=None, backgrounds=None):
@@ -151,7 +162,8 @@ def _is_finished(out, settings):
                     "Choose another folder, or delete this one"
                 )
             return path != noted
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # Parts without settings were begun on a disk that was full.
+    if any(path.name != _PARTS for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no synthetic dataset: choose a new folder")
     with atomic_write(noted) as temporary:
         temporary.write_text(json.dumps(settings))
@@ -179,7 +191,7 @@ def _run_chunks(job, hand, chunks, workers, progress):
             return
         # Fresh processes: a fork of a process with running threads may hang.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with _told_of_death(), ProcessPoolExecutor(workers, mp_context=context) as pool:
             futures = [pool.submit(_render_chunk, job, hand, *chunk) for chunk in left]
             try:
                 for future in as_completed(futures):
@@ -187,6 +199,53 @@ def _run_chunks(job, hand, chunks, workers, progress):
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def _leave_where_main_is_unguarded():
+    """End a worker that is still being started: its parent's script came here without a guard."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)
+
+
+@contextmanager
+def _told_of_death():
+    """ChildProcessError with a remedy where a process that renders has died."""
+    try:
+        yield
+    except BrokenProcessPool:
+        main = sys.modules["__main__"]
+        script = getattr(main, "__file__", None) if main.__spec__ is None else None
+        unguarded = (
+            f'if {script} calls synthesize outside of `if __name__ == "__main__":`, put it there '
+            "(or give workers=1): each process that renders reads the script first. Otherwise: "
+        )
+        raise ChildProcessError(
+            f"a process that renders has died; {unguarded if script else ''}is there enough "
+            "memory? Fewer workers need less. What is rendered is kept, and the same call goes on"
+        ) from None
+
+
+@contextmanager
+def _alone_in(out):
+    """Keep a second process from rendering into the same folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ValueError(f"{out} is a file: choose a new folder") from None
+    except OSError as error:
+        raise OSError(
+            f"cannot write {out} ({error.strerror}): choose a folder that you may write to"
+        ) from None
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ValueError(
+            f"another process is rendering into {out}: wait for it, or choose another folder"
+        ) from None
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -251,8 +310,10 @@ def _write_images(folder, n, samples, rng, render, backgrounds):
 
 
 def _write_jpeg(path, picture, quality):
-    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)]):
-        raise OSError(f"could not write {path}: is the disk full?")
+    # Not cv2.imwrite, which calls a picture written that a full disk has cut short.
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    with room_for(path):
+        path.write_bytes(encoded)
 
 
 # -- annotation files ------------------------------------------------------------------------

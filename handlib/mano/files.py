@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from handlib.joints import MANO_PARENTS
+from handlib.mano import standin
 from handlib.mano.mirror import mirror_arrays, mirror_shapes
 from handlib.mano.pickles import ForbiddenPickle, read_pickle
 from handlib.mano.standin import shipped_path, standin_path
+from handlib.paths import user_path
 from handlib.reading import short
 
 MANO_PAGE = "https://mano.is.tue.mpg.de"
 SIDES = ("right", "left")
+ANEW = f"take the file as {MANO_PAGE} gives it"
 
 # Where the file lies below the folder that MANO names: the course's and manopth's layout,
 # manopth's mano_root, smplx's, FreiHAND's tools', and the archive as MANO's page distributes it.
@@ -105,7 +108,7 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         FileNotFoundError: no file; the message says where it looked and what to do.
         ValueError: the file is not a whole hand model of that side, or tries to run code.
     """
-    if side in SIDES and not _place(path) and (shipped := shipped_path()):
+    if side in SIDES and not _place(path) and (shipped := _shipped()):
         hand = _read(shipped, "right")
         return hand if side == "right" else hand.mirrored()
     found = hand_model_path(path, side)
@@ -117,6 +120,15 @@ def load_hand_model(path=None, side="right", fix_left_shapes=False):
         if side == "right" or hand.is_standin
         else _with_checked_shapes(hand, found, fix_left_shapes)
     )
+
+
+def _shipped():
+    try:
+        return shipped_path()
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"the stand-in hand {standin.SHIPPED} is damaged ({error}): install handlib again"
+        ) from error
 
 
 def hand_model_path(path=None, side="right"):
@@ -134,7 +146,7 @@ def _place(path):
 
 def _find(place, side, is_explicit):
     """The file for ``side`` at ``place``, a file or a folder; FileNotFoundError with a remedy."""
-    root, name = Path(place).expanduser(), f"MANO_{side.upper()}"
+    root, name = user_path(place), f"MANO_{side.upper()}"
     if root.is_file():
         if is_explicit or _side_in_name(root) in (None, side):
             return root
@@ -161,7 +173,13 @@ def _with_checked_shapes(left, path, fix):
     """A left hand from ``path``, its shapes corrected where that is asked for and needed."""
     beside = path.with_name(path.name.replace("LEFT", "RIGHT").replace("left", "right"))
     if beside != path and beside.is_file():
-        of_left, of_right = left.shapedirs[:, 0], _read(beside, "right").shapedirs[:, 0]
+        right = _read(beside, "right")
+        if np.array_equal(left.v_template, right.v_template):
+            raise ValueError(
+                f"{path} holds the same hand as {beside.name}, so one of them has a wrong name: "
+                f"download both again from {MANO_PAGE}"
+            )
+        of_left, of_right = left.shapedirs[:, 0], right.shapedirs[:, 0]
         if np.abs(of_left - of_right).sum() > np.abs(of_left + of_right).sum():
             return left
         if not fix:
@@ -232,12 +250,12 @@ def _read_npy(archive, member):
 def _check(arrays, path):
     absent = [key for key in _SHAPES if key not in arrays]
     if absent:
-        raise ValueError(f"{path} is not a MANO hand model: it lacks {', '.join(absent)}")
+        raise ValueError(f"{path} is not a MANO hand model: it lacks {', '.join(absent)}; {ANEW}")
     for key, shape in _SHAPES.items():
         array = arrays[key]
         if array.shape != shape:
-            raise ValueError(f"{path}: {key} has shape {array.shape}, MANO's is {shape}")
+            raise ValueError(f"{path}: {key} has shape {array.shape}, MANO's is {shape}; {ANEW}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ValueError(f"{path}: {key} holds something that is not a finite number")
+            raise ValueError(f"{path}: {key} holds something that is not a finite number; {ANEW}")
     if arrays["f"].min() < 0 or arrays["f"].max() >= 778:
-        raise ValueError(f"{path}: f names vertices that do not exist (0 to 777 do)")
+        raise ValueError(f"{path}: f names vertices that do not exist (0 to 777 do); {ANEW}")

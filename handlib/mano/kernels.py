@@ -7,8 +7,8 @@ global rotation G, rest position r and posed position t, and moves a vertex x to
 
 import numpy as np
 import torch
-from numba import njit
 
+from handlib.compiled import njit
 from handlib.joints import MANO_PARENTS
 from handlib.mano.skinning import features, hand_forward
 

@@ -1,8 +1,8 @@
 """Distances between points, and what is counted of them."""
 
 import numpy as np
-from numba import njit
 
+from handlib.compiled import njit
 from handlib.geometry import centroid
 from handlib.joints import ROOT
 

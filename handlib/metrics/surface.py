@@ -5,7 +5,8 @@ often answers it, and otherwise the points in the same slab of space do, several
 """
 
 import numpy as np
-from numba import njit
+
+from handlib.compiled import njit
 
 F_THRESHOLDS_MM = (5, 15)
 _jit = njit(cache=True, nogil=True, error_model="numpy", fastmath=True)

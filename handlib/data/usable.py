@@ -1,0 +1,75 @@
+"""Which samples of a dataset cannot be used at all, and leaving them out.
+
+``checks`` looks for annotations that are likely wrong; here it is about those that no program
+could use: numbers that are missing, a matrix that is no camera's, a picture that cannot be read.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from tqdm.auto import tqdm
+
+HOW = "or leave such samples out: skip_bad=True, handlib run --skip-bad"
+LISTED = 10  # of those that are left out
+
+
+def unusable(name, values):
+    """Which entries of an annotation cannot be used.
+
+    Args:
+        name: "K", "xyz", "verts", "mano" or "scale".
+        values: (N, ...) of it.
+
+    Returns:
+        (N,) bool, and what is wrong with them, as text.
+    """
+    rows = values.reshape(len(values), -1)
+    lost = ~np.isfinite(rows).all(1)
+    if name != "K" or lost.any():
+        return lost, "holds numbers that are missing (NaN) or infinite"
+    no_camera = (rows[:, [0, 4]] <= 0).any(1) | (rows[:, 6:] != (0, 0, 1)).any(1)
+    return no_camera, "is not a camera matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]]"
+
+
+def refuse_unusable(name, values, first, file):
+    """ValueError for an annotation (N, ...) with entries that cannot be used.
+
+    Args:
+        first: number of the first entry in ``file``.
+    """
+    wrong, why = unusable(name, values)
+    if wrong.any():
+        entry, count = first + int(np.argmax(wrong)), int(wrong.sum())
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise ValueError(f"{file}: entry {entry}{more} {why}: write the file anew, {HOW}")
+
+
+def find_unusable(reader):
+    """Samples that cannot be read: dict of row -> what is wrong, in order; reads all of them."""
+
+    def look(row):
+        try:
+            reader[row]
+        except (OSError, ValueError) as error:
+            return str(error).removesuffix(f", {HOW}")
+        return None
+
+    with ThreadPoolExecutor() as pool:  # decoding a picture leaves Python to others
+        found = pool.map(look, range(len(reader)))
+        bar = tqdm(found, "looking for bad samples", len(reader), mininterval=1, delay=2)
+        return {row: why for row, why in enumerate(bar) if why}
+
+
+def listed(reasons, total, root):
+    """What is left out, as text; ValueError where nothing is left.
+
+    Args:
+        reasons: what is wrong, one for each sample left out. total: how many samples there were.
+    """
+    if len(reasons) == total:
+        raise ValueError(
+            f"none of the {total} samples of {root} can be used; the first: {reasons[0]}"
+        )
+    more = [f"  and {len(reasons) - LISTED} more"] if len(reasons) > LISTED else []
+    head = f"{len(reasons)} of {total} samples of {root} cannot be used and are left out:"
+    return "\n".join([head, *(f"  {reason}" for reason in reasons[:LISTED]), *more])

@@ -1,0 +1,769 @@
+"""Cases of ``faults``: inputs that break their contract."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+from fake_data import write_interhand, write_rhd
+from faults import GOES_ON, REFUSED, WARNED, case
+from mano_files import mano_arrays, write_plain
+
+from handlib.data import Backgrounds, dataset_root, load_backgrounds, open_dataset
+from handlib.mano import load_hand_model
+from handlib.recipe import TrainConfig
+from handlib.runs import open_run, runs_root
+
+DATA, PICTURES, PLACES, HAND = "dataset", "backgrounds", "environment", "hand model"
+AGAIN = "copy or extract"
+
+
+def _change(file, change):
+    """Write a JSON file anew, after a function of its content."""
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+
+
+def _opening(what, how, says, prepare, happens=REFUSED, split="train", read=False, **options):
+    """A case: ``prepare`` breaks a dataset folder, and it is opened (and its samples read)."""
+
+    @case(DATA, what, how, happens, says)
+    def steps(at):
+        root = at.dataset()
+        root = prepare(root) or root
+        yield
+        reader = open_dataset(root, split, **options)
+        if read:
+            for n in range(len(reader)):
+                reader[n]
+
+    return steps
+
+
+def _entry(name, n, change):
+    """A function that changes one entry of an annotation of a dataset folder."""
+
+    def prepare(root):
+        def one(values):
+            values[n] = change(values[n])
+            return values
+
+        _change(root / f"training_{name}.json", one)
+
+    return prepare
+
+
+def _set(row, column, value):
+    def change(entry):
+        entry[row][column] = value
+        return entry
+
+    return change
+
+
+# -- datasets --------------------------------------------------------------------------------
+@case(DATA, "none is named", "MP_DATA unset, no folder given", REFUSED, "set MP_DATA to a FreiHAND")
+def _unset(at):
+    yield
+    open_dataset()
+
+
+def _delete(*names):
+    def prepare(root):
+        for name in names:
+            (root / name).unlink()
+
+    return prepare
+
+
+def _text(name, text):
+    return lambda root: (root / name).write_text(text) and None
+
+
+def _truncate(name):
+    def prepare(root):
+        file = root / name
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    return prepare
+
+
+def _times(factor):
+    def change(values):
+        return (factor * np.array(values)).tolist()
+
+    return change
+
+
+_opening(
+    "the folder does not exist",
+    "a name that is not there",
+    "nowhere is not a folder.*extract",
+    lambda root: root / "nowhere",
+)
+_opening(
+    "a file is named",
+    "a JSON file as MP_DATA",
+    r"training_K.json is not a folder.*extract",
+    lambda root: root / "training_K.json",
+)
+_opening(
+    "the folder above is named",
+    "the dataset's parent",
+    "did you mean .*data",
+    lambda root: root.parent,
+)
+
+
+def _empty(root):
+    (root.parent / "empty").mkdir()
+    return root.parent / "empty"
+
+
+_opening("the folder is empty", "mkdir", r"empty is not FreiHAND: looked for.*synthesize", _empty)
+_opening(
+    "K is missing",
+    "training_K.json deleted",
+    f"training_K.json is missing.*{AGAIN}",
+    _delete("training_K.json"),
+)
+_opening(
+    "joints are missing",
+    "training_xyz.json deleted",
+    f"training_xyz.json is missing.*{AGAIN}",
+    _delete("training_xyz.json"),
+)
+_opening(
+    "an annotation file is cut short",
+    "half of training_xyz.json",
+    f"training_xyz.json is (truncated|not a JSON list).*{AGAIN}",
+    _truncate("training_xyz.json"),
+)
+_opening(
+    "an annotation file is empty",
+    "0 bytes",
+    f"training_K.json is truncated.*{AGAIN}",
+    lambda root: (root / "training_K.json").write_bytes(b"") and None,
+)
+_opening(
+    "an annotation file lists nothing",
+    "[]",
+    f"training_K.json lists no pose.*{AGAIN}",
+    _text("training_K.json", "[]"),
+)
+_opening(
+    "an annotation file holds text",
+    '["a", "b"]',
+    f"training_K.json is not .*{AGAIN}",
+    _text("training_K.json", '["a", "b"]'),
+)
+_opening(
+    "fewer joints than K",
+    "the last entry of xyz deleted",
+    f"training_xyz.json has 7 entries and training_K.json has 8.*{AGAIN}",
+    lambda root: _change(root / "training_xyz.json", lambda v: v[:-1]),
+)
+_opening(
+    "fewer hand vectors than K",
+    "the last entry of mano deleted",
+    f"training_mano.json has 7 entries and training_K.json has 8.*{AGAIN}",
+    lambda root: _change(root / "training_mano.json", lambda v: v[:-1]),
+)
+_opening(
+    "more annotations than images",
+    "an entry of K, xyz, ... twice",
+    f"is missing: training_K.json lists 9 poses.*{AGAIN}",
+    lambda root: (
+        [
+            _change(root / f"training_{n}.json", lambda v: [*v, v[0]])
+            for n in ("K", "xyz", "verts", "mano", "scale")
+        ]
+        and None
+    ),
+)
+_opening(
+    "fewer annotations than images",
+    "the last entry of K, xyz, ... deleted",
+    f"one picture too many: .*training_K.json lists 7 poses only.*{AGAIN}",
+    lambda root: (
+        [
+            _change(root / f"training_{n}.json", lambda v: v[:-1])
+            for n in ("K", "xyz", "verts", "mano", "scale")
+        ]
+        and None
+    ),
+)
+_opening(
+    "K is 3x4",
+    "a column of zeros added to each K",
+    f"training_K.json.*({AGAIN}|write the file anew)",
+    lambda root: _change(root / "training_K.json", lambda v: [[[*r, 0] for r in k] for k in v]),
+)
+_opening(
+    "K is 2x3",
+    "the last row of each K deleted",
+    f"training_K.json.*({AGAIN}|write the file anew)",
+    lambda root: _change(root / "training_K.json", lambda v: [k[:2] for k in v]),
+)
+_opening(
+    "K is transposed",
+    "K of one sample transposed",
+    "training_K.json: entry 3 is not a camera matrix.*skip_bad",
+    _entry("K", 3, lambda k: [list(row) for row in zip(*k)]),
+)
+_opening(
+    "a focal length is negative",
+    "fx of one sample",
+    "training_K.json: entry 2 is not a camera",
+    _entry("K", 2, _set(0, 0, -64.0)),
+)
+_opening(
+    "K holds NaN",
+    "one number of one sample",
+    r"training_K.json: entry 1 .*\(NaN\).*skip_bad",
+    _entry("K", 1, _set(0, 2, float("nan"))),
+)
+_opening(
+    "joints hold NaN",
+    "one number of one sample",
+    r"training_xyz.json: entry 5 .*\(NaN\).*skip_bad",
+    _entry("xyz", 5, _set(20, 2, float("nan"))),
+)
+_opening(
+    "vertices hold infinity",
+    "one number of one sample, which is read",
+    r"training_verts.json: entry 2 .*infinite.*skip_bad",
+    _entry("verts", 2, _set(700, 0, float("inf"))),
+    read=True,
+)
+_opening(
+    "joints in millimetres",
+    "xyz times 1000",
+    "training_xyz.json: .*these are millimetres: divide by 1000",
+    lambda root: _change(root / "training_xyz.json", _times(1000)),
+    happens=WARNED,
+)
+_opening(
+    "an image is missing",
+    "one .jpg deleted, then read",
+    f"00000003.jpg is missing.*{AGAIN}.*skip_bad",
+    _delete("training/rgb/00000003.jpg"),
+    read=True,
+)
+_opening(
+    "an image is empty",
+    "0 bytes, then read",
+    f"00000003.jpg .*{AGAIN}.*skip_bad",
+    lambda root: (root / "training/rgb/00000003.jpg").write_bytes(b"") and None,
+    read=True,
+)
+_opening(
+    "an image is something else",
+    "a text file named .jpg, then read",
+    f"00000003.jpg .*{AGAIN}.*skip_bad",
+    _text("training/rgb/00000003.jpg", "no picture"),
+    read=True,
+)
+_opening(
+    "a mask is missing",
+    "one .jpg of mask/ deleted, then read",
+    f"mask/00000002.jpg is missing.*{AGAIN}.*skip_bad",
+    _delete("training/mask/00000002.jpg"),
+    read=True,
+)
+
+
+def _other_mask(root):
+    import cv2
+
+    cv2.imwrite(str(root / "training/mask/00000002.jpg"), np.zeros((16, 16), np.uint8))
+
+
+_opening(
+    "a mask of another size than its image",
+    "16 px instead of 32, then read",
+    f"mask/00000002.jpg is 16x16 px and its image is 32x32: {AGAIN}",
+    _other_mask,
+    read=True,
+)
+_opening(
+    "there is no image at all",
+    "training/rgb emptied",
+    f"holds no images.*{AGAIN}",
+    lambda root: [p.unlink() for p in (root / "training/rgb").iterdir()] and None,
+)
+_opening(
+    "too few poses for a split",
+    "all but one entry and image deleted",
+    "1 poses are too few for a 'val' split",
+    lambda root: (
+        [
+            _change(root / f"training_{n}.json", lambda v: v[:1])
+            for n in ("K", "xyz", "verts", "mano", "scale")
+        ]
+        + [p.unlink() for p in sorted((root / "training").rglob("*.jpg")) if int(p.stem)]
+        and None
+    ),
+    split="val",
+)
+_opening(
+    "an unknown split",
+    "split 'training'",
+    "unknown split 'training'.*known: train, val",
+    lambda root: None,
+    split="training",
+)
+_opening(
+    "a synthetic dataset is unfinished",
+    "its folder .parts is still there",
+    "unfinished synthetic dataset: run the same handlib synthesize again",
+    lambda root: (root / ".parts").mkdir(),
+)
+_opening(
+    "a synthetic dataset's description is cut short",
+    "half of synthetic.json",
+    f"synthetic.json is truncated.*{AGAIN}",
+    _text("synthetic.json", '{"hand_model": '),
+)
+
+
+def _three_bad(root):
+    _entry("K", 0, _set(0, 0, -1.0))(root)
+    _entry("xyz", 1, _set(0, 0, float("nan")))(root)
+    (root / "training/rgb/00000003.jpg").write_bytes(b"")
+    (root / "training/rgb/00000000.jpg").unlink()
+
+
+@case(
+    DATA,
+    "some samples are bad, with skip_bad",
+    "a K, a joint, two images",
+    GOES_ON,
+    r"5 of 12 samples .* are left out:\n.*training_K.json.*\n.*training_xyz.json.*\n.*00000003",
+)
+def _skip(at):
+    root = at.dataset()
+    _three_bad(root)
+    yield
+    reader = open_dataset(root, skip_bad=True)
+    assert len(reader) == 7 and len(reader.annotation("xyz")) == len(reader.annotated) == 4
+    assert all(sample.id in (2, 3, 4, 5) for sample in (reader[n] for n in range(7)))
+
+
+@case(
+    DATA,
+    "every sample is bad, with skip_bad",
+    "every K negative",
+    REFUSED,
+    "none of the 12 samples of .* can be used; the first: .*training_K.json",
+)
+def _skip_all(at):
+    root = at.dataset()
+    _change(root / "training_K.json", _times(-1))
+    yield
+    open_dataset(root, skip_bad=True)
+
+
+@case(
+    DATA,
+    "skip_bad for another kind of dataset",
+    "RHD",
+    REFUSED,
+    "rhd is RHD: skip_bad knows FreiHAND's layouts only",
+)
+def _skip_rhd(at):
+    write_rhd(at.folder / "rhd", images=4)
+    yield
+    open_dataset(at.folder / "rhd", skip_bad=True)
+
+
+@case(
+    DATA,
+    "freihand_dataset_MP without the split",
+    "its folder val deleted",
+    REFUSED,
+    "has no split 'val'; it has: train, test",
+)
+def _mp(at):
+    root = at.dataset(layout="MP")
+    shutil.rmtree(root / "val")
+    yield
+    open_dataset(root, "val")
+
+
+@case(
+    DATA,
+    "InterHand2.6M: a file is missing",
+    "the cameras deleted",
+    REFUSED,
+    f"InterHand2.6M_train_camera.json is missing.*{AGAIN}",
+)
+def _interhand(at):
+    write_interhand(at.folder / "data", ("train",))
+    (at.folder / "data/annotations/train/InterHand2.6M_train_camera.json").unlink()
+    yield
+    open_dataset(at.folder / "data")
+
+
+@case(
+    DATA,
+    "InterHand2.6M: a file is cut short",
+    "half of the joints",
+    REFUSED,
+    f"InterHand2.6M_train_joint_3d.json is truncated.*{AGAIN}",
+)
+def _interhand_cut(at):
+    write_interhand(at.folder / "data", ("train",))
+    _truncate("annotations/train/InterHand2.6M_train_joint_3d.json")(at.folder / "data")
+    yield
+    open_dataset(at.folder / "data")
+
+
+@case(
+    DATA,
+    "RHD: the annotations are cut short",
+    "half of the pickle",
+    REFUSED,
+    "anno_training.pickle is not RHD's annotation file.*Extract it again",
+)
+def _rhd(at):
+    write_rhd(at.folder / "data", images=4)
+    _truncate("training/anno_training.pickle")(at.folder / "data")
+    yield
+    open_dataset(at.folder / "data")
+
+
+# -- backgrounds -----------------------------------------------------------------------------
+UNSET = "point MP_BACKGROUNDS at a folder of pictures, or unset it"
+
+
+@case(
+    PICTURES,
+    "the folder does not exist",
+    "MP_BACKGROUNDS=nowhere",
+    REFUSED,
+    f"nowhere does not exist: {UNSET}",
+)
+def _no_backgrounds(at):
+    at.set(MP_BACKGROUNDS=at.folder / "nowhere")
+    yield
+    load_backgrounds()
+
+
+@case(
+    PICTURES,
+    "a file is named",
+    "a picture as MP_BACKGROUNDS",
+    REFUSED,
+    f"one.jpg is a file: {UNSET}",
+)
+def _background_file(at):
+    at.set(MP_BACKGROUNDS=at.picture("one.jpg"))
+    yield
+    load_backgrounds()
+
+
+@case(
+    PICTURES,
+    "no picture in it",
+    "an empty folder",
+    REFUSED,
+    f"no picture in .*pictures can be read.*{UNSET}",
+)
+def _empty_backgrounds(at):
+    (at.folder / "pictures").mkdir()
+    yield
+    Backgrounds(at.folder / "pictures")
+
+
+@case(
+    PICTURES,
+    "all pictures are broken",
+    "text files named .jpg",
+    REFUSED,
+    f"no picture in .*pictures can be read.*{UNSET}",
+)
+def _broken_backgrounds(at):
+    at.picture("pictures/a.jpg").write_text("no picture")
+    yield
+    Backgrounds(at.folder / "pictures")
+
+
+@case(
+    PICTURES,
+    "one picture is broken",
+    "a text file among pictures",
+    WARNED,
+    r"skipped .*a.jpg: not a readable picture",
+)
+def _broken_background(at):
+    at.picture("pictures/a.jpg").write_text("no picture")
+    at.picture("pictures/b.jpg")
+    yield
+    pictures = Backgrounds(at.folder / "pictures")
+    for seed in range(5):
+        assert pictures.draw(np.random.default_rng(seed), (32, 32)).shape == (32, 32, 3)
+
+
+@case(PICTURES, "a picture of one pixel", "1x1 px", GOES_ON, "drawn as 32x24")
+def _tiny(at):
+    at.picture("pictures/a.png", (1, 1))
+    yield
+    drawn = Backgrounds(at.folder / "pictures").draw(np.random.default_rng(0), (32, 24))
+    return "drawn as {1}x{0}".format(*drawn.shape)
+
+
+@case(
+    PICTURES,
+    "the pictures vanish while they are used",
+    "deleted after opening",
+    REFUSED,
+    f"no picture in .*pictures can be read any more: {UNSET}",
+)
+def _vanished(at):
+    at.picture("pictures/a.png")
+    pictures = Backgrounds(at.folder / "pictures")
+    from handlib.data import backgrounds
+
+    backgrounds._load.cache_clear()
+    yield
+    at.lost = "nothing"
+    shutil.rmtree(at.folder / "pictures")
+    pictures.draw(np.random.default_rng(0), (32, 24))
+
+
+# -- environment -----------------------------------------------------------------------------
+def _found(what, how, name, prepare):
+    """A case: a spelling of MP_DATA that must find the dataset."""
+
+    @case(PLACES, what, how, GOES_ON, "12 samples")
+    def steps(at):
+        root = at.dataset(name)
+        at.set(MP_DATA=prepare(at, root))
+        yield
+        return f"{len(open_dataset(dataset_root()))} samples"
+
+    return steps
+
+
+def _at_home(at, root):
+    import os
+
+    at.undo.callback(os.environ.__setitem__, "HOME", os.environ["HOME"])
+    at.set(HOME=at.folder)
+    return f"~/{root.name}"
+
+
+_found("a trailing slash", "MP_DATA=.../data/", "data", lambda at, root: f"{root}/")
+_found("spaces around the path", "MP_DATA=' .../data '", "data", lambda at, root: f" {root} ")
+_found("spaces in the path", "MP_DATA='.../my data'", "my data", lambda at, root: root)
+_found("other letters than ASCII", "MP_DATA=.../手の데이터é", "手の데이터é", lambda at, root: root)
+_found("a home folder", "MP_DATA=~/data", "data", _at_home)
+
+
+@case(
+    PLACES,
+    "the home folder of nobody",
+    "MP_DATA=~nobody-here/data",
+    REFUSED,
+    "MP_DATA begins with a home folder that does not exist: ~nobody-here/data. Write the whole",
+)
+def _nobody(at):
+    at.set(MP_DATA="~nobody-here/data")
+    yield
+    open_dataset()
+
+
+@case(
+    PLACES,
+    "set to nothing",
+    "every variable set to '' or ' '",
+    GOES_ON,
+    "stand-in hand, procedural, outputs",
+)
+def _blank(at):
+    at.set(MANO="", MP_DATA=" ", MP_BACKGROUNDS=" ", MP_EXPERIMENTS=" ", HANDLIB_CACHE=" ")
+    yield
+    return f"{load_hand_model().name}, {load_backgrounds().source}, {runs_root().name}"
+
+
+@case(
+    PLACES,
+    "runs go to a file",
+    "MP_EXPERIMENTS=.../file",
+    REFUSED,
+    "cannot make the run folder .*set MP_EXPERIMENTS to a folder that you may write to",
+)
+def _runs_file(at):
+    (at.folder / "file").touch()
+    at.set(MP_EXPERIMENTS=at.folder / "file")
+    yield
+    open_run("", "02_train")
+
+
+@case(
+    PLACES,
+    "runs go to a read-only folder",
+    "",
+    REFUSED,
+    "cannot make the run folder .*set MP_EXPERIMENTS to a folder that you may write to",
+)
+def _runs_read_only(at):
+    at.set(MP_EXPERIMENTS=at.read_only("shut"))
+    yield
+    open_run("", "02_train")
+
+
+@case(
+    PLACES,
+    "the cache goes to a read-only folder",
+    "",
+    REFUSED,
+    "cannot write .*set HANDLIB_CACHE to a folder that you may write to",
+)
+def _cache_read_only(at):
+    at.set(HANDLIB_CACHE=at.read_only("shut") / "cache")
+    yield
+    dataset_root(samples=2)
+
+
+# -- hand models -----------------------------------------------------------------------------
+def _hand(what, how, says, prepare, happens=REFUSED, **options):
+    @case(HAND, what, how, happens, says)
+    def steps(at):
+        at.set(MANO=prepare(at.folder / "mano"))
+        yield
+        return load_hand_model(**options).name
+
+    return steps
+
+
+def _cut(folder):
+    path = write_plain(folder)
+    path.write_bytes(path.read_bytes()[:50_000])
+    return folder
+
+
+def _right_as_left(folder):
+    write_plain(folder)
+    shutil.copy(folder / "MANO_RIGHT.pkl", folder / "MANO_LEFT.pkl")
+    return folder
+
+
+def _without(folder):
+    arrays = mano_arrays()
+    del arrays["posedirs"], arrays["hands_mean"]
+    folder.mkdir()
+    (folder / "MANO_RIGHT.pkl").write_bytes(pickle.dumps(arrays, protocol=2))
+    return folder
+
+
+def _bytes(content):
+    def prepare(folder):
+        folder.mkdir()
+        (folder / "MANO_RIGHT.pkl").write_bytes(content)
+        return folder
+
+    return prepare
+
+
+NANS = np.full((778, 3), np.nan)
+_hand(
+    "the folder does not exist",
+    "MANO=.../mano",
+    "No MANO_RIGHT was found. Looked at:(.|\n)*unset",
+    lambda folder: folder,
+)
+_hand(
+    "only the left hand is there",
+    "a folder with MANO_LEFT.pkl",
+    "No MANO_RIGHT was found",
+    lambda folder: write_plain(folder, "left").parent,
+)
+_hand(
+    "arrays are missing",
+    "posedirs, hands_mean deleted",
+    "MANO_RIGHT.pkl is not a MANO hand model: it lacks posedirs, hands_mean; take the file",
+    _without,
+)
+_hand(
+    "an array of another shape",
+    "300 shape components",
+    r"MANO_RIGHT.pkl: shapedirs has shape \(778, 3, 300\), MANO's is \(778, 3, 10\)",
+    lambda folder: write_plain(folder, shapedirs=np.zeros((778, 3, 300))).parent,
+)
+_hand(
+    "numbers are missing",
+    "NaN in v_template",
+    "MANO_RIGHT.pkl: v_template holds something",
+    lambda folder: write_plain(folder, v_template=NANS).parent,
+)
+_hand(
+    "the file is cut short",
+    "50 kB of a pickle",
+    "MANO_RIGHT.pkl is not a readable hand model.*mano.is.tue.mpg.de, whole",
+    _cut,
+)
+_hand(
+    "the file is a web page",
+    "<html> as MANO_RIGHT.pkl",
+    "MANO_RIGHT.pkl is not a readable hand model.*mano.is.tue.mpg.de",
+    _bytes(b"<html>Please log in</html>"),
+)
+_hand(
+    "the file is empty",
+    "0 bytes",
+    "MANO_RIGHT.pkl is not a readable hand model.*mpg.de",
+    _bytes(b""),
+)
+
+
+@case(
+    HAND,
+    "a left file for a right hand",
+    "load_hand_model(MANO_LEFT.pkl)",
+    REFUSED,
+    "MANO_LEFT.pkl is by its name not the right hand: ask for the file's side",
+)
+def _left_for_right(at):
+    path = write_plain(at.folder, "left")
+    yield
+    load_hand_model(path)
+
+
+@case(
+    HAND,
+    "the right hand in a file named left",
+    "MANO_RIGHT.pkl copied",
+    REFUSED,
+    "MANO_LEFT.pkl holds the same hand as MANO_RIGHT.pkl.*download both again",
+)
+def _named_left(at):
+    folder = _right_as_left(at.folder / "mano")
+    yield
+    load_hand_model(folder, "left")
+
+
+# -- settings of a training ------------------------------------------------------------------
+def _setting(what, says, **settings):
+    how = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+    @case("settings", what, how, REFUSED, says)
+    def steps(at):
+        yield
+        TrainConfig(**settings)
+
+    return steps
+
+
+_setting("a batch of nothing", "batch_size.*at least 1.*got 0", batch_size=0)
+_setting("a negative learning rate", "lr.*got -1", lr=-1.0)
+_setting("negative steps", "steps.*at least 1.*got -5", steps=-5)
+_setting("negative workers", "workers.*got -1", workers=-1)
+_setting("an unknown optimizer", "unknown optimizer 'sgdd'; known: adam, adamw", optimizer="sgdd")
+_setting(
+    "an unknown precision",
+    "unknown mixed_precision 'half'; known: no, bf16",
+    mixed_precision="half",
+)
+_setting("no end", "give steps, max_minutes, or both", steps=None)
+_setting("records never", "log_every.*at least 1", log_every=0)
