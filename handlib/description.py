@@ -6,7 +6,6 @@ Beside it ``uncommitted.diff``, where the code was not as committed.
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import re
 import shlex
@@ -17,11 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from handlib.notebooks import RunError
-from handlib.paths import atomic_write, write_json
+from handlib.paths import atomic_write, from_environment, write_json
 from handlib.reading import expecting, read_json
 from handlib.runfolder import PACKAGE
 
 CHANGES = "uncommitted.diff"
+ANEW = "give another --name, or remove the folder"
 # Environment variables that change what a run computes.
 ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
 
@@ -39,7 +39,7 @@ def run_name(paths, parameters, given):
 
 
 def _environment():
-    return {name: os.environ.get(name, "") for name in ENVIRONMENT}
+    return {name: str(from_environment(name) or "") for name in ENVIRONMENT}
 
 
 def describe(run_dir, parameters):
@@ -48,8 +48,8 @@ def describe(run_dir, parameters):
     A run that goes on keeps its description, and must agree with it.
     """
     path = run_dir / "run.json"
-    about = read_json(path, finite=False) if path.exists() else _made_by()
-    with expecting(path, "not what a run writes", "give another --name, or remove the folder"):
+    about = read_json(path, ANEW, finite=False) if path.exists() else _made_by()
+    with expecting(path, "not what a run writes", ANEW):
         settings = about["parameters"] | {"the environment": about["environment"]}
     for name, value in (parameters | {"the environment": _environment()}).items():
         if settings.get(name, value) != value:

@@ -190,7 +190,7 @@ def backgrounds():
 
 
 def outputs():
-    from handlib.runs import runs_root
+    from handlib.runfolder import runs_root
 
     return _disk(runs_root(), "MP_EXPERIMENTS")
 

@@ -1,11 +1,10 @@
 """The folder of a run, as notebooks and commands see it."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import write_json
+from handlib.paths import from_environment, write_json
 from handlib.processes import rank
 from handlib.reading import read_json
 
@@ -15,8 +14,7 @@ CHECKPOINT = "checkpoints/best/model.safetensors"
 
 def runs_root():
     """Folder of the runs: ``MP_EXPERIMENTS`` or ``outputs/`` of the repository."""
-    set_to = os.environ.get("MP_EXPERIMENTS", "").strip()
-    return Path(set_to).expanduser() if set_to else PACKAGE.parent / "outputs"
+    return from_environment("MP_EXPERIMENTS") or PACKAGE.parent / "outputs"
 
 
 class Run:

@@ -599,6 +599,12 @@ _running(
     prepare=_lock,
 )
 _running(
+    "a run's description is cut short",
+    "half of run.json",
+    "run.json is damaged .*give another --name, or remove the folder",
+    prepare=lambda at, folder: (folder / "run.json").write_text('{"para'),
+)
+_running(
     "a cell fails",
     "1 / 0",
     r"book failed in cell 3: ZeroDivisionError(.|\n)*book.partial.ipynb",

@@ -147,7 +147,7 @@ _opening(
 _opening(
     "an annotation file lists nothing",
     "[]",
-    f"training_K.json lists no pose.*{AGAIN}",
+    f"training_K.json is truncated.*{AGAIN}",
     _text("training_K.json", "[]"),
 )
 _opening(

@@ -57,8 +57,6 @@ class FreiHANDReader(SplitReader):
         self.source = _source(self.root, self.layout)
         self._opened = {}
         self.poses = len(self._annotation("K"))
-        if not self.poses:
-            raise ValueError(f"{self._file('K')} lists no pose: copy or extract it again")
         folder = self.root / self._prefix / "mask"
         self._masks = folder if folder.is_dir() else None
         self._refuse_uncounted()
