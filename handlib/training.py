@@ -308,13 +308,7 @@ class Trainer:
         self.log.restore(self.step)
 
     def check_same(self, folder, saved):
-        """ValueError when the run was begun with other settings, or by another handlib."""
-        absent = ({"step", "elapsed_s", "best"} | self.settings().keys()) - saved.keys()
-        if absent:
-            raise ValueError(
-                f"{folder / 'trainer.json'} lacks {', '.join(sorted(absent))} (of another version "
-                "of handlib?): give a new run folder"
-            )
+        """ValueError when the run was begun with other settings."""
         for part, now in self.settings().items():
             before = saved[part] if isinstance(now, dict) else {part: saved[part]}
             now = now if isinstance(now, dict) else {part: now}

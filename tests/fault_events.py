@@ -123,7 +123,7 @@ def _dead_worker(at):
     "an image breaks while it is trained on",
     "emptied after opening; one worker",
     REFUSED,
-    "^DIR/data/training/rgb/[0-9]+.jpg is not a readable image.*copy or extract",
+    "^DIR/data/training/rgb/[0-9]+.jpg is not a readable image.*copy it again.*skip_bad",
 )
 def _broken_image(at):
     root = at.dataset()
@@ -297,7 +297,7 @@ _loading(
 _loading(
     "check sums are gone",
     "files.json deleted",
-    f"files.json is {ANOTHER}",
+    "files.json is missing: use another checkpoint, or copy it again",
     lambda folder: (folder / "files.json").unlink(),
 )
 _loading(
@@ -309,13 +309,13 @@ _loading(
 _loading(
     "of a later version",
     "a field more in model.json",
-    "model.json describes a network that this handlib does not know .*'wings'.*train again",
+    "model.json is not the description of a network .*'wings'.*use another checkpoint",
     lambda folder: _rewrite(folder, "model.json", lambda about: about["config"].update(wings=2)),
 )
 _loading(
     "of an earlier version",
     "model.json without the hand",
-    "model.json lacks hand .of another version.*use another one",
+    "model.json is not the description of a network .*it lacks 'hand'.*use another checkpoint",
     lambda folder: _rewrite(folder, "model.json", lambda about: about.pop("hand")),
 )
 _loading(
@@ -346,7 +346,7 @@ def _other_hand(at):
     "a run of an earlier version goes on",
     "trainer.json without the time",
     REFUSED,
-    "trainer.json lacks elapsed_s .*give a new run folder",
+    "trainer.json is not what a training writes .*it lacks 'elapsed_s'.*use another checkpoint",
 )
 def _old_run(at):
     _half(at)
@@ -360,7 +360,7 @@ def _old_run(at):
     "the record of a training is damaged",
     "a line of metrics.jsonl",
     REFUSED,
-    "metrics.jsonl: line 1 is damaged .*delete that line",
+    "metrics.jsonl is not the record of a training .*move it away",
 )
 def _record(at):
     _half(at)
@@ -508,7 +508,7 @@ def _read_only(at):
     "the settings of an unfinished dataset are damaged",
     "half of settings.json",
     REFUSED,
-    "settings.json is damaged .*delete that folder",
+    "settings.json is truncated .*choose another folder, or delete this one",
 )
 def _settings(at):
     out = at.folder / "data"
@@ -601,7 +601,7 @@ _running(
 _running(
     "a run's description is cut short",
     "half of run.json",
-    "run.json is damaged .*give another --name, or remove the folder",
+    "run.json is truncated .*give another --name, or remove the folder",
     prepare=lambda at, folder: (folder / "run.json").write_text('{"para'),
 )
 _running(

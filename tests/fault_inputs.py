@@ -245,28 +245,28 @@ _opening(
 _opening(
     "an image is missing",
     "one .jpg deleted, then read",
-    f"00000003.jpg is missing.*{AGAIN}.*skip_bad",
+    "00000003.jpg is missing: copy it again.*skip_bad",
     _delete("training/rgb/00000003.jpg"),
     read=True,
 )
 _opening(
     "an image is empty",
     "0 bytes, then read",
-    f"00000003.jpg .*{AGAIN}.*skip_bad",
+    "00000003.jpg is not a readable image.*copy it again.*skip_bad",
     lambda root: (root / "training/rgb/00000003.jpg").write_bytes(b"") and None,
     read=True,
 )
 _opening(
     "an image is something else",
     "a text file named .jpg, then read",
-    f"00000003.jpg .*{AGAIN}.*skip_bad",
+    "00000003.jpg is not a readable image.*copy it again.*skip_bad",
     _text("training/rgb/00000003.jpg", "no picture"),
     read=True,
 )
 _opening(
     "a mask is missing",
     "one .jpg of mask/ deleted, then read",
-    f"mask/00000002.jpg is missing.*{AGAIN}.*skip_bad",
+    "mask/00000002.jpg is missing: copy it again.*skip_bad",
     _delete("training/mask/00000002.jpg"),
     read=True,
 )
@@ -493,7 +493,7 @@ def _broken_backgrounds(at):
     "one picture is broken",
     "a text file among pictures",
     WARNED,
-    r"skipped .*a.jpg: not a readable picture",
+    r"skipped .*a.jpg is not a readable image",
 )
 def _broken_background(at):
     at.picture("pictures/a.jpg").write_text("no picture")
