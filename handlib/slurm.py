@@ -15,6 +15,7 @@ from pathlib import Path
 
 from handlib.notebooks import RunError
 from handlib.paths import atomic_write, write_json
+from handlib.reading import read_json
 
 # Seconds before the time limit at which a job is warned, and how long of them other things than a
 # training, which stops at its next step, may still take.
@@ -151,7 +152,7 @@ def submit(folder, script, runs, dry_run=False):
 def job_of(run_dir):
     """Number of the job that was last submitted for a run, or ""."""
     try:
-        return json.loads((run_dir / "job.json").read_text())["job"]
+        return str(read_json(run_dir / "job.json", "remove it").get("job", ""))
     except FileNotFoundError:
         return ""
 

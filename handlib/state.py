@@ -6,7 +6,6 @@ it tells of a killed process, too, on whatever machine that was.
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 
 from handlib.notebooks import RunError, Stopped
 from handlib.paths import write_json
+from handlib.reading import read_json
 
 NAME = "state.json"
 BEAT_S = 15
@@ -29,7 +29,8 @@ def read_state(folder):
     ``notebook``, ``host``, ``process``, ``processes``, ``job``, ``since``."""
     file = folder / NAME
     try:
-        about, silent = json.loads(file.read_text()), time.time() - file.stat().st_mtime
+        about = read_json(file, "remove it")
+        silent = time.time() - file.stat().st_mtime
     except FileNotFoundError:
         finished = (folder / "metrics.json").exists()
         return {"state": "finished" if finished else "new", "message": ""}

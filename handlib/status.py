@@ -2,10 +2,10 @@
 
 import contextlib
 import fnmatch
-import json
 
 from handlib import slurm
 from handlib.notebooks import RunError
+from handlib.reading import read_json
 from handlib.runfolder import Run, runs_root
 from handlib.runlog import read_records
 from handlib.state import read_state
@@ -66,8 +66,8 @@ def _row(folder, jobs):
 def _left(folder, last):
     """How long a training still takes at its pace so far, "1 h 05 min", or None."""
     share = None
-    with contextlib.suppress(OSError, KeyError, TypeError, ZeroDivisionError):
-        saved = json.loads((folder / "checkpoints" / "last" / "trainer.json").read_text())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        saved = read_json(folder / "checkpoints" / "last" / "trainer.json")
         steps, minutes = saved["config"]["steps"], saved["config"]["max_minutes"]
         share = last["step"] / steps if steps else last["time"] / (60 * minutes)
         minutes = round(last["time"] * (1 - share) / share / 60)

@@ -7,10 +7,8 @@ time is up, when a file named STOP appears in its folder, on SIGTERM, or on an i
 """
 
 import math
-import signal
 import threading
 import time
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +16,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, set_seed
-from filelock import FileLock, Timeout
 
 from handlib import checkpoints
 from handlib.data.dataset import batches
@@ -28,9 +25,8 @@ from handlib.model import inputs
 from handlib.reading import BadFile, expecting
 from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
 from handlib.runlog import RunLog
+from handlib.session import alone, enough_memory, signals
 
-# A killed run's kernel goes on for some seconds.
-LOCK_S = 20
 BEST_BY = "val_pa_mpjpe_mm"
 REASONS = ("", "finished", "deadline", "STOP file", "SIGTERM", "interrupt")
 
@@ -86,7 +82,7 @@ class Trainer:
 
     def run(self):
         """Train until something ends it; see ``train``."""
-        with self.alone():
+        with alone(self.run_dir, self.rank):
             return self._run()
 
     def _run(self):
@@ -95,7 +91,7 @@ class Trainer:
         reason = self.reason_to_stop()
         if reason != "finished":
             self.start_tracker()
-            with _signals(self.interrupted, self.terminated):
+            with signals(self.interrupted, self.terminated):
                 reason = self.loop()
         if reason == "finished" and self.val_set is not None and not self.evaluated():
             self.evaluate()
@@ -119,7 +115,7 @@ class Trainer:
             while not (reason := self.reason_to_stop()):
                 with self.log.clock("data"):
                     batch = send_to_device(next(coming), self.accelerator.device)
-                with self.enough_memory():
+                with enough_memory(self.step, config.batch_size):
                     loss = self.train_step(batch)
                 show(self.step, self.progress(), loss)
                 if self.step % config.log_every == 0:
@@ -162,20 +158,6 @@ class Trainer:
         """What is minimised, and its weighted terms; for experiments to override."""
         return total_loss(prediction, batch, self.loss_weights.at(self.progress()))
 
-    @contextmanager
-    def enough_memory(self):
-        """MemoryError with a remedy, where torch cannot get the memory that it asks for."""
-        try:
-            yield
-        except RuntimeError as error:
-            if not any(words in str(error) for words in _NO_MEMORY):
-                raise
-            size = self.config.batch_size
-            raise MemoryError(
-                f"step {self.step}: not enough memory for batch_size {size}. Begin a new run with "
-                f"batch_size {max(1, size // 2)}, or a smaller input size ({_first_line(error)})"
-            ) from error
-
     def check_finite(self, loss, norm):
         """FloatingPointError, in all processes alike, before bad numbers reach the weights."""
         # The scaler of fp16 meets infinite gradients by design, and skips those steps.
@@ -186,19 +168,6 @@ class Trainer:
                 f"{self.run_dir / 'checkpoints'} keeps the last good weights; look at the data, "
                 "or begin a new run with a smaller lr"
             )
-
-    @contextmanager
-    def alone(self):
-        """Keep other trainings out of the run folder: RuntimeError if one does not end soon."""
-        lock = FileLock(self.run_dir / ".training.lock", timeout=LOCK_S)
-        try:
-            with lock if self.rank == 0 else nullcontext():
-                yield
-        except Timeout:
-            raise RuntimeError(
-                f"another process is training in {self.run_dir}: wait for it, stop it, or give "
-                "another run folder"
-            ) from None
 
     # -- when to stop ----------------------------------------------------------------------------
     def elapsed(self):
@@ -320,14 +289,6 @@ class Trainer:
                     )
 
 
-# What torch says of a GPU, of a CPU, and of a CPU under Windows.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0]
-
-
 def _make_accelerator(config, run_dir):
     # A notebook trains more than once in a process, and accelerate keeps the first precision.
     AcceleratorState._reset_state()
@@ -337,29 +298,6 @@ def _make_accelerator(config, run_dir):
         log_with=config.log_with,
         project_config=ProjectConfiguration(project_dir=run_dir, logging_dir=run_dir),
     )
-
-
-@contextmanager
-def _signals(interrupted, terminated):
-    """Let signals set events: an interrupt (Ctrl-C, a notebook's stop button), of which a second
-    one raises, and SIGTERM, a cluster's last warning."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(signum, frame):
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        print("stopping after this step; interrupt again to stop at once", flush=True)
-
-    handlers = {signal.SIGINT: note, signal.SIGTERM: lambda *_: terminated.set()}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def train(

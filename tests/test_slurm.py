@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,9 @@ def log(run_dir):
 
 
 def release(number):
-    """Slurm lets a job that was put back wait for two minutes."""
+    """Slurm lets a job that was put back wait for two minutes: within the second in which the one
+    before was ended, a new one would be taken for that, and cancelled."""
+    time.sleep(2)
     subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], check=True)
 
 
@@ -111,18 +114,20 @@ def squeue():
 
 def test_a_job_that_reaches_its_limit_goes_on_in_the_queue(experiments, tmp_path):
     path = training_notebook(tmp_path)
-    whole = runs.run_notebooks([path], {"steps": "200"}, "whole")
-    words = ["submit", str(path), "-p", "steps", "200", "-p", "pause", "0.4", "--name", "parts"]
+    whole = runs.run_notebooks([path], {"steps": "120"}, "whole")
+    words = ["submit", str(path), "-p", "steps", "120", "-p", "pause", "0.8", "--name", "parts"]
     # Slurm looks at limits every half minute: the warning comes 40 to 70 s after the start.
     assert cli.main([*words, "--time", "2", "--warning", "50"]) == 0
     parts = experiments / "parts"
-    wait_until(lambda: state("parts") == "running")
-    wait_until(lambda: state("parts").startswith("waiting"))
-    assert 0 < max(steps(parts)) < 200
-    assert "goes back into the queue" in log(parts)
-    (parts / "fast").touch()
-    release(job(parts))
-    wait_until(lambda: state("parts") == "finished")
+    for _ in range(8):  # a busy machine may be warned again and again
+        wait_until(lambda: state("parts").startswith(("waiting (Begin", "finished")))
+        if state("parts") == "finished":
+            break
+        (parts / "fast").touch()
+        release(job(parts))
+        wait_until(lambda: not state("parts").startswith("waiting"))
+    assert state("parts") == "finished"
+    assert "goes back into the queue, and goes on from here" in log(parts)
     one, other = (
         safetensors.numpy.load_file(run / "checkpoints/last/model.safetensors")
         for run in (whole, parts)
@@ -141,8 +146,7 @@ def test_stop_ends_a_running_and_a_waiting_job(experiments, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "taken out of the queue" in said and "told to stop" in said
     wait_until(lambda: state("long") == "stopped")
-    wait_until(lambda: not squeue())
-    assert state("next") == "new"
+    wait_until(lambda: state("next") == "new")
     assert 0 < max(steps(experiments / "long")) < 500
     assert cli.main(["stop", "long"]) == 0
     assert "does not run" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 import torch
 from posed_hands import PosedHands
 
-from handlib import checkpoints
+from handlib import checkpoints, session
 from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
@@ -461,3 +461,10 @@ def test_settings_that_make_no_sense_are_refused():
         TrainConfig(steps=None)
     with pytest.raises(ValueError, match="unknown optimizer 'sgd'; known: adam, adamw"):
         TrainConfig(optimizer="sgd")
+
+
+def test_a_run_folder_takes_one_training_at_a_time(hand, data, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "LOCK_S", 0.1)
+    with session.alone(tmp_path, 0), pytest.raises(RuntimeError, match="another process is train"):
+        train(model, data, None, QUICK, tmp_path)
+    assert train(model, data, None, QUICK, tmp_path).finished
