@@ -17,6 +17,12 @@ def runs_root():
     return from_environment("MP_EXPERIMENTS") or PACKAGE.parent / "outputs"
 
 
+def check_name(name):
+    """RunError for the name of a folder that would not be one in ``runs_root``."""
+    if name and (name in (".", "..") or Path(name).name != name):
+        raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
+
+
 class Run:
     """A run folder as a notebook sees it: where figures and results are kept.
 

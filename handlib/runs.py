@@ -24,7 +24,7 @@ from handlib.paths import SHIPPED, write_json
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
-from handlib.runfolder import CHECKPOINT, Run, open_run, runs_root
+from handlib.runfolder import CHECKPOINT, Run, check_name, open_run, runs_root
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
 
@@ -142,8 +142,7 @@ def plan(names=WORKFLOW, given=None, name=None):
     paths = [notebook_path(n) for n in names]
     if len({path.stem for path in paths}) < len(paths):
         raise RunError("the notebooks of one run need names of their own")
-    if name and Path(name).name != name:
-        raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
+    check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
     run = Run(runs_root() / (name or run_name(paths, parameters, given)))
     return Plan(paths, parameters, run)

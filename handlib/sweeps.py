@@ -16,7 +16,8 @@ from handlib import slurm
 from handlib.description import describe
 from handlib.notebooks import RunError
 from handlib.paths import write_json
-from handlib.runs import plan, runs_root
+from handlib.runfolder import check_name, runs_root
+from handlib.runs import plan
 from handlib.state import alone_in, read_state
 
 
@@ -81,6 +82,7 @@ def plan_sweep(notebooks, members, name=None):
     Returns:
         (folder of the sweep, list of ``Member``).
     """
+    check_name(name)
     names = dict.fromkeys(key for member in members for key in member)
     varied = [n for n in names if len({json.dumps(m.get(n)) for m in members}) > 1]
     labels = [", ".join(f"{n}={m[n]}" for n in varied if n in m) or "alone" for m in members]

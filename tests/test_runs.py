@@ -155,6 +155,8 @@ def test_names_that_would_collide_or_leave_the_folder_are_refused(notebook, tmp_
         runs.run_notebooks([path, path])
     with pytest.raises(runs.RunError, match="name of a folder"):
         runs.run_notebooks([path], name="../b")
+    with pytest.raises(runs.RunError, match="name of a folder"):
+        runs.run_notebooks([path], name="..")
 
 
 def test_an_interrupt_that_was_lost_is_repeated():

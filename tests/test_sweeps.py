@@ -85,6 +85,8 @@ def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys
     assert "type float" in capsys.readouterr().err
     assert cli.main(["sweep", str(path), "-p", "lr", "0.1,0.1"]) == 1
     assert "the same parameters" in capsys.readouterr().err
+    assert cli.main(["sweep", str(path), "-p", "lr", "0.1,1", "--name", "../s"]) == 1
+    assert "name of a folder" in capsys.readouterr().err
     assert cli.main(["stop", "nobody"]) == 1
     assert "no run nobody" in capsys.readouterr().err
 
