@@ -19,7 +19,7 @@ from launched import handlib, kernels, training_notebook
 
 from handlib.runlog import read_records
 
-STEPS, SAVE_EVERY = 150, 5
+STEPS, SAVE_EVERY, PAUSE_S = 800, 5, 0.2
 VICTIMS = ("launcher", "process", "kernel")
 
 
@@ -32,7 +32,19 @@ def steps(run_dir):
 
 
 def launch(folder, path, name, processes):
-    words = ("run", path, "-p", "steps", STEPS, "-p", "save_every", SAVE_EVERY, "-p", "pause", 0.1)
+    words = (
+        "run",
+        path,
+        "-p",
+        "steps",
+        STEPS,
+        "-p",
+        "save_every",
+        SAVE_EVERY,
+        "-p",
+        "pause",
+        PAUSE_S,
+    )
     words += ("--name", name, "--processes", processes)
     # Nobody reads what it says: a pipe would fill.
     log = (folder / f"{name}.log").open("a")
@@ -57,7 +69,8 @@ def main():
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--longest", type=float, default=45.0, help="seconds before a kill")
+    parser.add_argument("--shortest", type=float, default=1.0, help="seconds before a kill")
+    parser.add_argument("--longest", type=float, default=45.0)
     args = parser.parse_args()
     rng, killed = random.Random(args.seed), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +78,7 @@ def main():
         path, run_dir = training_notebook(folder), folder / "killed"
         while killed < args.times and not (run_dir / "metrics.json").exists():
             process, victim = launch(folder, path, "killed", args.processes), rng.choice(VICTIMS)
-            end = time.monotonic() + rng.uniform(1, args.longest)
+            end = time.monotonic() + rng.uniform(args.shortest, args.longest)
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.1)
             if process.poll() is None and kill(process, victim, rng):
@@ -75,6 +88,7 @@ def main():
                 print(f"{killed}: {victim} after step {done}, exit code {code}", flush=True)
             else:
                 process.wait()
+        (run_dir / "fast").touch()  # nobody waits for the rest
         ended = launch(folder, path, "killed", args.processes).wait()
         (folder / "whole").mkdir()
         (folder / "whole" / "fast").touch()
