@@ -8,7 +8,7 @@ import numpy as np
 from handlib.checkpoints import find_checkpoint, read_json
 from handlib.metrics import mean_interval
 from handlib.reading import expecting
-from handlib.runlog import read_records
+from handlib.runlog import BEST_BY, read_records
 
 # Settings that change nothing of what is learnt.
 SILENT = {"workers", "log_with", "log_every", "eval_every", "save_every"}
@@ -58,7 +58,7 @@ def overview(run_dirs):
     table = {}
     for run_dir in run_dirs:
         records, own = history(run_dir), all_settings[Path(run_dir).name]
-        errors = [r["val_pa_mpjpe_mm"] for r in records if "val_pa_mpjpe_mm" in r]
+        errors = [r[BEST_BY] for r in records if BEST_BY in r]
         table[Path(run_dir).name] = {
             "step": records[-1]["step"] if records else 0,
             "minutes": round(records[-1]["time"] / 60, 1) if records else 0.0,

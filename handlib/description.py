@@ -48,24 +48,25 @@ def describe(run_dir, parameters):
     A run that goes on keeps its description, and must agree with it.
     """
     path = run_dir / "run.json"
-    about = read_json(path, ANEW, finite=False) if path.exists() else _made_by()
+    begins = not path.exists()
+    about = _made_by() if begins else read_json(path, ANEW, finite=False)
     with expecting(path, "not what a run writes", ANEW):
         settings = about["parameters"] | {"the environment": about["environment"]}
     for name, value in (parameters | {"the environment": _environment()}).items():
         if settings.get(name, value) != value:
             raise RunError(
                 f"{run_dir} was made with other settings of {name}: {settings[name]}, now {value}; "
-                "give another --name, or remove the folder"
+                f"{ANEW}"
             )
     write_json(path, about | {"parameters": about["parameters"] | parameters})
-    if about["uncommitted"] and not (run_dir / CHANGES).exists():
+    if begins and about["uncommitted"]:
         with atomic_write(run_dir / CHANGES) as temporary:
-            temporary.write_text(_git("diff", "HEAD") + "\n")
+            temporary.write_text(f"{_git('diff', 'HEAD')}\n")
 
 
 def _fingerprint(place):
     """Check sum of the names and sizes of the files that a path of the environment leads to."""
-    path = Path(place).expanduser()
+    path = Path(place)
     inside = [*path.glob("*"), *path.glob("models/*")]
     files = [path] if path.is_file() else sorted(file for file in inside if file.is_file())
     known = [(file.name, file.stat().st_size) for file in files]

@@ -3,12 +3,14 @@
 import json
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
 import platformdirs
 
+# File in a run's folder that ends its training at the next step.
+STOP = "STOP"
 _FULL = (ENOSPC, EDQUOT, EFBIG)
 # Weights that come with handlib: trained on its own generator alone (see their README.md).
 SHIPPED = Path(__file__).parent / "weights"
@@ -92,6 +94,28 @@ def _renamed(path):
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(file, busy, wait_s=0):
+    """Keep other processes out of the block, by a lock that ends with this one however that ends.
+
+    Args:
+        file: of the lock.
+        busy: exception to raise where another process still has it after ``wait_s`` seconds.
+    """
+    from filelock import FileLock, Timeout  # a tenth of a second that only some commands need
+
+    lock = FileLock(file, timeout=wait_s)
+    with suppress(NotImplementedError):  # a file system without locks
+        try:
+            lock.acquire()
+        except Timeout:
+            raise busy from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path, value):

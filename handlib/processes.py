@@ -5,7 +5,6 @@ kernels inherit RANK, WORLD_SIZE and the others by which torch.distributed finds
 first process's notebook is the run's; the others' are in ``ranks/``, beside what each came to.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,8 @@ from pathlib import Path
 import psutil
 
 from handlib.notebooks import RunError, Stopped, execute
-from handlib.paths import write_json
+from handlib.paths import STOP, write_json
+from handlib.reading import read_json
 
 LAUNCHER = "HANDLIB_LAUNCHER"
 # Seconds that processes have to end when they are told to.
@@ -66,7 +66,7 @@ def execute_on(processes, path, output, parameters, folder):
 
 def _raise_if_not_done(folder, processes, name, code):
     """Make one error of what several processes came to."""
-    outcomes = [json.loads(file.read_text()) for file in folder.glob("rank*.json")]
+    outcomes = [read_json(file) for file in folder.glob("rank*.json")]
     heard = {outcome["rank"] for outcome in outcomes}
     lost = ", ".join(str(number) for number in range(processes) if number not in heard)
     failures = [outcome for outcome in outcomes if outcome["outcome"] == "failed"]
@@ -137,7 +137,7 @@ def _end(engine):
 def main(task):
     """Execute the notebook of ``task`` as one process among several; returns the exit code."""
     task = Path(task)
-    what = json.loads(task.read_text())
+    what = read_json(task)
     slurm = "RANK" not in os.environ
     if slurm:
         _take_slurm_place()
@@ -151,7 +151,7 @@ def main(task):
     def terminated(*_):
         if slurm:
             # A warning before the machines are taken: all stop together, in order.
-            (Path(what["parameters"]["run_dir"]) / "STOP").touch()
+            (Path(what["parameters"]["run_dir"]) / STOP).touch()
         else:
             # torchrun ends those that are left when one has failed.
             tell("ended")
@@ -188,14 +188,15 @@ def _watch(parent, launcher):
     """End this process soon after those that started it: nobody would read what it does."""
 
     def look():
-        while os.getppid() == parent and (launcher is None or _lives(launcher)):
+        while os.getppid() == parent and (launcher is None or lives(launcher)):
             time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
 
 
-def _lives(process):
+def lives(process):
+    """Whether a process of this machine, by its number, has not ended."""
     try:
         return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

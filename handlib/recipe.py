@@ -190,11 +190,12 @@ def usual(preset, **asked):
     """``USUAL`` of a preset, with what was asked for in its place: not "", None or below 0."""
     if preset not in USUAL:
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(USUAL)}")
-    given = {name: value for name, value in asked.items() if value not in ("", None)}
-    numbers = (int, float)
-    return USUAL[preset] | {
-        name: v for name, v in given.items() if not (isinstance(v, numbers) and v < 0)
+    left = {
+        name
+        for name, value in asked.items()
+        if value is None or value == "" or (not isinstance(value, str) and value < 0)
     }
+    return USUAL[preset] | {name: asked[name] for name in asked.keys() - left}
 
 
 def schedule_factor(schedule, progress):

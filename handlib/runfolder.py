@@ -1,10 +1,11 @@
 """The folder of a run, as notebooks and commands see it."""
 
+import fnmatch
 from datetime import datetime
 from pathlib import Path
 
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import from_environment, write_json
+from handlib.paths import STOP, from_environment, write_json
 from handlib.processes import rank
 from handlib.reading import read_json
 
@@ -21,6 +22,19 @@ def check_name(name):
     """RunError for the name of a folder that would not be one in ``runs_root``."""
     if name and (name in (".", "..") or Path(name).name != name):
         raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
+
+
+def matching(known, patterns, what):
+    """Those of the known names that one of some names or patterns (``sweep-*``) means; all of them
+    without patterns. RunError, which says what ``what`` there are, for a pattern of none."""
+    chosen = set() if patterns else set(known)
+    for pattern in patterns:
+        found = fnmatch.filter(known, pattern)
+        if not found:
+            there = ", ".join(known) or "none"
+            raise RunError(f"no {what} {pattern} in {runs_root()}; there are: {there}")
+        chosen |= set(found)
+    return [name for name in known if name in chosen]
 
 
 class Run:
@@ -79,7 +93,7 @@ class Run:
     @property
     def stop_file(self):
         """Where it exists, a training ends at its next step, with everything saved."""
-        return self.path / "STOP"
+        return self.path / STOP
 
     @property
     def is_finished(self):

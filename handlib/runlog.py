@@ -11,6 +11,8 @@ from handlib.paths import atomic_write, room_for
 from handlib.reading import expecting, parse_json
 
 HEARTBEAT_S = 10
+# The record of an evaluation by which the best model is kept.
+BEST_BY = "val_pa_mpjpe_mm"
 
 
 def read_records(file):

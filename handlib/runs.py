@@ -6,7 +6,6 @@ executed), what the notebooks made (``figures/``, ``checkpoints/``, ``metrics.js
 finished run.
 """
 
-import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from handlib.paths import SHIPPED, write_json
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
-from handlib.runfolder import CHECKPOINT, Run, check_name, open_run, runs_root
+from handlib.runfolder import CHECKPOINT, Run, check_name, matching, open_run, runs_root
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
 
@@ -88,14 +87,10 @@ def trained_runs(names=""):
         RunError: there is none, or a name that is not there or has no trained model.
     """
     found = {path.name: path for path in _trained()}
+    if not found:
+        raise RunError(f"no trained run in {runs_root()}: run 02_train first")
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    missing = [name for name in wanted if not fnmatch.filter(found, name)]
-    if missing or not found:
-        what = f"no trained run {', '.join(missing)}".strip()
-        known = f"; there are: {', '.join(found)}" if found else ": run 02_train first"
-        raise RunError(f"{what} in {runs_root()}{known}")
-    chosen = {name for each in wanted for name in fnmatch.filter(found, each)}
-    return [path for name, path in found.items() if not wanted or name in chosen]
+    return [found[name] for name in matching(found, wanted, "trained run")]
 
 
 def _trained():

@@ -2,9 +2,9 @@
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from filelock import FileLock, Timeout
+from handlib.paths import locked
 
 # A killed run's kernel goes on for some seconds.
 LOCK_S = 20
@@ -13,24 +13,13 @@ LOCK_S = 20
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-@contextmanager
 def alone(run_dir, rank):
-    """Keep other trainings out of the run folder: RuntimeError if one does not end soon."""
-    lock = FileLock(run_dir / ".training.lock", timeout=LOCK_S)
-    try:
-        if rank == 0:
-            lock.acquire()
-    except Timeout:
-        raise RuntimeError(
-            f"another process is training in {run_dir}: wait for it, stop it, or give "
-            "another run folder"
-        ) from None
-    except NotImplementedError:
-        pass  # a file system without locks
-    try:
-        yield
-    finally:
-        lock.release()
+    """Context that keeps other trainings out of the run folder, for the first of several processes:
+    RuntimeError if one does not end soon."""
+    if rank:
+        return nullcontext()
+    told = f"another process is training in {run_dir}: wait for it, stop it, or give another folder"
+    return locked(run_dir / ".training.lock", RuntimeError(told), LOCK_S)
 
 
 @contextmanager

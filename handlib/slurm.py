@@ -101,14 +101,14 @@ def job_script(name, folder, machines, command, array=None):
 
     Args:
         name: of the job; folder: where its log goes.
-        command: words of a run, or for an array a list of (name, words), a run for each task.
+        command: words of a run, or for an array a list of them, one for each task.
         array: numbers of the tasks that are wanted, as Slurm writes them.
     """
     log = folder / ("%A_%a.log" if array else "%j.log")
     options = [f"--job-name={name}", f"--output={log}", *machines.options()]
     if array:
         options.append(f"--array={array}")
-        lines = [f"  {n}) set -- {shlex.join(words)} ;;" for n, (_, words) in enumerate(command)]
+        lines = [f"  {n}) set -- {shlex.join(words)} ;;" for n, words in enumerate(command)]
         body = "\n".join(['case "$SLURM_ARRAY_TASK_ID" in', *lines, "esac", '"$@"'])
     else:
         body = shlex.join(command)

@@ -5,7 +5,6 @@ it tells of a killed process, too, on whatever machine that was.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -14,10 +13,12 @@ import time
 from datetime import UTC, datetime
 
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import write_json
-from handlib.reading import read_json
+from handlib.paths import locked, write_json
+from handlib.processes import lives
+from handlib.reading import expecting, read_json
 
 NAME = "state.json"
+REMEDY = "remove it: it is written again"
 BEAT_S = 15
 # A shared file system shows other machines' beats late.
 LOST_S = 90
@@ -29,39 +30,23 @@ def read_state(folder):
     ``notebook``, ``host``, ``process``, ``processes``, ``job``, ``since``."""
     file = folder / NAME
     try:
-        about = read_json(file, "remove it")
+        about = read_json(file, REMEDY)
         silent = time.time() - file.stat().st_mtime
     except FileNotFoundError:
         finished = (folder / "metrics.json").exists()
         return {"state": "finished" if finished else "new", "message": ""}
-    here = about["host"] == socket.gethostname()
-    gone = silent > LOST_S or (here and not _is_locked(folder))
-    if about["state"] == "running" and gone:
-        about |= {"state": "killed", "message": "the same command goes on"}
+    with expecting(file, "not the state of a run", REMEDY):
+        here = about["host"] == socket.gethostname()
+        gone = silent > LOST_S or (here and not lives(about["process"]))
+        if about["state"] == "running" and gone:
+            about |= {"state": "killed", "message": "the same command goes on"}
     return about
 
 
-@contextlib.contextmanager
 def alone_in(folder):
-    """Keep a second process out of a run folder."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"another process is working in {folder}: wait for it, or give another --name"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-
-
-def _is_locked(folder):
-    try:
-        with alone_in(folder):
-            return False
-    except RunError:
-        return True
+    """Context that keeps a second process out of a run folder."""
+    told = f"another process is working in {folder}: wait for it, or give another --name"
+    return locked(folder / ".lock", RunError(told))
 
 
 @contextlib.contextmanager

@@ -1,16 +1,10 @@
 """All runs at a glance, and the way to stop one."""
 
-import contextlib
-import fnmatch
-
 from handlib import slurm
-from handlib.notebooks import RunError
 from handlib.reading import read_json
-from handlib.runfolder import Run, runs_root
-from handlib.runlog import read_records
+from handlib.runfolder import Run, matching, runs_root
+from handlib.runlog import BEST_BY, read_records
 from handlib.state import read_state
-
-BEST_BY = "val_pa_mpjpe_mm"
 
 
 def find_runs(patterns=()):
@@ -19,14 +13,9 @@ def find_runs(patterns=()):
     Raises:
         RunError: a name that is not there.
     """
-    known = {path.parent.name: path.parent for path in runs_root().glob("*/run.json")}
-    found = dict.fromkeys(known if not patterns else ())
-    for pattern in patterns:
-        matching = fnmatch.filter(known, pattern)
-        if not matching:
-            raise RunError(f"no run {pattern} in {runs_root()}; there are: {', '.join(known)}")
-        found |= dict.fromkeys(matching)
-    return sorted((known[n] for n in found), key=lambda p: (p / "run.json").stat().st_mtime)
+    files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    known = {file.parent.name: file.parent for file in files}
+    return [known[name] for name in matching(known, patterns, "run")]
 
 
 def status(patterns=()):
@@ -64,15 +53,17 @@ def _row(folder, jobs):
 
 
 def _left(folder, last):
-    """How long a training still takes at its pace so far, "1 h 05 min", or None."""
-    share = None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-        saved = read_json(folder / "checkpoints" / "last" / "trainer.json")
-        steps, minutes = saved["config"]["steps"], saved["config"]["max_minutes"]
-        share = last["step"] / steps if steps else last["time"] / (60 * minutes)
-        minutes = round(last["time"] * (1 - share) / share / 60)
-        return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
-    return share
+    """How long a training still takes at its pace so far, "1 h 05 min"; None before it has one."""
+    if not last:
+        return None
+    try:
+        config = read_json(folder / "checkpoints" / "last" / "trainer.json", finite=False)["config"]
+    except FileNotFoundError:  # nothing was saved yet
+        return None
+    steps, minutes = config["steps"], config["max_minutes"]
+    share = last["step"] / steps if steps else last["time"] / (60 * minutes)
+    left = round(last["time"] * (1 - share) / share / 60)
+    return f"{left // 60} h {left % 60:02} min" if left >= 60 else f"{left} min"
 
 
 def stop(patterns):

@@ -134,7 +134,12 @@ def run_sweep(notebooks, members, at_once=1, processes=1):
     before = signal.signal(signal.SIGTERM, end)
     try:
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(run, members))
+            started = pool.map(run, members)
+            try:
+                list(started)
+            except KeyboardInterrupt:  # those that run have it too; no other begins
+                ended.set()
+                raise
     finally:
         signal.signal(signal.SIGTERM, before)
     return [member for member in members if not member.plan.is_done]
@@ -157,7 +162,7 @@ def submit_sweep(folder, notebooks, members, machines, dry_run=False):
         with alone_in(members[number].run.path):
             describe(members[number].run.path, members[number].plan.parameters)
     commands = [
-        (m.label, slurm.run_command(notebooks, m.given, m.run.path.name, machines.all_processes))
+        slurm.run_command(notebooks, m.given, m.run.path.name, machines.all_processes)
         for m in members
     ]
     array = ",".join(map(str, left))

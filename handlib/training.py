@@ -22,12 +22,12 @@ from handlib.data.dataset import batches
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
+from handlib.paths import STOP
 from handlib.reading import BadFile, expecting
 from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
-from handlib.runlog import RunLog
+from handlib.runlog import BEST_BY, RunLog
 from handlib.session import alone, enough_memory, signals
 
-BEST_BY = "val_pa_mpjpe_mm"
 REASONS = ("", "finished", "deadline", "STOP file", "SIGTERM", "interrupt")
 
 
@@ -59,7 +59,7 @@ class Trainer:
         self.config, self.run_dir = config, Path(run_dir)
         self.loss_weights = loss_weights or LossWeights()
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        self.stop_file = self.run_dir / "STOP"
+        self.stop_file = self.run_dir / STOP
         # Silent units' moments fade into denormal numbers, which make a CPU's Adam twice as slow.
         torch.set_flush_denormal(True)
         self.accelerator = _make_accelerator(config, self.run_dir)
@@ -330,7 +330,7 @@ def train(
         stage = replace(config, steps=config.pretrain_steps, pretrain_steps=0, eval_every=None)
         folder = Path(run_dir) / "pretrain"
         first = Trainer(model, pretrain_set or train_set, None, stage, folder, PARAMETERS_ONLY)
-        first.stop_file = Path(run_dir) / "STOP"
+        first.stop_file = Path(run_dir) / STOP
         result = first.run()
         if not result.finished:
             return result

@@ -1,10 +1,12 @@
 """Sweeps that run here, their files, and the scripts of jobs."""
 
 import json
+import os
+import signal
 import subprocess
 
 import pytest
-from launched import write_notebook
+from launched import handlib, wait_until, write_notebook
 
 from handlib import cli, slurm
 from handlib.notebooks import RunError
@@ -79,6 +81,20 @@ def test_a_sweep_here_runs_its_failed_member_again(experiments, tmp_path, capfd)
     assert "s-lr=4" in capfd.readouterr().out
 
 
+def test_an_interrupt_ends_a_sweep(experiments, tmp_path):
+    cell = "import time; time.sleep(60)"
+    path = write_notebook(tmp_path / "slow.ipynb", cell, parameters=PARAMETERS)
+    words = ("sweep", path, "-p", "lr", "1,2,3", "--name", "s")
+    process = handlib(*words, start_new_session=True)
+    wait_until(lambda: (experiments / "s-lr=1/notebooks/slow.partial.ipynb").exists())
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted; the same command goes on from here" in errors
+    assert "lr=1: stopped" in out
+    assert not (experiments / "s-lr=2" / "state.json").exists()
+
+
 def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys):
     path = write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS)
     assert cli.main(["sweep", str(path), "-p", "lr", "0.1,fast"]) == 1
@@ -109,6 +125,6 @@ def test_a_job_is_a_script_that_a_shell_reads(experiments, tmp_path, monkeypatch
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout.splitlines()[:4] == [str(path), "-p", "name", "a b'c"]
-    array = job_script("s", tmp_path, Machines(), [("a", ["x", "a b"]), ("b", ["y"])], "0,1")
+    array = job_script("s", tmp_path, Machines(), [["x", "a b"], ["y"]], "0,1")
     assert "  0) set -- x 'a b' ;;" in array
     assert run_command(["02_train"], {"steps": 3}, "n", 1)[-3:] == ["3", "--name", "n"]
