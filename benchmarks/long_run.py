@@ -6,7 +6,6 @@ worker, records, tracker, evaluations, checkpoints, moving average.
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,14 @@ from handlib.training import train
 SIZE = 64
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=10_000)
-    args = parser.parse_args()
+def long_run(steps):
+    """Train so many steps; dict of what memory (MB) and open files (count) did.
+
+    Each is (first, last, slope in 10,000 steps); the first fifth of the steps is left out, in
+    which caches fill.
+    """
     hand, seen = load_hand_model(), []
-    process, start = psutil.Process(), time.monotonic()
+    process = psutil.Process()
 
     def look(trainer):
         everyone = [process, *process.children(recursive=True)]
@@ -46,19 +47,32 @@ def main():
             for split, each in (("train", transforms), ("val", eval_transforms(SIZE)))
         ]
         config = TrainConfig(
-            steps=args.steps, batch_size=2, workers=1, average=0.99, log_every=50,
-            eval_every=max(args.steps // 20, 1), save_every=200,
+            steps=steps, batch_size=2, workers=1, average=0.99, log_every=50,
+            eval_every=max(steps // 20, 1), save_every=200,
         )  # fmt: skip
         model = make_model("small", hand, input_size=SIZE, hidden=16)
         train(model, *sets, config, Path(folder) / "run", watchers=[look])
-    # What fills caches comes in the first fifth.
-    steps, own, workers, files = np.array(seen[len(seen) // 5 :]).T
-    for name, values in (("training process", own), ("workers", workers)):
-        slope = np.polyfit(steps, values, 1)[0] * 10_000
-        print(f"{name}: {values[0]:.0f} to {values[-1]:.0f} MB, {slope:+.1f} MB in 10,000 steps")
-    print(f"open files: {files[0]:.0f} to {files[-1]:.0f}")
-    print(f"{args.steps} steps in {(time.monotonic() - start) / 60:.0f} min")
+    at, *columns = np.array(seen[len(seen) // 5 :]).T
+    return {
+        name: (values[0], values[-1], np.polyfit(at, values, 1)[0] * 10_000)
+        for name, values in zip(("process", "worker", "files"), columns, strict=True)
+    }
+
+
+def told(steps, found):
+    """A sentence."""
+    process, worker, files = found["process"], found["worker"], found["files"]
+    return (
+        f"{steps:,} steps of training with a worker, a checkpoint every 200 and 20 evaluations: "
+        f"from step {steps // 5:,} on the process went from {process[0]:.0f} to {process[1]:.0f} "
+        f"MB (fitted line: {process[2]:+.1f} MB in 10,000 steps), its worker from {worker[0]:.0f} "
+        f"to {worker[1]:.0f} MB ({worker[2]:+.1f}), open files from {files[0]:.0f} to "
+        f"{files[1]:.0f}."
+    )
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10_000)
+    steps = parser.parse_args().steps
+    print(told(steps, long_run(steps)))

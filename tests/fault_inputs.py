@@ -363,17 +363,66 @@ def _skip_all(at):
     open_dataset(root, skip_bad=True)
 
 
+def _bad_rhd(at):
+    """RHD with a joint that is no number, a camera without focal length, a picture missing."""
+    root = at.folder / "rhd"
+    rows = write_rhd(root, images=10)["training"]
+    rows[2]["xyz"][0] = np.nan
+    rows[3]["K"][0, 0] = 0
+    (root / "training/anno_training.pickle").write_bytes(pickle.dumps(dict(enumerate(rows))))
+    (root / "training/color/00000.png").unlink()
+    return root
+
+
 @case(
     DATA,
-    "skip_bad for another kind of dataset",
-    "RHD",
+    "RHD's annotations hold NaN",
+    "a joint of one hand",
     REFUSED,
-    "rhd is RHD: skip_bad knows FreiHAND's layouts only",
+    r"anno_training.pickle: the left hand of image 2 \(one of 3\) holds numbers .*skip_bad",
+)
+def _rhd_nan(at):
+    root = _bad_rhd(at)
+    yield
+    open_dataset(root)
+
+
+@case(
+    DATA,
+    "some samples of RHD are bad, with skip_bad",
+    "a joint, a K, an image",
+    GOES_ON,
+    r"4 of 13 samples .* are left out:\n.*00000.png is missing.*\n.*image 2 .*\n.*image 3 ",
 )
 def _skip_rhd(at):
-    write_rhd(at.folder / "rhd", images=4)
+    root = _bad_rhd(at)
     yield
-    open_dataset(at.folder / "rhd", skip_bad=True)
+    reader = open_dataset(root, skip_bad=True)
+    assert len(reader) == 9 and len(reader.annotation("xyz")) == len(reader.annotated) == 9
+    for n in range(9):
+        sample = reader[n]
+        assert sample.mask.any() and np.isfinite(sample.joints).all()
+
+
+@case(
+    DATA,
+    "some samples of InterHand2.6M are bad, with skip_bad",
+    "a joint of one frame, an image",
+    GOES_ON,
+    r"3 of 5 samples .* are left out:\n.*image00000.jpg is missing.*\n.*right hand of image 12 ",
+)
+def _skip_interhand(at):
+    root = at.folder / "interhand"
+    truth = write_interhand(root, ["train"])
+    path = root / "annotations/train/InterHand2.6M_train_joint_3d.json"
+    joints = json.loads(path.read_text())
+    joints["3"]["2"]["world_coord"] = np.full((42, 3), np.nan).tolist()
+    path.write_text(json.dumps(joints))
+    (root / "images/train/Capture3/ROM/cam400026/image00000.jpg").unlink()
+    yield
+    reader = open_dataset(root, skip_bad=True)
+    assert [int(reader[n].id) for n in range(len(reader))] == [11, 13]
+    np.testing.assert_allclose(reader[0].joints, truth["train", 11, False], atol=1e-9)
 
 
 @case(

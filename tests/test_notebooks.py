@@ -131,6 +131,22 @@ def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic
     assert (len(pretrained), taken) == (1, [1, 3])
 
 
+def test_modern_is_taken_apart(finished, synthetic):
+    given = {"question": "pieces", "only": "modern; without the second look;boukhayma2019"}
+    given |= {"data": str(synthetic), "workers": 0, "steps": 2, "seeds": 1, "batch_size": 2}
+    run_dir = runs.run_notebooks(["07_ablation"], given)
+    each = json.loads((run_dir / "metrics.json").read_text())["ablation"]["each"]
+    assert list(each) == ["modern", "without the second look", "boukhayma2019"]
+    files = [run_dir / f"trainings/{n}-0/checkpoints/last/model.json" for n in range(3)]
+    trained = [json.loads(file.read_text())["config"] for file in files]
+    assert [config["looks"] for config in trained] == [2, 1, 1]
+    assert trained[0] | {"looks": 1} == trained[1]
+    assert trained[2]["backbone"] == "resnet-34"
+    given["only"] = "modern; without legs"
+    with pytest.raises(SystemExit, match="without legs"):
+        runs.run_notebooks(["07_ablation"], given)
+
+
 def test_runs_are_compared_on_the_same_images(finished, synthetic):
     given = {"data": str(synthetic), "workers": 0, "compared": finished.name, "images": 4}
     run_dir = runs.run_notebooks(["06_compare_runs"], given)

@@ -13,8 +13,7 @@ import numpy as np
 from handlib.data.annotations import WHOLE, load_annotation
 from handlib.data.reader import SplitReader
 from handlib.data.sample import VERSIONS, Sample
-from handlib.data.usable import HOW, find_unusable, listed, refuse_unusable
-from handlib.images import read_gray, read_image
+from handlib.data.usable import read_pictures, refuse_unusable
 from handlib.joints import check_metres
 from handlib.reading import expecting, read_json, require_file
 
@@ -40,7 +39,7 @@ class FreiHANDReader(SplitReader):
 
     Attributes:
         layout: "public" or "MP". source: name for figures and tables. ids: (N,) unique id of each
-        item; versions: the looks there are; left_out: how many samples were.
+        item; versions: the looks there are.
 
     Raises:
         FileNotFoundError: the folder, an annotation file or an image is not there.
@@ -49,6 +48,7 @@ class FreiHANDReader(SplitReader):
     """
 
     splits = SPLITS
+    per_sample = ("ids", "_versions")
 
     def __init__(self, root, split="train", versions=(0, 1, 2, 3), skip_bad=False):
         super().__init__(root, split)
@@ -66,9 +66,8 @@ class FreiHANDReader(SplitReader):
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
         self._names = self._find_annotations()
-        self.left_out = 0
         if skip_bad:
-            self._leave_out(find_unusable(self))
+            self.leave_out_unusable()
         else:
             self._refuse_bad_annotations()
         self._warn_of_unit()
@@ -83,7 +82,6 @@ class FreiHANDReader(SplitReader):
             "poses": len(np.unique(self.ids)),
             "versions": [VERSIONS[v] for v in self.versions],
             "annotations": [*self._names, *(["mask"] if self._masks else [])],
-            **({"left out": self.left_out} if self.left_out else {}),
         }
 
     def __getitem__(self, index):
@@ -95,7 +93,8 @@ class FreiHANDReader(SplitReader):
         for name, value in known.items():
             refuse_unusable(name, value[None], unique, self._file(name))
         mano = known.get("mano")
-        image, mask = self._pictures(path, unique)
+        # The masks are JPEGs, so their values are not exactly 0 or 255.
+        image, mask = read_pictures(path, self._mask_path(unique) if self._masks else None)
         return Sample(
             image=image,
             id=unique,
@@ -105,7 +104,7 @@ class FreiHANDReader(SplitReader):
             K=known["K"],
             joints=known.get("xyz"),
             vertices=known.get("verts"),
-            mask=mask,
+            mask=None if mask is None else mask >= 128,
             pose=None if mano is None else mano[:48],
             betas=None if mano is None else mano[48:58],
             scale=float(known["scale"]) if "scale" in known else None,
@@ -173,15 +172,6 @@ class FreiHANDReader(SplitReader):
                 self._annotation(name)
         return names
 
-    def _leave_out(self, bad):
-        """Drop the samples of ``bad``, a dict of row -> why, and print them."""
-        if bad:
-            print(listed(list(bad.values()), len(self), self.root))
-            self.ids, self._versions = (
-                np.delete(each, list(bad)) for each in (self.ids, self._versions)
-            )
-        self.left_out = len(bad)
-
     def _refuse_bad_annotations(self):
         """ValueError for the first annotation of this split that cannot be used."""
         for name in self._names:
@@ -209,26 +199,6 @@ class FreiHANDReader(SplitReader):
                     f"{path} is one picture too many: {self._file('K')} lists {self.poses} poses "
                     "only; copy or extract the annotations again"
                 )
-
-    def _pictures(self, path, unique):
-        """Image (H, W, 3) and mask (H, W), or None where the dataset has no masks."""
-        try:
-            image = read_image(path)
-            if not self._masks:
-                return image, None
-            # The masks are JPEGs, so their values are not exactly 0 or 255.
-            mask = read_gray(self._mask_path(unique)) >= 128
-            if mask.shape != image.shape[:2]:
-                sides = "{1}x{0}".format(*mask.shape), "{1}x{0}".format(*image.shape)
-                raise ValueError(
-                    f"{self._mask_path(unique)} is {sides[0]} px and its image is {sides[1]}: copy "
-                    "or extract both again"
-                )
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}, {HOW}") from None
-        except ValueError as error:
-            raise ValueError(f"{error}, {HOW}") from None
-        return image, mask
 
     def _mask_path(self, unique):
         return self._masks / f"{unique:08d}.jpg"

@@ -10,7 +10,7 @@ import numpy as np
 from handlib import geometry
 from handlib.data.reader import SplitReader
 from handlib.data.sample import Sample
-from handlib.images import read_image
+from handlib.data.usable import HOW, read_pictures
 
 SIDES = ("right", "left")
 # A hand of which fewer of the 21 joints are annotated (or seen) is no sample.
@@ -18,19 +18,35 @@ MOST = 11
 
 
 class HandReader(SplitReader):
-    """One split of a dataset, as samples. Subclasses fill the attributes and the four hooks below.
+    """One split of a dataset, as samples. Subclasses fill the attributes and the hooks below.
+
+    Args:
+        root: the dataset folder. split: which part of it.
+        skip_bad: leave out the samples that cannot be used (image missing or broken, numbers
+            missing, no camera), and print which; reads every image once.
 
     Attributes:
         source: name for figures and tables. ids: (N,) image of each hand; both hands of an image
         share it. is_right: (N,) bool. widths: (N,) of the images, px. complete: (N,) bool, hands
-        whose 21 joints are all known.
+        whose 21 joints are all known. usable: (N,) bool, hands whose numbers are all there. also:
+        names of further annotations.
 
     Raises:
         FileNotFoundError: an annotation file or an image is not there.
-        ValueError: an unknown split, or files that are not what they should be.
+        ValueError: an unknown split, files that are not what they should be, or, unless
+            ``skip_bad``, a hand that cannot be used.
     """
 
     also = ()
+    per_sample = ("ids", "is_right", "widths", "complete", "usable")
+
+    def __init__(self, root, split="train", skip_bad=False):
+        super().__init__(root, split)
+        self._open()
+        if skip_bad:
+            self.leave_out_unusable()
+        elif not self.usable.all():
+            self._refuse(int(np.argmin(self.usable)))
 
     def describe(self):
         """What this is, for a table: dict of plain values."""
@@ -43,10 +59,12 @@ class HandReader(SplitReader):
     def __getitem__(self, index):
         """Sample number ``index``; its image is read now. Joints that are not known are NaN."""
         row = self.row(index)
+        self._refuse(row)
         K, joints, path = self._K([row])[0], self._joints([row])[0], self._path(row)
+        image, mask = read_pictures(path, self._mask_path(row))
         joints_2d = geometry.project(joints, K)
         return Sample(
-            image=read_image(path),
+            image=image,
             id=int(self.ids[row]),
             source=self.source,
             path=path,
@@ -55,6 +73,7 @@ class HandReader(SplitReader):
             joints=joints,
             joints_2d=joints_2d,
             box=geometry.tight_box(joints_2d),
+            mask=None if mask is None else self._of_hand(mask, row),
             **self._more(row),
         )
 
@@ -90,8 +109,29 @@ class HandReader(SplitReader):
         """Samples of the image with this id: one hand, or both."""
         return [self[int(i)] for i in np.flatnonzero(self.ids == unique)]
 
+    def _refuse(self, row):
+        """ValueError for a hand that cannot be used."""
+        if not self.usable[row]:
+            side, count = SIDES[int(not self.is_right[row])], int((~self.usable).sum())
+            more = f" (one of {count})" if count > 1 else ""
+            raise ValueError(
+                f"{self._file}: the {side} hand of image {self.ids[row]}{more} holds numbers that "
+                f"are missing (NaN) or infinite, or its camera is none: extract it again, {HOW}"
+            )
+
+    def _open(self):
+        """Fill the attributes, and ``_file``, the path of the annotations."""
+        raise NotImplementedError
+
     def _path(self, row):
         """The image of a hand."""
+        raise NotImplementedError
+
+    def _mask_path(self, row):
+        """The image's mask; without one, None."""
+
+    def _of_hand(self, mask, row):
+        """(H, W) bool: this hand's part of the image's mask."""
         raise NotImplementedError
 
     def _joints(self, rows):
@@ -105,6 +145,20 @@ class HandReader(SplitReader):
     def _more(self, row):
         """Further fields of the Sample."""
         return {}
+
+
+def usable(joints, known, focal, principal):
+    """Which hands a program can use.
+
+    Args:
+        joints: (N, 21, 3). known: (N, 21) bool, joints that should be there.
+        focal, principal: (N, 2) px.
+
+    Returns:
+        (N,) bool: every known joint and the camera are finite, the focal lengths positive.
+    """
+    whole = (np.isfinite(joints).all(-1) | ~known).all(-1)
+    return whole & np.isfinite(principal).all(-1) & np.isfinite(focal).all(-1) & (focal > 0).all(-1)
 
 
 def intrinsics(focal, principal):

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, SIDES, HandReader, intrinsics
+from handlib.data.hands import MOST, SIDES, HandReader, intrinsics, usable
 from handlib.joints import N_JOINTS, check_metres, convert
-from handlib.reading import expecting, read_json, require_finite
+from handlib.reading import expecting, read_json
 
 HOMEPAGE = "https://mks0601.github.io/InterHand2.6M/"
 MANO_NUMBERS = 58  # pose 48, shape 10
@@ -31,12 +31,14 @@ class InterHandReader(HandReader):
     Args:
         root: folder with ``annotations`` and ``images``.
         split: "train", "val" or "test", as published.
+        skip_bad: see ``HandReader``.
     """
 
     splits, source = ("train", "val", "test"), "InterHand2.6M"
+    per_sample = (*HandReader.per_sample, "_valid", "_image", "_frame", "_camera")
 
-    def __init__(self, root, split="train"):
-        super().__init__(root, split)
+    def _open(self):
+        split = self.split
         data = find_annotations(self.root, split)
         if data is None:
             raise FileNotFoundError(
@@ -50,14 +52,16 @@ class InterHandReader(HandReader):
             self.also = ("mano",)
         folder = self.root / "images" / split
         self._images = folder if folder.is_dir() else data.parent
-        self._tables = load_tables("interhand-1", _build, paths)
+        self._tables = load_tables("interhand-2", _build, paths)
         hands = self._tables["hands"]
         if not len(hands):
             raise ValueError(f"{data} lists no annotated hand: copy or extract it again")
         self.ids, left, self._image, self._frame, self._camera, self.widths = hands.T
         self.is_right = left == 0
-        self.complete = self._tables["valid"].all(1)
-        check_metres(self._joints(np.arange(min(len(self), 1000))), paths[2])
+        self._valid, self.usable = self._tables["valid"], self._tables["usable"]
+        self.complete = self._valid.all(1)
+        self._file = paths[2]
+        check_metres(self._joints(np.arange(min(len(self), 1000))), self._file)
 
     def _path(self, row):
         return self._images / self._tables["names"][self._image[row]].decode()
@@ -67,7 +71,7 @@ class InterHandReader(HandReader):
         camera = self._camera[rows]
         moved = world - self._tables["campos"][camera][:, None]
         joints = moved @ self._tables["camrot"][camera].swapaxes(-1, -2) / 1000
-        joints[~self._tables["valid"][rows]] = np.nan
+        joints[~self._valid[rows]] = np.nan
         return convert(joints, "interhand")
 
     def _K(self, rows):
@@ -111,8 +115,9 @@ def _build(data_path, camera_path, joints_path, mano_path=None):
 
     Returns:
         dict: ``hands`` (N, 6) int64: image id, 0 right or 1 left, rows of image, frame and camera,
-        image width; ``valid`` (N, 21) bool; ``names`` of image files; ``world`` (frames, 2, 21, 3)
-        mm; ``campos``, ``camrot``, ``focal``, ``princpt`` by camera; ``mano`` (frames, 2, 58).
+        image width; ``valid`` (N, 21) bool; ``usable`` (N,) bool; ``names`` of image files;
+        ``world`` (frames, 2, 21, 3) mm; ``campos``, ``camrot``, ``focal``, ``princpt`` by camera;
+        ``mano`` (frames, 2, 58).
     """
     data = read_json(data_path, compact=_compact)
     cameras, joints = read_json(camera_path), read_json(joints_path, compact=_compact)
@@ -163,7 +168,12 @@ def _tables(data, cameras, joints, mano):
     for name in ("campos", "camrot", "focal", "princpt"):
         values = [cameras[capture][name][camera] for capture, camera in views]
         tables[name] = np.array(values, np.float64)
-        require_finite(**{name: tables[name]})
+    _, side, _, frame, camera, _ = tables["hands"].T
+    placed = np.isfinite(tables["campos"]).all(-1) & np.isfinite(tables["camrot"]).all((-1, -2))
+    tables["usable"] = placed[camera] & usable(
+        tables["world"][frame, side], tables["valid"],
+        tables["focal"][camera], tables["princpt"][camera],
+    )  # fmt: skip
     if mano:
         tables["mano"] = np.stack([_mano(mano, *place) for place in frames])
     return tables

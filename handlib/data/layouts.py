@@ -13,23 +13,22 @@ def open_dataset(path=None, split="train", versions=(0, 1, 2, 3), skip_bad=False
         path: folder of FreiHAND, freihand_dataset_MP, synthetic data, InterHand2.6M or RHD.
         split: "train", "val", "test"; "evaluation" too where the dataset has it.
         versions: which looks of FreiHAND.
-        skip_bad: leave out what cannot be used; FreiHAND's layouts only. Reads every image once.
+        skip_bad: leave out the samples that cannot be used, and print which. Reads every image
+            once.
 
     Returns:
         ``FreiHANDReader``, ``InterHandReader`` or ``RHDReader``.
 
     Raises:
         FileNotFoundError: neither is given, or the folder is not there or none of these.
-        ValueError: what is in the folder cannot be used; ``skip_bad`` for another kind of dataset.
+        ValueError: what is in the folder cannot be used.
     """
     root = from_environment("MP_DATA") if path is None else str(path).strip() and user_path(path)
     if not root:
         raise FileNotFoundError(f"no dataset: set MP_DATA to a FreiHAND folder, {MAKE_ONE}")
     kind = _kind(root)
-    if kind and skip_bad:
-        raise ValueError(f"{root} is {kind.source}: skip_bad knows FreiHAND's layouts only")
     if kind:
-        return kind(root, split)
+        return kind(root, split, skip_bad)
     try:
         return FreiHANDReader(root, split, versions, skip_bad)
     except FileNotFoundError:

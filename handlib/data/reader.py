@@ -1,5 +1,8 @@
 """What all readers of a dataset's split share."""
 
+import numpy as np
+
+from handlib.data.usable import find_unusable, listed
 from handlib.paths import user_path
 
 
@@ -7,13 +10,15 @@ class SplitReader:
     """One split of a dataset, as samples.
 
     Attributes:
-        source: name for figures and tables. ids: (N,) one for each sample.
+        source: name for figures and tables. ids: (N,) one for each sample. left_out: how many
+        samples were, because they cannot be used.
 
     Raises:
         ValueError: an unknown split.
     """
 
-    splits, source, ids = (), "", ()
+    splits, source, ids, left_out = (), "", (), 0
+    per_sample = ("ids",)  # names of the arrays with a row for each sample
 
     def __init__(self, root, split):
         if split not in self.splits:
@@ -36,7 +41,17 @@ class SplitReader:
             "root": str(self.root),
             "split": self.split,
             "samples": len(self),
+            **({"left out": self.left_out} if self.left_out else {}),
         }
+
+    def leave_out_unusable(self):
+        """Drop the samples that cannot be read, and print which; reads all of them."""
+        bad = find_unusable(self)
+        if bad:
+            print(listed(list(bad.values()), len(self), self.root))
+            for name in self.per_sample:
+                setattr(self, name, np.delete(getattr(self, name), list(bad), axis=0))
+        self.left_out = len(bad)
 
     def row(self, index):
         """``index``, which may count from the end, as 0 to N - 1; IndexError beyond."""

@@ -9,11 +9,10 @@ tip. The COCO-like JSON that others made of it (one hand per image, millimetres)
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, HandReader, intrinsics
-from handlib.images import read_gray
+from handlib.data.hands import MOST, HandReader, intrinsics, usable
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.mano.pickles import read_pickled_rows
-from handlib.reading import expecting, read_json, require_finite, short
+from handlib.reading import expecting, read_json, short
 
 HOMEPAGE = (
     "https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html"
@@ -43,53 +42,56 @@ class RHDReader(HandReader):
         root: folder with ``training`` and ``evaluation``, or with the JSON.
         split: "test" or "evaluation": the published evaluation images; "train", "val": the first
             nine tenths of the training images, the last tenth.
+        skip_bad: see ``HandReader``.
     """
 
     splits, source = tuple(PARTS), "RHD"
+    per_sample = (*HandReader.per_sample, "_names", "_xyz", "_cameras")
 
-    def __init__(self, root, split="train"):
-        super().__init__(root, split)
-        part, start, stop = PARTS[split]
+    def _open(self):
+        part, start, stop = PARTS[self.split]
         path = find_annotations(self.root, part)
         if path is None:
             raise FileNotFoundError(
                 f"{self.root} has no {part}/anno_{part}.pickle: extract RHD there ({HOMEPAGE})"
             )
         build = _from_pickle if path.suffix == ".pickle" else _from_json
-        tables = load_tables("rhd-1", build, [path])
+        tables = load_tables("rhd-2", build, [path])
         check_metres(tables["joints"], path)
         images = np.unique(tables["ids"])
         edges = [round(share * len(images)) for share in (start, stop)]
         rows = np.isin(tables["ids"], images[slice(*edges)])
         if not rows.any():
-            raise ValueError(f"{path}: {len(images)} images are too few for a {split!r} split")
-        self._tables = {name: values[rows] for name, values in tables.items()}
-        self.ids, self.is_right = self._tables["ids"], self._tables["is_right"]
+            raise ValueError(f"{path}: {len(images)} images are too few for a {self.split!r} split")
+        self.ids, self.is_right, self.usable, self._names, self._xyz, self._cameras = (
+            tables[name][rows] for name in ("ids", "is_right", "usable", "names", "joints", "K")
+        )
+        self._file = path
         self.widths = np.full(len(self), WIDTH)
         self.complete = np.ones(len(self), bool)
         self._images = path.parent if path.suffix == ".pickle" else self.root
-        if self._mask_path(0).is_file():
+        if self._beside(0).is_file():
             self.also = ("mask",)
 
     def _path(self, row):
-        return self._images / self._tables["names"][row].decode()
+        return self._images / self._names[row].decode()
 
-    def _mask_path(self, row):
+    def _beside(self, row):
         path = self._path(row)
         return path.parent.with_name("mask") / path.name
 
+    def _mask_path(self, row):
+        return self._beside(row) if self.also else None
+
+    def _of_hand(self, mask, row):
+        first, last = MASK_CLASSES[bool(self.is_right[row])]
+        return (mask >= first) & (mask <= last)
+
     def _joints(self, rows):
-        return convert(self._tables["joints"][rows], "rhd")
+        return convert(self._xyz[rows], "rhd")
 
     def _K(self, rows):
-        return self._tables["K"][rows]
-
-    def _more(self, row):
-        if "mask" not in self.also:
-            return {}
-        classes = read_gray(self._mask_path(row))
-        first, last = MASK_CLASSES[bool(self.is_right[row])]
-        return {"mask": (classes >= first) & (classes <= last)}
+        return self._cameras[rows]
 
 
 def find_annotations(root, part):
@@ -109,7 +111,7 @@ def is_rhd(root):
 # -- from files to tables --------------------------------------------------------------------
 def _from_pickle(path):
     """Tables of one part: ``ids``, ``is_right``, ``names``, ``joints`` (N, 21, 3) metres in RHD's
-    order, ``K`` (N, 3, 3)."""
+    order, ``K`` (N, 3, 3), ``usable`` (N,)."""
     try:
         found = read_pickled_rows(path.read_bytes(), ("xyz", "uv_vis", "K"))
         ids = np.array(sorted(found), np.int64)
@@ -119,7 +121,6 @@ def _from_pickle(path):
         xyz = xyz.reshape(len(ids), 2, N_JOINTS, 3)
         seen = uv_vis.reshape(len(ids), 2, N_JOINTS, 3)[..., 2] > 0
         K = K.reshape(len(ids), 3, 3)
-        require_finite(xyz=xyz, K=K)
     except Exception as error:
         said = f"{type(error).__name__}: {short(error)}"
         raise ValueError(
@@ -127,13 +128,15 @@ def _from_pickle(path):
             f"again, or download it from {HOMEPAGE}."
         ) from error
     image, side = np.nonzero(seen.sum(-1) >= MOST)
-    return {
-        "ids": ids[image],
-        "is_right": side == 1,
-        "names": np.array([f"color/{i:05d}.png".encode() for i in ids[image]]),
-        "joints": xyz[image, side],
-        "K": K[image],
-    }
+    return _checked(
+        {
+            "ids": ids[image],
+            "is_right": side == 1,
+            "names": np.array([f"color/{i:05d}.png".encode() for i in ids[image]]),
+            "joints": xyz[image, side],
+            "K": K[image],
+        }
+    )
 
 
 def _from_json(path):
@@ -146,11 +149,19 @@ def _from_json(path):
         joints = np.array([a["joint_cam"] for _, a in hands], np.float64)
         focal = np.array([c["focal"] for c in cameras], np.float64)
         principal = np.array([c["princpt"] for c in cameras], np.float64)
-        require_finite(joint_cam=joints, cam_param=np.stack([focal, principal]))
-        return {
-            "ids": np.array([image["id"] for image, _ in hands], np.int64),
-            "is_right": np.array([a["hand_type"] == "right" for _, a in hands], bool),
-            "names": np.array([image["file_name"].encode() for image, _ in hands]),
-            "joints": joints.reshape(-1, N_JOINTS, 3) / 1000,
-            "K": intrinsics(focal, principal),
-        }
+        return _checked(
+            {
+                "ids": np.array([image["id"] for image, _ in hands], np.int64),
+                "is_right": np.array([a["hand_type"] == "right" for _, a in hands], bool),
+                "names": np.array([image["file_name"].encode() for image, _ in hands]),
+                "joints": joints.reshape(-1, N_JOINTS, 3) / 1000,
+                "K": intrinsics(focal, principal),
+            }
+        )
+
+
+def _checked(tables):
+    K, joints = tables["K"], tables["joints"]
+    known = np.ones(joints.shape[:2], bool)
+    focal, principal = K[:, [0, 1], [0, 1]], K[:, :2, 2]
+    return tables | {"usable": usable(joints, known, focal, principal)}

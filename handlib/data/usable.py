@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm.auto import tqdm
 
+from handlib.images import read_gray, read_image
+
 HOW = "or leave such samples out: skip_bad=True, handlib run --skip-bad"
 LISTED = 10  # of those that are left out
 
@@ -42,6 +44,30 @@ def refuse_unusable(name, values, first, file):
         entry, count = first + int(np.argmax(wrong)), int(wrong.sum())
         more = f" (and {count - 1} more)" if count > 1 else ""
         raise ValueError(f"{file}: entry {entry}{more} {why}: write the file anew, {HOW}")
+
+
+def read_pictures(path, mask_path=None):
+    """A sample's image (H, W, 3), and its mask (H, W) as in the file, or None.
+
+    Raises:
+        FileNotFoundError, ValueError: one is missing, no picture, or of the other's size not.
+    """
+    try:
+        image = read_image(path)
+        if mask_path is None:
+            return image, None
+        mask = read_gray(mask_path)
+        if mask.shape != image.shape[:2]:
+            sides = "{1}x{0}".format(*mask.shape), "{1}x{0}".format(*image.shape)
+            raise ValueError(
+                f"{mask_path} is {sides[0]} px and its image is {sides[1]}: copy or extract both "
+                "again"
+            )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, {HOW}") from None
+    except ValueError as error:
+        raise ValueError(f"{error}, {HOW}") from None
+    return image, mask
 
 
 def find_unusable(reader):
