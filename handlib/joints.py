@@ -123,6 +123,8 @@ def check_metres(joints, where):
     Raises:
         ValueError: naming ``where`` and what their unit seems to be.
     """
+    if not len(joints):
+        return
     start, end = np.array(BONES).T
     bone = np.nanmedian(np.linalg.norm(joints[:, end] - joints[:, start], axis=-1))
     if BONE_M[0] <= bone <= BONE_M[1]:

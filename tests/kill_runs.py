@@ -81,13 +81,13 @@ def main():
             end = time.monotonic() + rng.uniform(args.shortest, args.longest)
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.1)
-            if process.poll() is None and kill(process, victim, rng):
+            while process.poll() is None and not kill(process, victim, rng):
+                time.sleep(0.1)  # there is none yet
+            code = process.wait()
+            if code:
                 killed += 1
-                code = process.wait()
                 done = max(steps(run_dir), default=0)
                 print(f"{killed}: {victim} after step {done}, exit code {code}", flush=True)
-            else:
-                process.wait()
         (run_dir / "fast").touch()  # nobody waits for the rest
         ended = launch(folder, path, "killed", args.processes).wait()
         (folder / "whole").mkdir()

@@ -61,7 +61,7 @@ class InterHandReader(HandReader):
         self._valid, self.usable = self._tables["valid"], self._tables["usable"]
         self.complete = self._valid.all(1)
         self._file = paths[2]
-        check_metres(self._joints(np.arange(min(len(self), 1000))), self._file)
+        check_metres(self._joints(np.flatnonzero(self.usable)[:1000]), self._file)
 
     def _path(self, row):
         return self._images / self._tables["names"][self._image[row]].decode()

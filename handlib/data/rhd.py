@@ -57,7 +57,7 @@ class RHDReader(HandReader):
             )
         build = _from_pickle if path.suffix == ".pickle" else _from_json
         tables = load_tables("rhd-2", build, [path])
-        check_metres(tables["joints"], path)
+        check_metres(tables["joints"][tables["usable"]], path)
         images = np.unique(tables["ids"])
         edges = [round(share * len(images)) for share in (start, stop)]
         rows = np.isin(tables["ids"], images[slice(*edges)])
