@@ -13,8 +13,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests", "benchmarks")]
 
-import fault_events  # noqa: E402, F401
-import fault_inputs  # noqa: E402, F401
+import fault_datasets  # noqa: E402, F401
+import fault_runs  # noqa: E402, F401
+import fault_settings  # noqa: E402, F401
+import fault_training  # noqa: E402, F401
 import kill_saving  # noqa: E402
 import long_run  # noqa: E402
 from faults import CASES, produce  # noqa: E402

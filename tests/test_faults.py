@@ -4,8 +4,10 @@ import importlib.util
 import re
 from pathlib import Path
 
-import fault_events  # noqa: F401
-import fault_inputs  # noqa: F401
+import fault_datasets  # noqa: F401
+import fault_runs  # noqa: F401
+import fault_settings  # noqa: F401
+import fault_training  # noqa: F401
 import pytest
 from faults import CASES, produce
 
