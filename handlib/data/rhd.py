@@ -70,7 +70,7 @@ class RHDReader(HandReader):
         self.widths = np.full(len(self), WIDTH)
         self.complete = np.ones(len(self), bool)
         self._images = path.parent if path.suffix == ".pickle" else self.root
-        if self._beside(0).is_file():
+        if self._beside(0).parent.is_dir():
             self.also = ("mask",)
 
     def _path(self, row):

@@ -50,7 +50,7 @@ def read_pictures(path, mask_path=None):
     """A sample's image (H, W, 3), and its mask (H, W) as in the file, or None.
 
     Raises:
-        FileNotFoundError, ValueError: one is missing, no picture, or of the other's size not.
+        FileNotFoundError, ValueError: one is missing or no picture, or they differ in size.
     """
     try:
         image = read_image(path)
