@@ -66,17 +66,6 @@ With the light augmentation and {cores} cores a GPU.
 
 10 million pictures of {kilobytes:.1f} KB are {terabytes:.2f} TB in 20 million small files.
 
-## Two processes, measured
-`python benchmarks/bench_processes.py --steps 20 --rounds 3 --batch 128` on two otherwise idle cores
-of a shared machine, 2026-11-23: 02_train, preset modern, bf16, the global batch the same for both.
-Two processes on two cores reach 100, 83 and 92 % (median **92 %**) of twice the pace of one
-process on one core (81 to 88 pictures a second). With a batch of 64: 92, 78, 89 and 71 % (median
-83 %), where two runs that had nothing to do with each other had 101, 77, 113 and 98 % of it: what
-the second core is worth changes from minute to minute here (earlier rounds: 67 to 95 %). In a step
-of 32 pictures a process (450 ms), exchange and waiting are about 20 ms, and the optimizer's 24 ms
-do not become less. Losses of the last steps at an equal global batch differ by 0.4 % or less (at
-64: up to 0.6 %; three and four seeds; validation PA-MPJPE by 0.05 mm or less).
-
 ## What breaks first, and what to set
 1. **The data, on the first GPU already.** Networks of this size are small for a GPU: decoding and
    augmentation are the limit wherever "cores needed" is above {cores}. Give `-p workers` all cores

@@ -62,6 +62,8 @@ def _left(folder, last):
         return None
     steps, minutes = config["steps"], config["max_minutes"]
     share = last["step"] / steps if steps else last["time"] / (60 * minutes)
+    if not share:
+        return None
     left = round(last["time"] * (1 - share) / share / 60)
     return f"{left // 60} h {left % 60:02} min" if left >= 60 else f"{left} min"
 

@@ -32,20 +32,9 @@ def steps(run_dir):
 
 
 def launch(folder, path, name, processes):
-    words = (
-        "run",
-        path,
-        "-p",
-        "steps",
-        STEPS,
-        "-p",
-        "save_every",
-        SAVE_EVERY,
-        "-p",
-        "pause",
-        PAUSE_S,
-    )
-    words += ("--name", name, "--processes", processes)
+    given = {"steps": STEPS, "save_every": SAVE_EVERY, "pause": PAUSE_S}
+    words = ["run", path, "--name", name, "--processes", processes]
+    words += [word for parameter in given.items() for word in ("-p", *parameter)]
     # Nobody reads what it says: a pipe would fill.
     log = (folder / f"{name}.log").open("a")
     return handlib(*words, experiments=folder, stdout=log, stderr=log)
@@ -81,10 +70,14 @@ def main():
             end = time.monotonic() + rng.uniform(args.shortest, args.longest)
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.1)
-            while process.poll() is None and not kill(process, victim, rng):
-                time.sleep(0.1)  # there is none yet
+            struck = False
+            while process.poll() is None and not struck:
+                struck = kill(process, victim, rng)
+                time.sleep(0.1)  # there may be none yet
             code = process.wait()
-            if code:
+            if code and not struck:
+                sys.exit(f"the run failed before its {victim} was killed: exit code {code}")
+            if struck:
                 killed += 1
                 done = max(steps(run_dir), default=0)
                 print(f"{killed}: {victim} after step {done}, exit code {code}", flush=True)

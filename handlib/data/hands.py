@@ -147,20 +147,6 @@ class HandReader(SplitReader):
         return {}
 
 
-def usable(joints, known, focal, principal):
-    """Which hands a program can use.
-
-    Args:
-        joints: (N, 21, 3). known: (N, 21) bool, joints that should be there.
-        focal, principal: (N, 2) px.
-
-    Returns:
-        (N,) bool: every known joint and the camera are finite, the focal lengths positive.
-    """
-    whole = (np.isfinite(joints).all(-1) | ~known).all(-1)
-    return whole & np.isfinite(principal).all(-1) & np.isfinite(focal).all(-1) & (focal > 0).all(-1)
-
-
 def intrinsics(focal, principal):
     """(N, 3, 3) float64 of focal lengths and principal points (N, 2), px."""
     K = np.tile(np.eye(3), (len(focal), 1, 1))

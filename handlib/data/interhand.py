@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, SIDES, HandReader, intrinsics, usable
+from handlib.data.hands import MOST, SIDES, HandReader, intrinsics
+from handlib.data.usable import usable_hands
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.reading import expecting, read_json
 
@@ -170,7 +171,7 @@ def _tables(data, cameras, joints, mano):
         tables[name] = np.array(values, np.float64)
     _, side, _, frame, camera, _ = tables["hands"].T
     placed = np.isfinite(tables["campos"]).all(-1) & np.isfinite(tables["camrot"]).all((-1, -2))
-    tables["usable"] = placed[camera] & usable(
+    tables["usable"] = placed[camera] & usable_hands(
         tables["world"][frame, side], tables["valid"],
         tables["focal"][camera], tables["princpt"][camera],
     )  # fmt: skip

@@ -9,7 +9,8 @@ tip. The COCO-like JSON that others made of it (one hand per image, millimetres)
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, HandReader, intrinsics, usable
+from handlib.data.hands import MOST, HandReader, intrinsics
+from handlib.data.usable import usable_hands
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.mano.pickles import read_pickled_rows
 from handlib.reading import expecting, read_json, short
@@ -164,4 +165,4 @@ def _checked(tables):
     K, joints = tables["K"], tables["joints"]
     known = np.ones(joints.shape[:2], bool)
     focal, principal = K[:, [0, 1], [0, 1]], K[:, :2, 2]
-    return tables | {"usable": usable(joints, known, focal, principal)}
+    return tables | {"usable": usable_hands(joints, known, focal, principal)}
