@@ -15,7 +15,8 @@ from handlib.data.dataset import ShuffledSampler
 from handlib.geometry import project
 from handlib.model import make_model
 from handlib.pooling import AveragePooling
-from handlib.training import Trainer
+from handlib.recipe import TrainConfig
+from handlib.training import Trainer, train
 
 # Fault -> what it is mended to, in the order of mending. The last two are no faults, but what
 # handlib does otherwise.
@@ -39,6 +40,20 @@ def ladder():
     """dict of setting -> faults it still has: all of them, then one mended after another."""
     names = ["course project", *(f"+ {mended}" for mended in FAULTS.values())]
     return {name: frozenset(list(FAULTS)[n:]) for n, name in enumerate(names)}
+
+
+# Options of 02_train that handlib's own setting is tried with, each alone.
+OPTIONS = {
+    "with the mask loss": {"mask": 1.0},
+    "with pretraining, a quarter of the steps": {"pretrain": 0.25},
+    "with the perspective camera": {"camera": "perspective"},
+}
+
+
+def settings():
+    """dict of setting -> (faults, options): the ladder, then each option without a fault."""
+    mended = {name: (faults, {}) for name, faults in ladder().items()}
+    return mended | {name: (frozenset(), option) for name, option in OPTIONS.items()}
 
 
 class FaultyTransforms:
@@ -126,3 +141,27 @@ class FaultyTrainer(Trainer):
             depth = torch.where(z < 0, -1.0, 1.0) * z.abs().clamp(min=1e-3)
             seen = project(torch.stack([x, y, depth], -1), batch["K"])
         return PIXEL * size / 2 * losses.joint_2d_loss(seen, batch, size)
+
+
+def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed, **config):
+    """The network that a setting makes of random weights, trained; arguments as of ``pieces``'.
+
+    Args:
+        setting: (faults, options), a value of ``settings``.
+        steps: of the training; pretraining takes its share of them.
+    """
+    faults, options = setting
+    optimizer, lr = ("adam", 1e-3) if "old recipe" in faults else ("adamw", 2e-3)
+    first = round(options.get("pretrain", 0) * steps)
+    config = TrainConfig(
+        steps=steps - first, pretrain_steps=first, optimizer=optimizer, lr=lr, seed=seed, **config
+    )
+    model = faulty_model(faults, hand, size, seed, camera=options.get("camera", "weak"))
+    data = faulty_dataset(faults, reader, size, backgrounds, seed)
+    if faults:
+        trainer = FaultyTrainer(model, data, None, config, folder)
+        trainer.faults = faults
+        trainer.run()
+    else:
+        train(model, data, None, config, folder, losses.LossWeights(mask=options.get("mask", 0.0)))
+    return model

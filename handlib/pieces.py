@@ -5,6 +5,7 @@ from handlib.checkpoints import begin
 from handlib.data import HandDataset
 from handlib.presets import ModelConfig
 from handlib.recipe import TrainConfig, usual
+from handlib.training import train
 
 # Piece -> what 02_train (or ``ModelConfig``) is told to do without it.
 PIECES = {
@@ -21,37 +22,22 @@ OTHERS = ("small", "boukhayma2019")
 RANDOM = {"init": "random", "lr": 2e-3}  # modern's usual rate is for weights that are trained
 
 
-def left_out():
+def settings():
     """dict of setting -> (preset, what it changes): modern, without each piece, other presets."""
-    settings = {"modern": ("modern", RANDOM)}
+    found = {"modern": ("modern", RANDOM)}
     for piece, changes in PIECES.items():
-        settings[f"without {piece}"] = ("modern", RANDOM | changes)
-    return settings | {name: (name, {"init": "random"}) for name in OTHERS}
+        found[f"without {piece}"] = ("modern", RANDOM | changes)
+    return found | {name: (name, {"init": "random"}) for name in OTHERS}
 
 
-def named(settings, names):
-    """Those of a dict of settings that a text names, with ; between them; all for "".
-
-    Raises:
-        ValueError: a name that is none of theirs.
-    """
-    asked = [name.strip() for name in names.split(";") if name.strip()]
-    for name in asked:
-        if name not in settings:
-            raise ValueError(f"unknown setting {name!r}; known: {'; '.join(settings)}")
-    return {name: settings[name] for name in asked} or settings
-
-
-def of_setting(setting, hand, reader, size, seed, backgrounds=None, **config):
-    """What trains a setting, all at the same input size, from random weights.
+def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed, **config):
+    """The network that a setting makes of random weights, trained.
 
     Args:
-        setting: (preset, changes), a value of ``left_out``.
+        setting: (preset, changes), a value of ``settings``.
         reader: of the training data. size: side of the network's input, px.
-        **config: fields of ``TrainConfig`` that are the same for all.
-
-    Returns:
-        (``HandNet``, ``HandDataset``, ``TrainConfig``).
+        folder: of the training: called again, it goes on.
+        steps, seed, **config: fields of ``TrainConfig``, the same for all settings.
     """
     preset, changes = setting
     shape = {name: v for name, v in changes.items() if name in ModelConfig.__dataclass_fields__}
@@ -60,5 +46,6 @@ def of_setting(setting, hand, reader, size, seed, backgrounds=None, **config):
     transforms = named_transforms(
         recipe.pop("augmentation"), size, backgrounds, model.config.handedness, model.config.looks
     )
-    data = HandDataset(reader, transforms, seed)
-    return model, data, TrainConfig(**recipe | config, seed=seed)
+    config = TrainConfig(**recipe | config, steps=steps, seed=seed)
+    train(model, HandDataset(reader, transforms, seed), None, config, folder)
+    return model

@@ -24,15 +24,15 @@ def check_name(name):
         raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
 
 
-def matching(known, patterns, what):
+def matching(known, patterns, what, where=""):
     """Those of the known names that one of some names or patterns (``sweep-*``) means; all of them
-    without patterns. RunError, which says what ``what`` there are, for a pattern of none."""
+    without patterns. RunError for a pattern of none, telling which ``what`` there are ``where``."""
     chosen = set() if patterns else set(known)
     for pattern in patterns:
         found = fnmatch.filter(known, pattern)
         if not found:
             there = ", ".join(known) or "none"
-            raise RunError(f"no {what} {pattern} in {runs_root()}; there are: {there}")
+            raise RunError(f"no {what} {pattern}{where}; there are: {there}")
         chosen |= set(found)
     return [name for name in known if name in chosen]
 

@@ -90,7 +90,7 @@ def trained_runs(names=""):
     if not found:
         raise RunError(f"no trained run in {runs_root()}: run 02_train first")
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    return [found[name] for name in matching(found, wanted, "trained run")]
+    return [found[name] for name in matching(found, wanted, "trained run", f" in {runs_root()}")]
 
 
 def _trained():

@@ -15,7 +15,7 @@ def find_runs(patterns=()):
     """
     files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
     known = {file.parent.name: file.parent for file in files}
-    return [known[name] for name in matching(known, patterns, "run")]
+    return [known[name] for name in matching(known, patterns, "run", f" in {runs_root()}")]
 
 
 def status(patterns=()):
