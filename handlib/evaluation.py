@@ -36,7 +36,7 @@ def predict(model, dataset, batch_size=64, workers=0, sides="known"):
         model: ``HandNet``; its training mode is restored afterwards.
         dataset: ``HandDataset`` whose transforms end in the model's input size.
         sides: "known": a hand of unknown side is taken for a right one. "predicted": the model
-            decides; what it calls a left hand is mirrored and looked at again.
+            decides, by the hand and its mirror image (``tell_sides``).
 
     Returns:
         dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
@@ -55,12 +55,18 @@ def predict(model, dataset, batch_size=64, workers=0, sides="known"):
             f"sides={sides!r}: give 'known', or 'predicted' with a model that was trained with "
             "handedness=True"
         )
-    left = np.flatnonzero(~predictions["has_is_right"] & (predictions["pred_right"] < 0))
-    if len(left):
-        again = _predict(model, _Changed(dataset, left, _mirrored), batch_size, workers)
-        for name, values in again.items():
-            predictions[name][left] = values
+    unknown = np.flatnonzero(~predictions["has_is_right"])
+    if len(unknown):
+        mirrored = _predict(model, _Changed(dataset, unknown, _mirrored), batch_size, workers)
+        is_left = ~tell_sides(predictions["pred_right"][unknown], mirrored["pred_right"])
+        for name, values in mirrored.items():
+            predictions[name][unknown[is_left]] = values[is_left]
     return predictions
+
+
+def tell_sides(right, right_mirrored):
+    """Whether hands (N,) are right hands, by the log-odds of them and of their mirror images."""
+    return right > right_mirrored
 
 
 class _Changed(Dataset):
@@ -112,27 +118,53 @@ def _predict(model, dataset, batch_size, workers):
 def evaluate(model, dataset, batch_size=64, workers=0):
     """Metrics (see ``metrics.per_sample``) of ``model`` on ``dataset``: dict of name -> mean."""
     predictions = predict(model, dataset, batch_size, workers)
-    return score(predictions) | handedness_scores(model, dataset, predictions, batch_size, workers)
+    predictions |= in_the_mirror(model, dataset, predictions, batch_size, workers)
+    return score(predictions) | handedness_scores(predictions)
 
 
-def handedness_scores(model, dataset, predictions, batch_size=64, workers=0):
-    """How well a model tells the side.
+def in_the_mirror(model, dataset, predictions, batch_size=64, workers=0):
+    """What the model says of the sides of the mirror images of samples of known side.
 
     Args:
         predictions: what ``predict`` returned for them.
 
     Returns:
-        dict with ``handedness_accuracy``: right answers among the samples of known side and their
-        mirror images; empty for a model that does not tell the side.
+        dict with ``pred_right_mirrored`` (N,) log-odds, NaN where the side is not known; empty for
+        a model that does not tell the side.
     """
     known = np.flatnonzero(predictions["has_is_right"])
-    if "pred_right" not in predictions or not len(known):
+    if "pred_right" not in predictions:
         return {}
-    flipped = _predict(model, _Changed(dataset, known, _flipped), batch_size, workers)
-    both = {
-        n: np.concatenate([predictions[n][known], flipped[n]]) for n in ("pred_right", "is_right")
+    right = np.full(len(predictions["pred_right"]), np.nan, np.float32)
+    if len(known):
+        flipped = _Changed(dataset, known, _flipped)
+        right[known] = _predict(model, flipped, batch_size, workers)["pred_right"]
+    return {"pred_right_mirrored": right}
+
+
+def handedness_scores(predictions):
+    """How well a model tells the side.
+
+    Args:
+        predictions: what ``predict`` and ``in_the_mirror`` returned.
+
+    Returns:
+        dict with ``handedness_accuracy``: right answers of ``tell_sides`` among the samples of
+        known side; ``handedness_accuracy_one_view``: of one look at each of them, and at each of
+        their mirror images. Empty without answers.
+    """
+    known = predictions["has_is_right"]
+    if "pred_right_mirrored" not in predictions or not known.any():
+        return {}
+    is_right, seen, mirrored = (
+        predictions[name][known] for name in ("is_right", "pred_right", "pred_right_mirrored")
+    )
+    told = tell_sides(seen, mirrored) == is_right
+    alone = np.concatenate([(seen > 0) == is_right, (mirrored > 0) != is_right])
+    return {
+        "handedness_accuracy": float(told.mean()),
+        "handedness_accuracy_one_view": float(alone.mean()),
     }
-    return {"handedness_accuracy": float(((both["pred_right"] > 0) == both["is_right"]).mean())}
 
 
 def score(predictions):

@@ -149,8 +149,9 @@ class HandNet(nn.Module):
         second = self.look(crop, K, keypoints)
         with torch.autocast(image.device.type, enabled=False):
             second = turned_back(second, affine, motion)
-        # A hand of the other side cannot stand upright: it was not found well.
-        second.right, second.present = first.right, first.present
+        # Whatever is there, an upright crop shows what the first look took for a hand. The side
+        # is told better from there: knuckles and wrist are found in hands of the other side too.
+        second.present = first.present
         second.root = torch.where(has_K[:, None], second.root, torch.nan)
         return second
 

@@ -115,6 +115,9 @@ def test_a_model_that_calls_right_hands_left_has_the_wrong_handedness(prediction
     predictions["has_is_right"][0] = False
     found = analysis.failures(predictions | {"pred_right": right})
     assert np.flatnonzero(found["wrong handedness"]).tolist() == [1, 2, 3, 4, 5]
+    beside = predictions | {"pred_right": right, "pred_right_mirrored": np.full(N, -2.0)}
+    beside["pred_right_mirrored"][4] = 0.5
+    assert np.flatnonzero(analysis.failures(beside)["wrong handedness"]).tolist() == [4]
 
 
 def test_failures_come_together_and_are_named(predictions):

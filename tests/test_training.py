@@ -13,7 +13,7 @@ from handlib import checkpoints, session
 from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
-from handlib.evaluation import evaluate, handedness_scores, predict
+from handlib.evaluation import evaluate, handedness_scores, in_the_mirror, predict
 from handlib.geometry import project
 from handlib.joints import ROOT
 from handlib.losses import LossWeights
@@ -373,13 +373,18 @@ class TellsByColour(torch.nn.Module):
 
     def __init__(self, net):
         super().__init__()
-        self.net = net
+        self.net, self.bias = net, 0
 
     def forward(self, image, **others):
         prediction = self.net(image, **others)
         left, right = image.float().chunk(2, -1)
-        prediction.right = (left - right).mean((1, 2, 3))
+        prediction.right = self.bias + (left - right).mean((1, 2, 3))
         return prediction
+
+
+def told(model, dataset):
+    predictions = predict(model, dataset)
+    return handedness_scores(predictions | in_the_mirror(model, dataset, predictions))
 
 
 def test_an_unknown_side_is_found_and_the_hand_mirrored_back(hand):
@@ -407,10 +412,18 @@ def test_an_unknown_side_is_found_and_the_hand_mirrored_back(hand):
     for row, sample in enumerate(unknown):
         np.testing.assert_allclose(back["gt_joints_2d"][row], sample.joints_2d, atol=1e-4)
     assert not predict(model, unknown)["mirrored"].any()
-    scores = handedness_scores(model, dataset, predict(model, dataset))
-    assert scores == {"handedness_accuracy": 1.0}
+    assert told(model, dataset) == {
+        "handedness_accuracy": 1.0,
+        "handedness_accuracy_one_view": 1.0,
+    }
     wrong = HandDataset([photos[0], photos[1].replace(image=lefts[0].image)])
     assert evaluate(model, wrong)["handedness_accuracy"] == 0.5
+    # One that calls every hand a left one, but right ones less so.
+    model.bias = -1000
+    assert told(model, dataset) == {
+        "handedness_accuracy": 1.0,
+        "handedness_accuracy_one_view": 0.5,
+    }
     with pytest.raises(ValueError, match="trained with handedness=True"):
         predict(model.net, unknown, sides="predicted")
     assert "handedness_accuracy" not in evaluate(model.net, dataset)
@@ -459,7 +472,7 @@ def test_schedules(model):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="needs an end"):
         TrainConfig(steps=None)
-    with pytest.raises(ValueError, match="unknown optimizer 'sgd'; known: adam, adamw"):
+    with pytest.raises(ValueError, match="unknown optimizer 'sgd'; known: adam, adamw, muon"):
         TrainConfig(optimizer="sgd")
 
 

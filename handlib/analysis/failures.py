@@ -138,8 +138,10 @@ def _hands(predictions, truth):
     size = _bone_sum(pred) / _bone_sum(truth)
     called_left = np.zeros(len(pred), bool)
     if "pred_right" in predictions:
+        # Beside its mirror image where that was looked at too, as photos are.
+        other = predictions.get("pred_right_mirrored", 0)
         called_left = predictions["has_is_right"] & (
-            (predictions["pred_right"] > 0) != predictions["is_right"]
+            (predictions["pred_right"] > other) != predictions["is_right"]
         )
     planar = [predictions[name].astype(float) for name in ("pred_joints_2d", "gt_joints_2d")]
     apparent = size * _px_per_metre(planar[0], pred) / _px_per_metre(planar[1], truth)

@@ -48,8 +48,8 @@ __all__ = [
     "train_transforms",
 ]
 
-LEFT_SHARE = 0.2
-UPRIGHT_SHARE = 0.75
+LEFT_SHARE = 0.16
+UPRIGHT_SHARE = 0.85
 
 
 def train_transforms(
