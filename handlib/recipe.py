@@ -5,11 +5,13 @@ import signal
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sample import collate
+from handlib.muon import Muon, fast_in_bf16
 
 # What each preset of ``presets.MODEL_PRESETS`` is trained with where nothing else is asked for. The
 # two that ask for the model hub or for a GPU's time were not measured here.
@@ -37,6 +39,7 @@ USUAL = {
 OPTIMIZERS = {
     "adam": (torch.optim.Adam, 1e-3, "constant"),
     "adamw": (torch.optim.AdamW, 1e-3, "cosine"),
+    "muon": (Muon, 1e-3, "cosine"),
 }
 WARM_UP = 0.05
 PRECISIONS = ("no", "bf16", "fp16", "auto")
@@ -165,11 +168,22 @@ def parameter_groups(model, weight_decay):
     ]
 
 
+def orthogonal_groups(model, weight_decay):
+    """``parameter_groups``, the encoder's kernels after its first in a group for ``Muon``."""
+    layers = [m for m in model.backbone.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    kernels = {id(m.weight) for m in layers[1:] if m.weight.requires_grad}
+    decayed, others = parameter_groups(model, weight_decay)
+    inner = [p for p in decayed["params"] if id(p) in kernels]
+    decayed["params"] = [p for p in decayed["params"] if id(p) not in kernels]
+    return [{"params": inner, "weight_decay": weight_decay, "orthogonal": True}, decayed, others]
+
+
 def make_optimizer(model, config):
     """The torch optimizer that ``config`` names, and a function progress in [0, 1) -> lr."""
     kind, usual_lr, schedule = OPTIMIZERS[config.optimizer]
     lr = usual_lr if config.lr is None else config.lr
-    optimizer = kind(parameter_groups(model, config.weight_decay), lr=lr, fused=True)
+    groups = orthogonal_groups if kind is Muon else parameter_groups
+    optimizer = kind(groups(model, config.weight_decay), lr=lr, fused=True)
     return optimizer, lambda progress: lr * schedule_factor(schedule, progress)
 
 
@@ -211,8 +225,7 @@ def precision(name):
     """``TrainConfig.mixed_precision`` as accelerate takes it: "auto" is decided here."""
     if name != "auto":
         return name
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    # Without matrix units for bf16, a CPU is slower in it than in float32.
-    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bf16" if has_units() else "no"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if fast_in_bf16(device):
+        return "bf16"
+    return "fp16" if device == "cuda" else "no"

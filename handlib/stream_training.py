@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from handlib import checkpoints
 from handlib.augment import stream_transforms
@@ -24,10 +25,10 @@ from handlib.recipe import TrainConfig
 from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
-ABSENT = 0.05
+ABSENT = 0.04
 SETTINGS = {
-    "steps": None, "weight_decay": 0.05, "average": 0.999, "mixed_precision": "auto",
-    "log_with": None, "save_every": 500,
+    "steps": None, "optimizer": "muon", "weight_decay": 0.05, "average": 0.999,
+    "mixed_precision": "auto", "log_with": None, "save_every": 500,
 }  # fmt: skip
 # The side is told late: before the fingers are found, it would mostly disturb them.
 LOSSES = LossWeights(handedness=2.0)
@@ -39,6 +40,9 @@ def train_on_stream(
     threads=None, log_every=100, evaluations=10, held_out=512, **overrides,
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
+
+    Under torchrun each process renders and looks at its share of every batch, and the first one
+    writes.
 
     Args:
         run_dir: folder of the piece: checkpoints, ``metrics.jsonl`` and, at its end, ``weights``.
@@ -70,7 +74,8 @@ def train_on_stream(
     scores = evaluate(model, held_out)
     piece = _piece(result, config, scores)
     folder = run_dir / "weights"
-    checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
+    if PartialState().is_main_process:
+        checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
     return folder, scores
 
 
@@ -92,6 +97,7 @@ def _piece(result, config, scores):
         "machine": machine(),
         "generator": generator_version(),
         "batch_size": config.batch_size,
+        "optimizer": config.optimizer,
         "learning_rate": config.lr,
         "seed": config.seed,
         "held_out": scores,
@@ -105,14 +111,15 @@ class _Evaluations:
         self.held_out, self.every, self.last = held_out, every, time.monotonic()
 
     def __call__(self, trainer):
-        if time.monotonic() - self.last < self.every:
+        if trainer.agree(time.monotonic() - self.last) < self.every:
             return
         scores = evaluate(trainer.kept, self.held_out)
         self.last = time.monotonic()
         trainer.record({f"val_{name}": value for name, value in scores.items()})
         trainer.save("last")
         pa = scores["pa_mpjpe_mm"]
-        print(f"step {trainer.step}: PA-MPJPE {pa:.2f} mm on held-out hands", flush=True)
+        if trainer.rank == 0:
+            print(f"step {trainer.step}: PA-MPJPE {pa:.2f} mm on held-out hands", flush=True)
 
 
 def held_out_set(hand, size, count):
@@ -138,4 +145,5 @@ def machine():
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    return f"{name}, {torch.get_num_threads()} threads"
+    threads = PartialState().num_processes * torch.get_num_threads()
+    return f"{name}, {threads} threads"
