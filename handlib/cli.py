@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from handlib.inference.arguments import add_arguments
 from handlib.run_commands import add_run_commands
@@ -29,6 +30,7 @@ def _parser():
     train.add_argument("--lr", type=float, help="highest learning rate [the optimizer's usual one]")
     train.add_argument("--workers", type=int, default=1, help="processes that render [1]")
     train.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
+    train.add_argument("--processes", type=int, default=1, help="that train together [1]")
     train.add_argument("--seed", type=int, help="of the pictures [the number of pieces before]")
     train.set_defaults(function=_train)
 
@@ -67,13 +69,19 @@ def _shielded(words):
 
 
 def _train(args):
+    if args.processes > 1 and "RANK" not in os.environ:
+        from handlib.processes import train_together
+
+        return train_together(args.processes, args.words, Path(args.out))
     from handlib.stream_training import train_on_stream
 
     folder, scores = train_on_stream(
         args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
         args.workers, args.threads,
     )  # fmt: skip
-    print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {folder}")
+    if os.environ.get("RANK", "0") == "0":
+        print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {folder}")
+    return 0
 
 
 def _synthesize(args):
@@ -111,7 +119,9 @@ def _doctor(args):
 
 def main(argv=None):
     """Entry point of the ``handlib`` command; returns the exit code."""
-    args = _parser().parse_args(_shielded(sys.argv[1:] if argv is None else argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(_shielded(words))
+    args.words = words
     try:
         return args.function(args) or 0
     except KeyboardInterrupt:

@@ -54,14 +54,43 @@ def execute_on(processes, path, output, parameters, folder):
     # own: Ctrl-C is for this process to pass on, once.
     with (folder / "engine.log").open("w") as log:
         engine = subprocess.Popen(
-            _command(processes, task), env=_environment(processes), stderr=log,
-            start_new_session=True,
+            _command(processes, ["-m", "handlib.processes", str(task)]),
+            env=_environment(processes), stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
             engine.wait()
         finally:
             _end(engine)
     _raise_if_not_done(folder, processes, path.stem, engine.returncode)
+
+
+def train_together(processes, arguments, folder):
+    """``handlib train`` on so many processes of this machine; an interrupt or SIGTERM stops them in
+    order, all after the same step.
+
+    Args:
+        arguments: of the command, a list of words.
+        folder: of the training, where a file named STOP is obeyed.
+
+    Returns:
+        the exit code.
+    """
+    engine = subprocess.Popen(
+        _command(processes, ["-m", "handlib.cli", *arguments]),
+        env=_environment(processes), start_new_session=True,
+    )  # fmt: skip
+
+    def stop(*_):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STOP).touch()
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return engine.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _end(engine)
 
 
 def _raise_if_not_done(folder, processes, name, code):
@@ -85,9 +114,8 @@ def _raise_if_not_done(folder, processes, name, code):
         raise RunError(f"{name} failed: {'; '.join(reasons)}\nother processes: {folder}")
 
 
-def _command(processes, task):
-    """The engine's command line for so many ``python -m handlib.processes TASK``."""
-    program = ["-m", "handlib.processes", str(task)]
+def _command(processes, program):
+    """The engine's command line for so many ``python PROGRAM``."""
     if in_slurm_job(processes):
         # srun does not take a job's number of cores by itself.
         cores = os.environ.get("SLURM_CPUS_PER_TASK")
@@ -97,7 +125,7 @@ def _command(processes, task):
         ]  # fmt: skip
     return [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={processes}", "--no-python", sys.executable, *program,
+        f"--nproc-per-node={processes}", "--no-python", "--", sys.executable, *program,
     ]  # fmt: skip
 
 

@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -95,3 +100,21 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
     assert [p["seed"] for p in pieces] == [0, 1]
     assert pieces[0]["images"] > 0 and pieces[1]["images"] == 0
     assert pieces[0]["held_out"] == scores
+
+
+def test_several_processes_train_together_and_stop_in_order(tmp_path):
+    words = ["train", str(tmp_path / "piece"), "--preset", "small", "--minutes", "9"]
+    words += ["--processes", "2", "--batch-size", "4", "--workers", "0"]
+    command = [sys.executable, "-m", "handlib.cli", *words]
+    with (tmp_path / "said").open("w+") as said:
+        running = subprocess.Popen(command, stdout=said, stderr=said)
+        started = time.monotonic()
+        while "step 1" not in (tmp_path / "said").read_text():
+            assert running.poll() is None and time.monotonic() - started < 200
+            time.sleep(0.5)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(200) == 0
+    (piece,) = read_card(tmp_path / "piece/weights")["pieces"]
+    assert piece["images"] > 0 and piece["images"] % 4 == 0
+    assert not (tmp_path / "piece/STOP").exists()
+    assert (tmp_path / "said").read_text().count("mm on held-out hands; weights") == 1
