@@ -13,9 +13,7 @@ import torch
 
 from handlib.geometry import axis_angle_to_matrix, focal_length
 from handlib.joints import ROOT
-
-# Width of a joint's Gaussian, as a share of the crop.
-HEATMAP_SIGMA = 0.035
+from handlib.pooling import HEATMAP_SIGMA
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from handlib.joints import N_JOINTS, ROOT
 from handlib.mano import HandLayer
 from handlib.pooling import AveragePooling, KeypointPooling
 from handlib.presets import MODEL_PRESETS, ROTATION_SIZE, ModelConfig
+from handlib.refine import refined
 from handlib.upright import cut_out, turned_back, upright_view
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1]: what pretrained encoders expect.
@@ -117,7 +118,7 @@ class HandNet(nn.Module):
         mean = axis_angle_to_matrix(self.layer.hands_mean.unflatten(0, (15, 3)))
         self.register_buffer("mean_6d", matrix_to_rotation_6d(mean), persistent=False)
 
-    def forward(self, image, K=None, keypoints=None):
+    def forward(self, image, K=None, keypoints=None, refine=None):
         """Look at crops; ``inputs`` takes the arguments from a batch.
 
         Args:
@@ -125,21 +126,38 @@ class HandNet(nn.Module):
             K: (B, 3, 3) intrinsics of the crops, NaN where not known, or None.
             keypoints: (B, 21, 3) x, y px of the crop and confidence, see ``keypoint_maps``; for
                 a model without such maps they change nothing.
+            refine: steps of ``refine.refined``, when it does not learn; None: ``config.refine``,
+                where it finds joints.
 
         Returns:
             Prediction.
 
         Raises:
-            ValueError: images that are not square, or a hand whose keypoints nobody looked for.
+            ValueError: images that are not square, a hand whose keypoints nobody looked for, or
+                steps for a model that does not find joints.
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
         first = self.look(image, K, keypoints)
-        if self.training or self.config.looks == 1:
+        if self.training:
             return first
+        if refine is None:
+            refine = 0 if first.keypoints_2d is None else self.config.refine
+        if self.config.looks == 1 and not refine:
+            return first
+        camera, has_K = _known_camera(K, first.joints, image.shape[-1])
+        if self.config.looks == 2:
+            last = self._look_upright(image, first, camera, keypoints, refine)
+        else:
+            with torch.autocast(image.device.type, enabled=False):
+                last = refined(self, first, camera, refine)
+        last.root = torch.where(has_K[:, None], last.root, torch.nan)
+        return last
+
+    def _look_upright(self, image, first, camera, keypoints, refine):
+        """What a second look says, at crops that the first one has turned upright."""
         # As the hand model, turns and crops are geometry: half precision would be seen.
         with torch.autocast(image.device.type, enabled=False):
-            camera, has_K = _known_camera(K, first.joints, image.shape[-1])
             found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
             affine, motion = upright_view(found, camera, image.shape[-1])
             crop, K = cut_out(image, affine), affine @ camera @ motion.mT
@@ -148,11 +166,12 @@ class HandNet(nn.Module):
                 keypoints = torch.cat([places, keypoints[..., 2:]], -1)
         second = self.look(crop, K, keypoints)
         with torch.autocast(image.device.type, enabled=False):
+            if refine:
+                second = refined(self, second, K, refine)
             second = turned_back(second, affine, motion)
         # Whatever is there, an upright crop shows what the first look took for a hand. The side
         # is told better from there: knuckles and wrist are found in hands of the other side too.
         second.present = first.present
-        second.root = torch.where(has_K[:, None], second.root, torch.nan)
         return second
 
     def look(self, image, K=None, keypoints=None):

@@ -8,6 +8,8 @@ from torch import nn
 from handlib.joints import N_JOINTS
 
 DEPTH_UNIT = 0.1  # metres: the head's numbers are then about 1
+# Width of the Gaussian about a joint that its heatmap is to be, as a share of the crop.
+HEATMAP_SIGMA = 0.035
 
 
 class Pooled(NamedTuple):

@@ -46,6 +46,8 @@ class ModelConfig:
     """Whether the head also tells if there is a hand at all."""
     looks: int = 1
     """How often it looks, when it does not learn: 2 for a second time, at the hand upright."""
+    refine: int = 0
+    """Gradient steps, when it does not learn, that move the hand onto the joints that it found."""
 
     def check(self):
         """ValueError for a setting that does not exist, or of which no network is made."""
@@ -76,6 +78,7 @@ _MODERN = ModelConfig(
     handedness=True,
     presence=True,
     looks=2,
+    refine=10,
 )
 MODEL_PRESETS = {
     # For CPUs: trains from random weights in minutes.

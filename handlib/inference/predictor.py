@@ -27,14 +27,14 @@ class Predictor:
         views: how many views of a crop are averaged: itself, and slightly turned and scaled ones
             (test-time augmentation).
         refine: gradient steps that move each hand onto the places where the network found its
-            joints, starting from what it said of the whole.
+            joints, starting from what it said of the whole; None: as many as it usually takes.
         device: default a GPU where there is one.
 
     Raises:
         FileNotFoundError, ValueError: no checkpoint there, or of another hand model.
     """
 
-    def __init__(self, weights=None, expand=EXPAND, views=1, refine=0, device=None):
+    def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None):
         self.model = fold_norms(load_weights(weights))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(device)

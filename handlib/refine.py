@@ -1,4 +1,9 @@
-"""A hand model moved onto the places where the network found the joints."""
+"""A hand model moved onto the places where the network found the joints.
+
+A network's head says a whole hand at once, and its joints lie beside where its heatmaps found them.
+A few gradient steps bring the two together: each joint pulls as much as its heatmap is narrow (the
+spread of a trained one is the error of its joint), against the hand that the head said.
+"""
 
 from dataclasses import replace
 
@@ -6,12 +11,14 @@ import torch
 from torch.nn.functional import huber_loss
 
 from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from handlib.pooling import HEATMAP_SIGMA
 
 RATE = 0.02
-# How far the truth may be from what the network says: of a joint's place (sides of the crop), the
-# hand's and the fingers' turns (radians), betas, log of the scale, the hand's place (sides).
-PLACE = 0.02
+# How far the truth may be from what the head says: the hand's and the fingers' turns (radians),
+# betas, log of the scale, the hand's place (sides of the crop).
 SPREAD = {"turn": 0.2, "fingers": 0.2, "betas": 0.5, "depth": 0.2, "shift": 0.05}
+# Least error of a joint's place, in sides of the crop.
+PLACE = 0.025
 
 
 def refined(model, prediction, K, steps):
@@ -22,8 +29,8 @@ def refined(model, prediction, K, steps):
     first estimate.
 
     Args:
-        model: ``HandNet``. prediction: what it says of B crops.
-        K: (B, 3, 3) of the crops. steps: how many.
+        model: ``HandNet``. prediction: what it says of B crops, in one look.
+        K: (B, 3, 3) of the crops. steps: how many. No gradient passes through them.
 
     Raises:
         ValueError: a model that does not find joints in the image.
@@ -33,21 +40,23 @@ def refined(model, prediction, K, steps):
             "refinement needs a model that finds joints in the image (pooling='keypoints'): "
             "leave refine at 0"
         )
+    given = {name: getattr(prediction, name) for name in ("rotations", "scale", "trans", "betas")}
+    prediction = replace(prediction, **{name: value.detach() for name, value in given.items()})
     first = {
-        "turn": torch.zeros_like(prediction.pose[:, :3]),
+        "turn": torch.zeros_like(prediction.betas[:, :3]),
         "fingers": matrix_to_axis_angle(prediction.rotations[:, 1:]).flatten(1),
         "betas": prediction.betas,
         "depth": torch.zeros_like(prediction.scale),
         "shift": torch.zeros_like(prediction.trans),
     }
-    first = {name: value.detach().clone() for name, value in first.items()}
-    size = model.config.input_size
+    size, K, found = model.config.input_size, K.detach(), prediction.keypoints_2d.detach()
+    place = size * place_error(prediction.heatmaps)[..., None]
     with torch.enable_grad():
         now = {name: value.clone().requires_grad_() for name, value in first.items()}
         optimizer = torch.optim.Adam(now.values(), lr=RATE, betas=(0.8, 0.95))
         for _ in range(steps):
             seen = _posed(model, prediction, K, now, size)["joints_2d"]
-            apart = (seen - prediction.keypoints_2d) / (PLACE * size)
+            apart = (seen - found) / place
             loss = huber_loss(apart, torch.zeros_like(apart), reduction="sum")
             for name, spread in SPREAD.items():
                 loss = loss + 0.5 * ((now[name] - first[name]) / spread).square().sum()
@@ -57,6 +66,18 @@ def refined(model, prediction, K, steps):
     with torch.no_grad():
         made = _posed(model, prediction, K, {n: v.detach() for n, v in now.items()}, size)
     return replace(prediction, **made)
+
+
+def place_error(heatmaps):
+    """Error (B, 21) of the joints' places, in sides of the crop, by the spread of (B, 21, h, w)
+    log-probabilities beyond that of the Gaussians they were trained with."""
+    share = heatmaps.detach().float().exp()
+    variance = 0
+    for cells, along in zip(share.shape[-2:], (share.sum(-1), share.sum(-2)), strict=True):
+        place = (torch.arange(cells, device=share.device) + 0.5) / cells
+        variance = variance + along @ place.square() - (along @ place).square()
+    beyond = (variance / 2 - HEATMAP_SIGMA**2).clamp(min=0)
+    return (PLACE**2 + beyond).sqrt()
 
 
 def _posed(model, prediction, K, now, size):
