@@ -45,7 +45,7 @@ data and no licensed hand model is in it. `handlib predict PHOTO` and the notebo
   `handlib train FOLDER --minutes M --start handlib/weights --batch-size B --lr R`; then copy
   `FOLDER/weights` here and run `python docs/make_card.py`.
 
-| piece | pictures | minutes | batch | optimizer | highest learning rate | machine | held-out PA-MPJPE |
+| piece | pictures | minutes | batch | optimizer | highest rate | machine | held-out PA-MPJPE |
 |---|---:|---:|---:|---|---:|---|---:|
 {pieces}
 
