@@ -88,9 +88,9 @@ class Moved:
     def add(self, affine, size, motion):
         self.size = size
         if affine is not STILL:
-            self.affine = affine @ self.affine
+            self.affine = affine if self.affine is STILL else affine @ self.affine
         if motion is not STILL:
-            self.motion = motion @ self.motion
+            self.motion = motion if self.motion is STILL else motion @ self.motion
 
     def carry_out(self):
         """The sample after all steps."""
@@ -111,7 +111,8 @@ class Moved:
         K = self.sample.K
         if K is None:
             return None
-        return geometry.transform_intrinsics(self.affine, K) @ self.motion.T
+        K = geometry.transform_intrinsics(self.affine, K)
+        return K if self.motion is STILL else K @ self.motion.T
 
     @property
     def joints_2d(self):
@@ -177,7 +178,7 @@ def _warped(sample, affine, size):
     pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2RGBA)
     if sample.mask is None:
         return {"image": cv2.cvtColor(warp_image(pixels, affine, size), cv2.COLOR_RGBA2RGB)}
-    cv2.insertChannel(sample.mask * np.uint8(255), pixels, 3)
+    cv2.insertChannel(sample.mask.view(np.uint8) * 255, pixels, 3)
     pixels = warp_image(pixels, affine, size)
     # 128 and more in the last byte is the sign of all four: several times faster to compare.
     mask = pixels.view("<i4")[..., 0] < 0

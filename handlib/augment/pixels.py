@@ -1,5 +1,7 @@
 """Transforms that change pixels where they are: backgrounds, clutter, colours."""
 
+import cmath
+import math
 from functools import cache
 
 import cv2
@@ -115,14 +117,16 @@ class AddClutter(Transform):
 
         tone = rng.uniform(0, len(SKIN_TONES) - 1)
         color = skin_tone(tone) if rng.random() < 0.4 else rng.uniform(0, 255, 3)
+        kind = self.KINDS[rng.integers(len(self.KINDS))]
+        numbers = rng.random(12).tolist()
         return {
-            "kind": self.KINDS[rng.integers(len(self.KINDS))],
-            "at": rng.uniform(0, 1, 2),
-            "from": rng.uniform(0, 0.75, 2),  # where a patch is copied from
-            "size": rng.uniform(0.04, 0.22),
-            "angle": rng.uniform(0, 2 * np.pi),
-            "shape": rng.uniform(0.4, 1, 6),
-            "color": tuple(int(c) for c in color),
+            "kind": kind,
+            "at": numbers[:2],
+            "from": [0.75 * n for n in numbers[2:4]],  # where a patch is copied from
+            "size": 0.04 + 0.18 * numbers[4],
+            "angle": 2 * math.pi * numbers[5],
+            "shape": [0.4 + 0.6 * n for n in numbers[6:]],
+            "color": tuple(color.astype(int).tolist()),
         }
 
     def apply(self, sample, params):
@@ -141,26 +145,26 @@ class AddClutter(Transform):
 
 def _paint(image, thing):
     """Draw one thing into an image (H, W, 3), in place."""
-    extent = np.array([image.shape[1], image.shape[0]])
-    at, radius = thing["at"] * extent, thing["size"] * extent.min()
+    height, width = image.shape[:2]
+    x, y = thing["at"][0] * width, thing["at"][1] * height
+    radius, angle, shape = thing["size"] * min(width, height), thing["angle"], thing["shape"]
     color, smooth = thing["color"], cv2.LINE_AA
     if thing["kind"] == "polygon":
-        angles = thing["angle"] + np.arange(6) * np.pi / 3
-        spokes = np.stack([np.cos(angles), np.sin(angles)], -1) * thing["shape"][:, None]
-        cv2.fillPoly(image, [(at + radius * spokes).astype(np.int32)], color, smooth)
+        spokes = [cmath.rect(radius * s, angle + n * math.pi / 3) for n, s in enumerate(shape)]
+        corners = np.array([(x + s.real, y + s.imag) for s in spokes], np.int32)
+        cv2.fillPoly(image, [corners], color, smooth)
     elif thing["kind"] == "line":
-        reach = 4 * radius * np.array([np.cos(thing["angle"]), np.sin(thing["angle"])])
-        ends = [tuple(int(v) for v in at + sign * reach) for sign in (-1, 1)]
-        cv2.line(image, *ends, color, max(1, int(radius * thing["shape"][0] / 3)), smooth)
+        dx, dy = 4 * radius * math.cos(angle), 4 * radius * math.sin(angle)
+        ends = (int(x - dx), int(y - dy)), (int(x + dx), int(y + dy))
+        cv2.line(image, *ends, color, max(1, int(radius * shape[0] / 3)), smooth)
     elif thing["kind"] == "ellipse":
-        center, axes = (int(at[0]), int(at[1])), radius * thing["shape"][:2]
-        axes, degrees = (int(axes[0]), int(axes[1])), float(np.rad2deg(thing["angle"]))
+        axes = int(radius * shape[0]), int(radius * shape[1])
+        center, degrees = (int(x), int(y)), math.degrees(angle)
         cv2.ellipse(image, center, axes, degrees, 0, 360, color, -1, smooth)
     else:
-        side = max(1, int(radius))
-        x, y = (thing["from"] * extent).astype(int)
-        patch = image[y : y + side, x : x + side].copy()
-        x, y = at.astype(int)
+        side, x, y = max(1, int(radius)), int(x), int(y)
+        left, top = int(thing["from"][0] * width), int(thing["from"][1] * height)
+        patch = image[top : top + side, left : left + side].copy()
         target = image[y : y + side, x : x + side]
         target[:] = patch[: target.shape[0], : target.shape[1]]
 

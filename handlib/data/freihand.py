@@ -65,7 +65,7 @@ class FreiHANDReader(SplitReader):
         unique = np.arange(start, stop)
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
-        self._names = self._find_annotations()
+        self._names = self._unseen = self._find_annotations()
         if skip_bad:
             self.leave_out_unusable()
         else:
@@ -90,8 +90,8 @@ class FreiHANDReader(SplitReader):
         unique, version = int(self.ids[row]), int(self._versions[row])
         path = self._image_path(unique, version)
         known = {n: np.array(self._annotation(n)[unique], np.float64) for n in self._names}
-        for name, value in known.items():
-            refuse_unusable(name, value[None], unique, self._file(name))
+        for name in self._unseen:
+            refuse_unusable(name, known[name][None], unique, self._file(name))
         mano = known.get("mano")
         # The masks are JPEGs, so their values are not exactly 0 or 255.
         image, mask = read_pictures(path, self._mask_path(unique) if self._masks else None)
@@ -175,9 +175,10 @@ class FreiHANDReader(SplitReader):
     def _refuse_bad_annotations(self):
         """ValueError for the first annotation of this split that cannot be used."""
         for name in self._names:
-            if name != "verts":  # looked at as they are read
+            if name != "verts":
                 values = self.annotation(name)
                 refuse_unusable(name, values, int(self.ids[0]), self._file(name))
+        self._unseen = [n for n in self._names if n == "verts"]  # looked at as they are read
 
     def _warn_of_unit(self):
         if "xyz" not in self._names:
