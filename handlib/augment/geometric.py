@@ -129,7 +129,7 @@ class ScaleNormalize(Geometric):
         if not sample.has("joints"):
             return sample
         a, b = REFERENCE_BONE
-        bone = math.dist(sample.joints[a], sample.joints[b])
+        bone = math.dist(sample.joints[a].tolist(), sample.joints[b].tolist())
         if bone == 0:
             return sample
         known = [n for n in ("joints", "vertices", "scale") if getattr(sample, n) is not None]
