@@ -28,8 +28,7 @@ class ChangeBackground(Transform):
     Other images are left alone.
 
     Args:
-        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``, a new array:
-            the hand is put into it.
+        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``.
         p: probability; the other images stay as they are, so that clean ones are seen too.
     """
 
@@ -49,9 +48,10 @@ class ChangeBackground(Transform):
         rng = np.random.default_rng(params["seed"])
         from handlib.augment.passes import put_before  # numba: only where it computes
 
-        image = self.backgrounds.draw(rng, sample.size)
-        put_before(image, sample.image, alpha, sample.green_screen)
-        return sample.replace(image=image)
+        background = self.backgrounds.draw(rng, sample.size)
+        return sample.replace(
+            image=put_before(background, sample.image, alpha, sample.green_screen)
+        )
 
 
 def soft_edge(mask):
