@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlib.augment import warp as module
-from handlib.augment.passes import put_before
+from handlib.augment.passes import put_before, soft_edge
 from handlib.augment.warp import warp
 
 
@@ -117,3 +117,12 @@ def test_an_image_before_a_background_is_their_mean_to_the_nearest(screen):
         np.testing.assert_array_equal(put_before(behind, image, alpha, screen), expected)
         turned = put_before(behind[::-1], image[::-1], alpha[::-1], screen)
         np.testing.assert_array_equal(turned, expected[::-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, st.floats(0, 0.3), st.integers(0, 99))
+def test_the_edge_of_a_mask_is_made_soft_as_by_opencv(size, holes, seed):
+    mask = np.random.default_rng(seed).random(size) >= holes
+    eroded = cv2.erode(mask * np.uint8(255), np.ones((3, 3), np.uint8))
+    for seen, whole in ((soft_edge(mask), eroded), (soft_edge(mask[:, ::-1]), eroded[:, ::-1])):
+        np.testing.assert_array_equal(seen, cv2.GaussianBlur(whole, (5, 5), 0))

@@ -42,6 +42,57 @@ def _mixed(a, part, b, rest):
 
 
 @_jit
+def soft_edge(mask):
+    """Weight (H, W) uint8 of a mask (H, W) bool: its rim, part hand and part screen, goes.
+
+    To the bit ``cv2.erode`` by 3 px and ``cv2.GaussianBlur`` by 5, in half of their time.
+    """
+    height, width = mask.shape
+    inner, rows = np.ones((height, width + 4), np.uint16), np.empty((height, width), np.uint16)
+    for y in range(height):
+        above, here, below = mask[max(y - 1, 0)], mask[y], mask[min(y + 1, height - 1)]
+        line, row = inner[y], rows[y]
+        for x in range(width):
+            line[x + 2] = above[x] & here[x] & below[x]
+        for x in range(width):
+            row[x] = line[x + 1] & line[x + 2] & line[x + 3]
+        for x in range(width):
+            line[x + 2] = row[x]
+        for x in range(2):
+            line[1 - x] = row[_mirrored(x + 1, width)]
+            line[width + 2 + x] = row[_mirrored(width + x, width)]
+        for x in range(width):
+            row[x] = _binomial(line[x], line[x + 1], line[x + 2], line[x + 3], line[x + 4])
+    return _blurred_down(rows)
+
+
+@_jit
+def _blurred_down(rows):
+    """Sums (H, W) of up to 16, blurred from row to row, as weights of 0 to 255."""
+    height, alpha = len(rows), np.empty(rows.shape, np.uint8)
+    for y in range(height):
+        a, b, c = rows[_mirrored(y - 2, height)], rows[_mirrored(y - 1, height)], rows[y]
+        d, e = rows[_mirrored(y + 1, height)], rows[_mirrored(y + 2, height)]
+        out = alpha[y]
+        for x in range(len(out)):
+            total = np.uint32(_binomial(a[x], b[x], c[x], d[x], e[x]))
+            out[x] = np.uint32(total * np.uint32(255) + np.uint32(128)) >> np.uint32(8)
+    return alpha
+
+
+@_jit
+def _binomial(a, b, c, d, e):
+    outer, middle = _short(_short(a + e) + _short(_short(4) * _short(b + d))), _short(6) * c
+    return _short(outer + _short(middle))
+
+
+@_jit
+def _mirrored(n, count):
+    n = abs(n)
+    return n if n < count else max(2 * count - 2 - n, 0)
+
+
+@_jit
 def look_up(image, table):
     """Image (H, W, 3) uint8 of each channel's entry in a table (256, 3) uint8."""
     out = np.empty_like(image)

@@ -41,22 +41,17 @@ class ChangeBackground(Transform):
     def apply(self, sample, params):
         if not params["on"] or (sample.mask is None and not sample.green_screen):
             return sample
+        from handlib.augment.passes import put_before, soft_edge  # numba: only where it computes
+
         if sample.mask is None:
             alpha = green_screen_alpha(sample.image, sample.joints_2d)
         else:
-            alpha = soft_edge(sample.mask * np.uint8(255))
+            alpha = soft_edge(sample.mask)
         rng = np.random.default_rng(params["seed"])
-        from handlib.augment.passes import put_before  # numba: only where it computes
-
         background = self.backgrounds.draw(rng, sample.size)
         return sample.replace(
             image=put_before(background, sample.image, alpha, sample.green_screen)
         )
-
-
-def soft_edge(mask):
-    """Weight (H, W) uint8 of a mask 0/255: its rim is a mixture of hand and screen, so it goes."""
-    return cv2.GaussianBlur(cv2.erode(mask, KERNEL), (5, 5), 0)
 
 
 def green_screen_alpha(image, joints_2d=None):
@@ -70,6 +65,8 @@ def green_screen_alpha(image, joints_2d=None):
     Returns:
         (H, W) uint8, 255 on the hand.
     """
+    from handlib.augment.passes import soft_edge
+
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     screen = cv2.inRange(hsv, SCREEN_LOW, SCREEN_HIGH) | cv2.inRange(image, (0,) * 3, (VOID,) * 3)
     front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
@@ -81,7 +78,7 @@ def green_screen_alpha(image, joints_2d=None):
     keep = np.zeros(count, np.uint8)
     keep[labels[points[:, 1], points[:, 0]]] = 255
     keep[0] = 0
-    return soft_edge(_fill_holes(keep[labels]))
+    return soft_edge(_fill_holes(keep[labels]) > 0)
 
 
 def _fill_holes(front):

@@ -134,11 +134,10 @@ def _fetch(pixels, index, width, pairs):
 
 @_jit
 def _blend(pairs, weights, out):
-    top, bottom = pairs[0], pairs[1]
+    top, bottom = pairs[0].view(np.uint32), pairs[1].view(np.uint32)
     a, b, c, d = weights[0], weights[1], weights[2], weights[3]
     for n in range(len(out)):
-        p, q = _uint(top[n]), _uint(top[n] >> _32)
-        r, s = _uint(bottom[n]), _uint(bottom[n] >> _32)
+        p, q, r, s = top[2 * n], top[2 * n + 1], bottom[2 * n], bottom[2 * n + 1]
         even = _mean(p, q, r, s, a[n], b[n], c[n], d[n])
         p, q, r, s = _uint(p >> _8), _uint(q >> _8), _uint(r >> _8), _uint(s >> _8)
         out[n] = even | _uint(_mean(p, q, r, s, a[n], b[n], c[n], d[n]) << _8)
