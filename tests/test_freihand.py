@@ -138,6 +138,19 @@ def test_damaged_annotations_are_named(broken):
             FreiHANDReader(broken)
 
 
+def test_an_entry_that_cannot_be_used_is_told_each_time_it_is_read(broken):
+    path = broken / "training_verts.json"
+    vertices = json.loads(path.read_text())
+    vertices[1][0][0] = float("nan")
+    path.write_text(json.dumps(vertices).replace("NaN", "1e999"))
+    reader = FreiHANDReader(broken)
+    bad = np.flatnonzero(reader.ids == 1)
+    for row in (*bad, *bad):
+        with pytest.raises(ValueError, match=r"training_verts\.json: entry 1 holds"):
+            reader[row]
+    assert np.isfinite(reader[0].vertices).all()
+
+
 def test_damaged_images_are_named(broken):
     reader = FreiHANDReader(broken)
     (broken / "training/rgb/00000001.jpg").unlink()

@@ -88,9 +88,9 @@ class Moved:
     def add(self, affine, size, motion):
         self.size = size
         if affine is not STILL:
-            self.affine = affine @ self.affine
+            self.affine = affine if self.affine is STILL else affine @ self.affine
         if motion is not STILL:
-            self.motion = motion @ self.motion
+            self.motion = motion if self.motion is STILL else motion @ self.motion
 
     def carry_out(self):
         """The sample after all steps."""
@@ -111,7 +111,8 @@ class Moved:
         K = self.sample.K
         if K is None:
             return None
-        return geometry.transform_intrinsics(self.affine, K) @ self.motion.T
+        K = geometry.transform_intrinsics(self.affine, K)
+        return K if self.motion is STILL else K @ self.motion.T
 
     @property
     def joints_2d(self):
@@ -173,29 +174,40 @@ def _warped(sample, affine, size):
     """Image and mask of a sample under an affine, on a canvas (width, height), black outside."""
     if size == sample.size and (affine == STILL).all():
         return {}
-    # OpenCV warps four channels in half the time of three: the mask rides along.
-    pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2RGBA)
-    if sample.mask is None:
-        return {"image": cv2.cvtColor(warp_image(pixels, affine, size), cv2.COLOR_RGBA2RGB)}
-    cv2.insertChannel(sample.mask * np.uint8(255), pixels, 3)
-    pixels = warp_image(pixels, affine, size)
-    # 128 and more in the last byte is the sign of all four: several times faster to compare.
-    mask = pixels.view("<i4")[..., 0] < 0
-    return {"image": cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), "mask": mask}
+    known = sample.mask is not None
+    mask = sample.mask.view(np.uint8) * 255 if known else np.zeros(sample.image.shape[:2], np.uint8)
+    (image, mask), affine = _resized([sample.image, mask], affine, size)
+    if affine is None:
+        mask = mask >= 128
+    else:
+        from handlib.augment.warp import warp  # numba: only where it computes
+
+        image, mask = warp(image, mask, affine[:2], size)
+    return {"image": image, "mask": mask} if known else {"image": image}
 
 
 def warp_image(image, affine, size):
     """An image under a (3, 3) affine on a canvas (width, height), averaging where it shrinks."""
-    here = image.shape[1], image.shape[0]
+    (image,), affine = _resized([image], affine, size)
+    if affine is None:
+        return image
+    return cv2.warpAffine(image, affine[:2], size, flags=cv2.INTER_LINEAR)
+
+
+def _resized(images, affine, size):
+    """Images resized as far as the affine says no more than that, or shrinks them.
+
+    Returns:
+        list of images, and the (3, 3) affine that is left, or None.
+    """
+    here = images[0].shape[1], images[0].shape[0]
     (a, b, _), (c, d, _) = affine[:2].tolist()
     scale = abs(a * d - b * c) ** 0.5
     if b == c == 0 and np.abs(affine - geometry.resize_affine(here, size)).max() < 1e-9:
-        shrinks = scale < 1
-        return cv2.resize(
-            image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return [cv2.resize(image, size, interpolation=way) for image in images], None
     if scale < SHRINK:
         shrunk = tuple(max(round(side * scale), 1) for side in here)
-        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+        images = [cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA) for image in images]
         affine = affine @ np.linalg.inv(geometry.resize_affine(here, shrunk))
-    return cv2.warpAffine(image, affine[:2], size, flags=cv2.INTER_LINEAR)
+    return images, affine

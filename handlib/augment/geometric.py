@@ -38,9 +38,9 @@ class Rotate(Geometric):
         return {"degrees": rng.uniform(-self.degrees, self.degrees)}
 
     def step(self, moved, params):
-        angle = np.deg2rad(params["degrees"])
-        c, s = np.cos(angle), np.sin(angle)
-        motion = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+        angle = math.radians(params["degrees"])
+        c, s = math.cos(angle), math.sin(angle)
+        motion = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
         K = moved.K
         K = _centre(moved.size) if K is None else K
         # OpenCV inverts such small matrices in a fraction of numpy's time.
@@ -129,7 +129,7 @@ class ScaleNormalize(Geometric):
         if not sample.has("joints"):
             return sample
         a, b = REFERENCE_BONE
-        bone = math.dist(sample.joints[a], sample.joints[b])
+        bone = math.dist(sample.joints[a].tolist(), sample.joints[b].tolist())
         if bone == 0:
             return sample
         known = [n for n in ("joints", "vertices", "scale") if getattr(sample, n) is not None]

@@ -1,5 +1,7 @@
 """Transforms that change pixels where they are: backgrounds, clutter, colours."""
 
+import cmath
+import math
 from functools import cache
 
 import cv2
@@ -26,8 +28,7 @@ class ChangeBackground(Transform):
     Other images are left alone.
 
     Args:
-        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``, a new array:
-            the hand is put into it.
+        backgrounds: object with ``draw(rng, (width, height)) -> (H, W, 3) uint8``.
         p: probability; the other images stay as they are, so that clean ones are seen too.
     """
 
@@ -40,21 +41,17 @@ class ChangeBackground(Transform):
     def apply(self, sample, params):
         if not params["on"] or (sample.mask is None and not sample.green_screen):
             return sample
+        from handlib.augment.passes import put_before, soft_edge  # numba: only where it computes
+
         if sample.mask is None:
             alpha = green_screen_alpha(sample.image, sample.joints_2d)
         else:
-            alpha = soft_edge(sample.mask * np.uint8(255))
+            alpha = soft_edge(sample.mask)
         rng = np.random.default_rng(params["seed"])
-        from handlib.augment.passes import put_before  # numba: only where it computes
-
-        image = self.backgrounds.draw(rng, sample.size)
-        put_before(image, sample.image, alpha, sample.green_screen)
-        return sample.replace(image=image)
-
-
-def soft_edge(mask):
-    """Weight (H, W) uint8 of a mask 0/255: its rim is a mixture of hand and screen, so it goes."""
-    return cv2.GaussianBlur(cv2.erode(mask, KERNEL), (5, 5), 0)
+        background = self.backgrounds.draw(rng, sample.size)
+        return sample.replace(
+            image=put_before(background, sample.image, alpha, sample.green_screen)
+        )
 
 
 def green_screen_alpha(image, joints_2d=None):
@@ -68,6 +65,8 @@ def green_screen_alpha(image, joints_2d=None):
     Returns:
         (H, W) uint8, 255 on the hand.
     """
+    from handlib.augment.passes import soft_edge
+
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     screen = cv2.inRange(hsv, SCREEN_LOW, SCREEN_HIGH) | cv2.inRange(image, (0,) * 3, (VOID,) * 3)
     front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
@@ -79,7 +78,7 @@ def green_screen_alpha(image, joints_2d=None):
     keep = np.zeros(count, np.uint8)
     keep[labels[points[:, 1], points[:, 0]]] = 255
     keep[0] = 0
-    return soft_edge(_fill_holes(keep[labels]))
+    return soft_edge(_fill_holes(keep[labels]) > 0)
 
 
 def _fill_holes(front):
@@ -115,14 +114,16 @@ class AddClutter(Transform):
 
         tone = rng.uniform(0, len(SKIN_TONES) - 1)
         color = skin_tone(tone) if rng.random() < 0.4 else rng.uniform(0, 255, 3)
+        kind = self.KINDS[rng.integers(len(self.KINDS))]
+        numbers = rng.random(12).tolist()
         return {
-            "kind": self.KINDS[rng.integers(len(self.KINDS))],
-            "at": rng.uniform(0, 1, 2),
-            "from": rng.uniform(0, 0.75, 2),  # where a patch is copied from
-            "size": rng.uniform(0.04, 0.22),
-            "angle": rng.uniform(0, 2 * np.pi),
-            "shape": rng.uniform(0.4, 1, 6),
-            "color": tuple(int(c) for c in color),
+            "kind": kind,
+            "at": numbers[:2],
+            "from": [0.75 * n for n in numbers[2:4]],  # where a patch is copied from
+            "size": 0.04 + 0.18 * numbers[4],
+            "angle": 2 * math.pi * numbers[5],
+            "shape": [0.4 + 0.6 * n for n in numbers[6:]],
+            "color": tuple(color.astype(int).tolist()),
         }
 
     def apply(self, sample, params):
@@ -141,26 +142,26 @@ class AddClutter(Transform):
 
 def _paint(image, thing):
     """Draw one thing into an image (H, W, 3), in place."""
-    extent = np.array([image.shape[1], image.shape[0]])
-    at, radius = thing["at"] * extent, thing["size"] * extent.min()
+    height, width = image.shape[:2]
+    x, y = thing["at"][0] * width, thing["at"][1] * height
+    radius, angle, shape = thing["size"] * min(width, height), thing["angle"], thing["shape"]
     color, smooth = thing["color"], cv2.LINE_AA
     if thing["kind"] == "polygon":
-        angles = thing["angle"] + np.arange(6) * np.pi / 3
-        spokes = np.stack([np.cos(angles), np.sin(angles)], -1) * thing["shape"][:, None]
-        cv2.fillPoly(image, [(at + radius * spokes).astype(np.int32)], color, smooth)
+        spokes = [cmath.rect(radius * s, angle + n * math.pi / 3) for n, s in enumerate(shape)]
+        corners = np.array([(x + s.real, y + s.imag) for s in spokes], np.int32)
+        cv2.fillPoly(image, [corners], color, smooth)
     elif thing["kind"] == "line":
-        reach = 4 * radius * np.array([np.cos(thing["angle"]), np.sin(thing["angle"])])
-        ends = [tuple(int(v) for v in at + sign * reach) for sign in (-1, 1)]
-        cv2.line(image, *ends, color, max(1, int(radius * thing["shape"][0] / 3)), smooth)
+        dx, dy = 4 * radius * math.cos(angle), 4 * radius * math.sin(angle)
+        ends = (int(x - dx), int(y - dy)), (int(x + dx), int(y + dy))
+        cv2.line(image, *ends, color, max(1, int(radius * shape[0] / 3)), smooth)
     elif thing["kind"] == "ellipse":
-        center, axes = (int(at[0]), int(at[1])), radius * thing["shape"][:2]
-        axes, degrees = (int(axes[0]), int(axes[1])), float(np.rad2deg(thing["angle"]))
+        axes = int(radius * shape[0]), int(radius * shape[1])
+        center, degrees = (int(x), int(y)), math.degrees(angle)
         cv2.ellipse(image, center, axes, degrees, 0, 360, color, -1, smooth)
     else:
-        side = max(1, int(radius))
-        x, y = (thing["from"] * extent).astype(int)
-        patch = image[y : y + side, x : x + side].copy()
-        x, y = at.astype(int)
+        side, x, y = max(1, int(radius)), int(x), int(y)
+        left, top = int(thing["from"][0] * width), int(thing["from"][1] * height)
+        patch = image[top : top + side, left : left + side].copy()
         target = image[y : y + side, x : x + side]
         target[:] = patch[: target.shape[0], : target.shape[1]]
 

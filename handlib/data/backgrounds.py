@@ -54,8 +54,9 @@ class Backgrounds:
         if not self.folder and rng.random() < _JOINED:
             other = _random_crop(rng, self._picture(rng), size)
             crop = _joined(rng, crop, other)
-        gain = np.exp(rng.normal(0, 0.12, 3) + rng.normal(0, 0.2))
-        return cv2.transform(crop, np.column_stack([np.diag(gain), np.full(3, rng.normal(0, 8))]))
+        r, g, b = np.exp(rng.normal(0, 0.12, 3) + rng.normal(0, 0.2)).tolist()
+        plus = rng.normal(0, 8)
+        return cv2.transform(crop, np.array([[r, 0, 0, plus], [0, g, 0, plus], [0, 0, b, plus]]))
 
     def _picture(self, rng):
         return self._read(rng) if self.folder else _made_up(self.seed, int(rng.integers(_BANK)))

@@ -66,6 +66,7 @@ class FreiHANDReader(SplitReader):
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
         self._names = self._find_annotations()
+        self._seen = np.zeros(self.poses, bool)  # whose numbers were looked at
         if skip_bad:
             self.leave_out_unusable()
         else:
@@ -89,9 +90,11 @@ class FreiHANDReader(SplitReader):
         row = self.row(index)
         unique, version = int(self.ids[row]), int(self._versions[row])
         path = self._image_path(unique, version)
-        known = {n: np.array(self._annotation(n)[unique], np.float64) for n in self._names}
-        for name, value in known.items():
-            refuse_unusable(name, value[None], unique, self._file(name))
+        known = {name: self._annotation(name)[unique].copy() for name in self._names}
+        if not self._seen[unique]:
+            for name, value in known.items():
+                refuse_unusable(name, value[None], unique, self._file(name))
+            self._seen[unique] = True
         mano = known.get("mano")
         # The masks are JPEGs, so their values are not exactly 0 or 255.
         image, mask = read_pictures(path, self._mask_path(unique) if self._masks else None)
@@ -159,7 +162,7 @@ class FreiHANDReader(SplitReader):
                     f"{self._file(name)} has {len(values)} entries and {self._file('K').name} "
                     f"has {self.poses}: copy or extract the annotations again"
                 )
-            self._opened[name] = values
+            self._opened[name] = np.asarray(values)  # a memmap's own indexing is slow
         return self._opened[name]
 
     def _find_annotations(self):

@@ -61,10 +61,9 @@ class Sample:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             kind = f"{self.image.shape} {self.image.dtype}"
             raise ValueError(f"expected an (H, W, 3) uint8 image, got {kind}")
-        for name in SHAPES.keys() & values.keys():
-            value, shape = values[name], SHAPES[name]
-            if value is not None and value.shape != shape:
-                raise ValueError(f"expected {name} of shape {shape}, got {value.shape}")
+        for name, value in values.items():
+            if value is not None and name in SHAPES and value.shape != SHAPES[name]:
+                raise ValueError(f"expected {name} of shape {SHAPES[name]}, got {value.shape}")
         if self.joints_2d is None and self.K is not None and self.joints is not None:
             self.joints_2d = geometry.project(self.joints, self.K)
 
@@ -84,11 +83,12 @@ class Sample:
 
     def replace(self, **changes):
         """A copy with some fields changed."""
-        if unknown := changes.keys() - self.__dict__.keys():
-            raise TypeError(f"a sample has no {', '.join(sorted(unknown))}")
         # Several times faster than the same of dataclasses, and a chain makes many copies.
         other = object.__new__(type(self))
-        other.__dict__ |= self.__dict__ | changes
+        other.__dict__ = self.__dict__ | changes
+        if len(other.__dict__) > len(self.__dict__):
+            unknown = sorted(changes.keys() - self.__dict__.keys())
+            raise TypeError(f"a sample has no {', '.join(unknown)}")
         other._check(changes)
         return other
 
