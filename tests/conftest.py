@@ -1,6 +1,7 @@
 """Fixtures shared by the tests; nothing here needs a network, a GPU or files of the user's."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from handlib.paths import cache_dir
 
 # Compiled once for all sessions: where handlib keeps it when it is not tested.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "compiled"))
+
+# A shell's background jobs ignore interrupts, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

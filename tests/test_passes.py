@@ -32,11 +32,12 @@ def around(angle, zoom, shear, shift, start, size):
 SIDES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
+# No subnormal numbers: a training in the same process flushes them.
 @settings(max_examples=150, deadline=None)
 @given(
     start=SIDES,
     size=SIDES,
-    angle=st.sampled_from([0, np.pi / 2, np.pi]) | st.floats(-4, 4),
+    angle=st.sampled_from([0, np.pi / 2, np.pi]) | st.floats(-4, 4, allow_subnormal=False),
     zoom=st.floats(0.3, 20),
     shear=st.sampled_from([0, 0.3]),
     shift=st.sampled_from([0, 0.5, -7.25, 1000]),
@@ -120,7 +121,7 @@ def test_an_image_before_a_background_is_their_mean_to_the_nearest(screen):
 
 
 @settings(max_examples=60, deadline=None)
-@given(SIDES, st.floats(0, 0.3), st.integers(0, 99))
+@given(SIDES, st.floats(0, 0.3, allow_subnormal=False), st.integers(0, 99))
 def test_the_edge_of_a_mask_is_made_soft_as_by_opencv(size, holes, seed):
     mask = np.random.default_rng(seed).random(size) >= holes
     eroded = cv2.erode(mask * np.uint8(255), np.ones((3, 3), np.uint8))
