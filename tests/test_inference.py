@@ -140,7 +140,7 @@ def test_errors_are_in_sides_of_the_box_and_the_mean_pose_fits_itself(hand, mode
     samples = photo_samples(hand)
     shift = np.array([3.0, 4.0])
 
-    def seen_shifted(model, images, boxes, K, sides, expand):
+    def seen_shifted(model, images, boxes, K, sides, expand, *views, refine=None):
         joints_2d = np.array([np.nan_to_num(s.joints_2d) for s in samples]) + shift
         right = {"right": np.array([2.0, -1.0, 0.5]), "is_right": np.ones(3, bool)}
         return {"joints_2d": joints_2d, "keypoints_2d": joints_2d - shift} | right
@@ -156,6 +156,21 @@ def test_errors_are_in_sides_of_the_box_and_the_mean_pose_fits_itself(hand, mode
     assert errors["each"][1]["right_probability"] == pytest.approx(1 / (1 + np.e))
     text = str(errors_table(errors))
     assert "1 0.jpg, right" in text and "mean pose" in text
+
+
+def test_scores_are_of_the_views_and_the_refinement_that_were_asked_for(hand, model):
+    samples = photo_samples(hand)
+    images, boxes = [s.image for s in samples], np.array([s.box for s in samples])
+    K = [assumed_camera(s.size, s.box) for s in samples]
+    for how in ({"views": 3}, {"refine": 3}):
+        seen = look(model, images, boxes, K, [True] * 3, **how)["joints_2d"]
+        apart = np.linalg.norm(seen - [s.joints_2d for s in samples], axis=-1)
+        sides = [max(s.box[2:] - s.box[:2]) for s in samples]
+        errors = photo_errors(model, samples, **how)
+        assert [e["error"] for e in errors["each"]] == pytest.approx(
+            np.nanmean(apart, 1) / sides, rel=1e-4
+        )
+        assert errors["error"] != pytest.approx(photo_errors(model, samples)["error"], rel=1e-4)
 
 
 def test_photos_that_are_not_there_are_counted_out(hand, model):

@@ -95,7 +95,8 @@ def _annotated(predictor, args, folders, out):
             hand.path = path
             print(sentence(path, hand), flush=True)
         save_hands(out, path.stem, found[0].image, hands, args.format, together=True)
-    print(f"\n{errors_table(photo_errors(predictor.model, reader, predictor.expand))}")
+    how = {"expand": predictor.expand, "views": predictor.views, "refine": predictor.refine}
+    print(f"\n{errors_table(photo_errors(predictor.model, reader, **how))}")
     return faults
 
 

@@ -12,7 +12,7 @@ from handlib.mano import pose_hand
 from handlib.tables import results_table
 
 
-def photo_errors(model, reader, expand=EXPAND):
+def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
     """2D errors and sides of the hands in photos; the boxes are given, and the side where known.
 
     Args:
@@ -20,6 +20,7 @@ def photo_errors(model, reader, expand=EXPAND):
         reader: samples with ``joints_2d`` (NaN where not annotated) and ``box``: of
             ``data.read_coco_hands``, ``InterHandReader``, ``RHDReader``. K is used where known.
         expand: side of the crop, in longer sides of the box.
+        views, refine: see ``look``.
 
     Returns:
         dict: ``error``, ``keypoint_error``, ``mean_pose``: means of what ``each`` lists;
@@ -41,7 +42,7 @@ def photo_errors(model, reader, expand=EXPAND):
     for first in range(0, len(reader), BATCH):
         indices = range(first, min(first + BATCH, len(reader)))
         samples = [s for i in indices if (s := _read(reader, i, missing)) is not None]
-        each += _score(model, samples, expand) if samples else []
+        each += _score(model, samples, expand, views, refine) if samples else []
     model.train(was_training)
     if not each:
         raise ValueError(f"none of the photos is there: {', '.join(missing[:3]) or 'no hands'}")
@@ -61,16 +62,16 @@ def _read(reader, index, missing):
         return None
 
 
-def _score(model, samples, expand):
+def _score(model, samples, expand, views, refine):
     """An entry of ``each`` for each sample."""
     images, boxes = [s.image for s in samples], np.array([s.box for s in samples])
     K = [assumed_camera(s.size, s.box, expand) if s.K is None else s.K for s in samples]
     telling = model.config.handedness
     sides = [True if s.is_right is None and not telling else s.is_right for s in samples]
-    seen = look(model, images, boxes, K, sides, expand)
+    seen = look(model, images, boxes, K, sides, expand, views, refine)
     told = [None] * len(samples)
     if telling:
-        log_odds = look(model, images, boxes, K, None, expand)["right"]
+        log_odds = look(model, images, boxes, K, None, expand, refine=0)["right"]
         told = probability(log_odds).tolist()
     mean, each = pose_hand(model.hand).joints, []
     for n, sample in enumerate(samples):
