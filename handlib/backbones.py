@@ -32,6 +32,7 @@ def _dinov2(**sizes):
 _BACKBONES = {
     "resnet-tiny": (None, lambda: _resnet([1, 2, 2], (32, 96, 160), stem=32)),
     "resnet-small": (None, lambda: _resnet([1, 2, 2], (64, 128, 256), stem=64)),
+    "resnet-medium": (None, lambda: _resnet([1, 2, 4], (64, 128, 256), stem=64)),
     "resnet-18": ("microsoft/resnet-18", lambda: _resnet([2, 2, 2, 2])),
     "resnet-34": ("microsoft/resnet-34", lambda: _resnet([3, 4, 6, 3])),
     "resnet-50": (
@@ -78,7 +79,7 @@ def make_backbone(name, init="random", channels=3):
         backbone = ResNet(config)
     else:
         backbone = _from_transformers(name, repository, config, init)
-    if name in ("resnet-tiny", "resnet-small"):
+    if name in ("resnet-tiny", "resnet-small", "resnet-medium"):
         _quarter_at_once(backbone)
     if channels > 3:
         _widen(backbone, channels)

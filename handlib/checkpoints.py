@@ -31,6 +31,7 @@ from handlib.model import HandNet, make_model
 from handlib.paths import SHIPPED
 from handlib.presets import ModelConfig
 from handlib.reading import BadFile, expecting
+from handlib.resnet import ResNet
 
 OTHER = "use another checkpoint, or copy it again"
 WEIGHTS, TRAINING = "model.safetensors", "training.safetensors"
@@ -166,11 +167,19 @@ def load_checkpoint(path, hand):
     return model.eval()
 
 
-def load_weights(model, folder, name=WEIGHTS):
-    """Fill ``model`` with the weights in ``folder``; ValueError when they are not of its shape."""
+def load_weights(model, folder, name=WEIGHTS, grow=False):
+    """Fill ``model`` with the weights in ``folder``; ValueError when they are not of its shape.
+
+    With ``grow``, weights of a ResNet of fewer layers are taken too: see ``ResNet.grow``.
+    """
     file = Path(folder) / name
     try:
-        model.load_state_dict(safetensors.torch.load_file(file))
+        weights = safetensors.torch.load_file(file)
+        if grow and isinstance(model.backbone, ResNet):
+            own = "backbone."
+            known = [key.removeprefix(own) for key in weights if key.startswith(own)]
+            weights |= {own + key: value for key, value in model.backbone.grow(known).items()}
+        model.load_state_dict(weights)
     except (RuntimeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"{file} is damaged, or holds the weights of another model than {model.config}: "
@@ -184,7 +193,8 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     Args:
         init: "random", "pretrained" (the encoder's, from the model hub), "shipped" (those that
             come with handlib), or the folder of a run or checkpoint. The hand model that they were
-            trained with may be another one: they tell of rotations, not of a mesh.
+            trained with may be another one: they tell of rotations, not of a mesh. A ResNet may
+            have had fewer layers.
 
     Raises:
         FileNotFoundError, ValueError: no such weights, or those of another network.
@@ -195,7 +205,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())
     verify(folder)
     try:
-        load_weights(model, folder)
+        load_weights(model, folder, grow=True)
     except ValueError as error:
         raise ValueError(f"{error}. A network of its own begins with init 'random'") from error
     return model

@@ -69,7 +69,7 @@ class ModelConfig:
 
 
 _MODERN = ModelConfig(
-    backbone="resnet-small",
+    backbone="resnet-medium",
     input_size=128,
     width=64,
     depth=True,

@@ -52,6 +52,26 @@ class ResNet(nn.Module):
             maps.append(x)
         return SimpleNamespace(feature_maps=tuple(maps[-3:]))
 
+    def grow(self, known):
+        """Let the layers of which ``known`` says nothing pass on what they get, until they learn.
+
+        So weights of a shallower encoder begin a deeper one that gives the same maps.
+
+        Args:
+            known: names of ``state_dict``.
+
+        Returns:
+            the ``state_dict`` of these layers.
+        """
+        new = {}
+        for name, layer in self.named_modules():
+            is_new = not any(key.startswith(f"{name}.") for key in known)
+            if is_new and isinstance(layer, _Residual) and isinstance(layer.shortcut, nn.Identity):
+                # Nothing beside the shortcut, whose input is not negative.
+                nn.init.zeros_(layer.layer[-1].normalization.weight)
+                new |= {f"{name}.{key}": value for key, value in layer.state_dict().items()}
+        return new
+
 
 class _Embedder(nn.Module):
     def __init__(self, config):

@@ -72,7 +72,7 @@ def train_on_stream(
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
     result = train(model, _train_set(model, seed), None, config, run_dir, LOSSES, watchers=[watch])
     scores = evaluate(model, held_out)
-    piece = _piece(result, config, scores)
+    piece = _piece(model, result, config, scores)
     folder = run_dir / "weights"
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
@@ -87,7 +87,7 @@ def _train_set(model, seed):
     return HandDataset(stream, transforms, seed)
 
 
-def _piece(result, config, scores):
+def _piece(model, result, config, scores):
     """What the card says of a piece of training."""
     last = result.history[-1] if result.history else {"time": 0.0}
     return {
@@ -96,6 +96,7 @@ def _piece(result, config, scores):
         "ended": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "generator": generator_version(),
+        "parameters": sum(p.numel() for p in model.parameters()),
         "batch_size": config.batch_size,
         "optimizer": config.optimizer,
         "learning_rate": config.lr,

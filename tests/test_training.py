@@ -87,6 +87,33 @@ def test_a_model_begins_with_the_weights_of_another(hand, tmp_path):
         checkpoints.begin("small", hand, tmp_path / "nowhere")
 
 
+def test_a_deeper_encoder_begins_as_the_shallower_one_and_learns(hand, tmp_path):
+    shallow = make_model("modern", hand, seed=1, backbone="resnet-small", handedness=False)
+    images = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8)
+    for _ in range(3):  # batch norms that know of images
+        shallow.look(images)
+    checkpoints.export(shallow, tmp_path / "weights")
+    deep = checkpoints.begin("modern", hand, tmp_path / "weights", seed=2, handedness=False)
+    shallow.load_state_dict(checkpoints.begin(
+        "modern", hand, tmp_path / "weights", backbone="resnet-small", handedness=False
+    ).state_dict())  # fmt: skip
+    new = [n for n, _ in deep.named_parameters() if n not in dict(shallow.named_parameters())]
+    assert new
+    assert all(name.startswith("backbone.encoder.stages.2.layers.") for name in new)
+    with torch.no_grad():
+        assert torch.equal(deep.eval().look(images).joints, shallow.eval().look(images).joints)
+    # All of it learns once its last norms have departed from zero.
+    optimizer = torch.optim.SGD(deep.parameters(), lr=1e-2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        deep.train().look(images).joints.square().sum().backward()
+        optimizer.step()
+    assert all(dict(deep.named_parameters())[name].grad.abs().max() > 0 for name in new)
+    with pytest.raises(ValueError, match="begins with init 'random'"):
+        checkpoints.begin("modern", hand, tmp_path / "weights", backbone="resnet-tiny",
+                          handedness=False)  # fmt: skip
+
+
 def test_each_preset_has_a_usual_training():
     assert set(USUAL) == set(MODEL_PRESETS)
     for preset in USUAL:
