@@ -24,7 +24,7 @@ class _Exported(nn.Module):
         self.names = [*OUTPUTS, *(n for field, n in TOLD.items() if getattr(model.config, field))]
 
     def forward(self, image, K):
-        prediction = self.model(image, K, refine=0)
+        prediction = self.model(image, K, refine=0, turns=1)
         return tuple(getattr(prediction, name) for name in self.names)
 
 
@@ -37,7 +37,7 @@ def export_onnx(model, path):
     ``joints_2d`` (B, 21, 2) px of the crop; ``root`` (B, 3) metres, NaN without K; ``right``,
     ``present`` (B,) log-odds, where the model tells them. Its metadata hold the configuration, the
     hand model's name and the mesh's faces. Refinement takes gradients, which a file cannot: what
-    it returns is what ``HandNet.forward`` says with ``refine=0``.
+    it returns is what ``HandNet.forward`` says with ``refine=0, turns=1``.
 
     Raises:
         ImportError: onnx is not installed.

@@ -10,6 +10,8 @@ from handlib.joints import N_JOINTS
 DEPTH_UNIT = 0.1  # metres: the head's numbers are then about 1
 # Width of the Gaussian about a joint that its heatmap is to be, as a share of the crop.
 HEATMAP_SIGMA = 0.035
+# How far from its place a joint's heatmap still speaks for it, in sides of the crop.
+NEAR = 0.08
 
 
 class Pooled(NamedTuple):
@@ -84,6 +86,18 @@ class KeypointPooling(nn.Module):
             features.append(depths)
             depths = DEPTH_UNIT * depths
         return Pooled(torch.cat(features, 1), places, heatmaps.unflatten(2, size), depths)
+
+
+def sharpness(heatmaps):
+    """Mean share (B,) of (B, 21, h, w) log-probabilities within ``NEAR`` of the joints' places, in
+    x and in y: how sure a network is of where it found them."""
+    shares, inside = heatmaps.float().exp(), []
+    for length, along in zip(shares.shape[-2:], (shares.sum(-1), shares.sum(-2)), strict=True):
+        cells = (torch.arange(length, device=shares.device) + 0.5) / length
+        place = along @ cells
+        inside.append(((cells - place[..., None]).abs() < max(NEAR, 1 / length)).to(shares.dtype))
+    rows, columns = inside
+    return (rows[..., None, :] @ shares @ columns[..., None])[..., 0, 0].mean(-1)
 
 
 def _cell_centres(height, width, like):

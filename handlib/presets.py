@@ -7,6 +7,7 @@ POOLINGS = ("average", "keypoints")
 FINGERS = ("pca", "rot6d")
 CAMERAS = ("weak", "perspective")
 LOOKS = (1, 2)
+TURNS = (1, 2, 3, 4)
 LARGEST = 8192  # of any size of a network
 
 
@@ -46,6 +47,9 @@ class ModelConfig:
     """Whether the head also tells if there is a hand at all."""
     looks: int = 1
     """How often it looks, when it does not learn: 2 for a second time, at the hand upright."""
+    turns: int = 1
+    """From how many sides (turned by right angles) its first look is taken, when it does not learn
+    and the second look is not sure of what it sees; the surest one counts."""
     refine: int = 0
     """Gradient steps, when it does not learn, that move the hand onto the joints that it found."""
 
@@ -63,6 +67,7 @@ class ModelConfig:
             (self.fingers, FINGERS),
             (self.camera, CAMERAS),
             (self.looks, LOOKS),
+            (self.turns, TURNS),
         ):
             if value not in known:
                 raise ValueError(f"unknown setting {value!r}; known: {', '.join(map(str, known))}")
@@ -78,6 +83,7 @@ _MODERN = ModelConfig(
     handedness=True,
     presence=True,
     looks=2,
+    turns=4,
     refine=10,
 )
 MODEL_PRESETS = {

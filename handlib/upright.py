@@ -44,6 +44,14 @@ def upright_view(joints_2d, K, size, turn=0.0, fill=FILL, shift=0.0):
     return crop.unflatten(-1, (3, 3)) @ turned, motion
 
 
+def quarter_turn(times, size):
+    """Affine (3, 3) that turns a crop of ``size`` px about its middle by so many right angles."""
+    c, s = ((1, 0), (0, 1), (-1, 0), (0, -1))[times % 4]
+    middle = (size - 1) / 2
+    shift = middle * (1 - c + s), middle * (1 - c - s)
+    return torch.tensor([[c, -s, shift[0]], [s, c, shift[1]], [0, 0, 1]])
+
+
 def cut_out(image, affine):
     """Crops (B, 3, S, S) of images of the same size, float, black outside; affine (B, 3, 3)."""
     size = image.shape[-1]

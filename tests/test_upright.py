@@ -13,7 +13,7 @@ from handlib.data import collate
 from handlib.geometry import axis_angle_to_matrix, transform_points
 from handlib.joints import KNUCKLES, ROOT, WRIST
 from handlib.model import Prediction, inputs, make_model
-from handlib.upright import FILL, cut_out, upright_view
+from handlib.upright import FILL, cut_out, quarter_turn, upright_view
 
 EYE = torch.eye(3)
 
@@ -130,7 +130,7 @@ def test_only_a_network_that_does_not_learn_looks_twice(hand, batch, monkeypatch
     model.train()(**inputs(batch))
     assert len(calls) == 1
     with torch.no_grad():
-        said = model.eval()(**inputs(batch))
+        said = model.eval()(**inputs(batch), turns=1)
     assert len(calls) == 3
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         half = model(**inputs(batch))
@@ -139,3 +139,51 @@ def test_only_a_network_that_does_not_learn_looks_twice(hand, batch, monkeypatch
         if name != "mean_pose":
             assert getattr(half, name).dtype == torch.float32, name
     assert make_model("small", hand).config.looks == 1
+
+
+@pytest.mark.parametrize("times", range(5))
+def test_a_quarter_turn_moves_whole_pixels(times):
+    image = torch.randint(0, 256, (1, 3, 7, 7))
+    turned = cut_out(image, quarter_turn(times, 7)[None])
+    assert torch.allclose(turned, torch.rot90(image, -times, (2, 3)).float(), atol=1e-2)
+
+
+def test_where_it_is_not_sure_it_looks_from_all_sides_and_the_surest_counts(
+    hand, batch, monkeypatch
+):
+    """The first hand is seen sharply at once, the second after a half turn, the third never."""
+    model, calls = make_model("modern", hand).eval(), []
+    spread = {1: [0.03, 0.3, 0.2], 3: [0.25, 0.2], 5: [0.05, 0.25], 7: [0.1, 0.25]}
+
+    def heatmaps(sigmas):
+        cells = (torch.arange(32) + 0.5) / 32 - 0.5
+        maps = torch.stack([-(cells**2 + cells[:, None] ** 2) / (2 * s * s) for s in sigmas])
+        maps = maps[:, None].expand(-1, 21, -1, -1)
+        return maps.flatten(2).log_softmax(-1).unflatten(2, (32, 32))
+
+    def look(image, K=None, keypoints=None):
+        n = len(calls)
+        calls.append(image)
+        part = {name: v[3 - len(image) :] for name, v in batch.items() if torch.is_tensor(v)}
+        if n == 0:
+            return truth(part)
+        if n % 2 == 0:  # a first look from another side
+            turned = torch.rot90(part["image"], -(n // 2), (2, 3)).float()
+            assert torch.allclose(image, turned, atol=0.1)
+            places = transform_points(quarter_turn(n // 2, SIZE), part["joints_2d"])
+            return replace(truth(part), keypoints_2d=places)
+        affine, motion = upright_view(part["joints_2d"], part["K"], SIZE)
+        marked = {"right": torch.full((len(image),), float(n)), "heatmaps": heatmaps(spread[n])}
+        return replace(truth(part, affine, motion), **marked)
+
+    monkeypatch.setattr(model, "look", look)
+    said, expected = model(**inputs(batch), refine=0), truth(batch)
+    assert [len(image) for image in calls] == [3, 3, 2, 2, 2, 2, 2, 2]
+    assert said.right.tolist() == [1, 5, 1]
+    for name in ("joints", "vertices", "joints_2d", "pose", "scale", "trans", "root"):
+        assert torch.allclose(getattr(said, name), getattr(expected, name), atol=3e-3, rtol=1e-4), (
+            name
+        )
+    calls.clear()
+    assert model(**inputs(batch), refine=0, turns=1).right.tolist() == [1, 1, 1]
+    assert len(calls) == 2

@@ -7,14 +7,12 @@ from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
 from handlib.geometry import mirror_affine, mirror_points, transform_points
 from handlib.model import ASSUMED_FOCAL
+from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
 
 # Side of the crop, in longer sides of the joints' tight box: the middle of what the networks that
 # are trained on ``data.HandStream`` have seen.
 EXPAND = 1.7
-# How far from its place a joint's heatmap still speaks for it, in sides of the crop; trained maps
-# are Gaussians of 0.035.
-NEAR = 0.08
 BATCH = 64
 FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
 FIELDS += ("root", "right", "present")
@@ -173,25 +171,10 @@ def _see(model, crops, K, wanted, mirrored, refine, twice=True):
 
 def _rows(prediction):
     values = {name: getattr(prediction, name, None) for name in FIELDS}
-    values["sharpness"] = sharpness(prediction)
-    return {name: v.float().cpu().numpy() for name, v in values.items() if v is not None}
-
-
-def sharpness(prediction):
-    """(B,) mean share of the joints' heatmaps within ``NEAR`` of the joints, in x and in y; NaN
-    without heatmaps."""
     maps = prediction.heatmaps
-    if maps is None:
-        return torch.full_like(prediction.scale, torch.nan)
-    shares = maps.exp()
-    inside = []
-    for length, along in zip(maps.shape[-2:], (shares.sum(-1), shares.sum(-2)), strict=True):
-        cells = (torch.arange(length, device=maps.device) + 0.5) / length
-        place = along @ cells
-        inside.append(((cells - place[..., None]).abs() < max(NEAR, 1 / length)).to(shares.dtype))
-    rows, columns = inside
-    near = (rows[..., None, :] @ shares @ columns[..., None])[..., 0, 0]
-    return near.mean(-1)
+    blind = maps is None
+    values["sharpness"] = torch.full_like(prediction.scale, torch.nan) if blind else sharpness(maps)
+    return {name: v.float().cpu().numpy() for name, v in values.items() if v is not None}
 
 
 def _one_side(plain, mirror, sides):
