@@ -9,6 +9,8 @@ import math
 
 import torch
 
+from handlib.precision import fast_in_bf16
+
 MOMENTUM = 0.95
 # One step x -> a x + b x^3 + c x^5 on the singular values: their slope at 0 is steep, and after
 # STEPS of them all lie between about 0.7 and 1.2 (Jordan et al. 2024).
@@ -62,11 +64,3 @@ def orthogonalised(matrix):
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x = x.to(matrix.dtype)
     return x if wide is matrix else x.T
-
-
-def fast_in_bf16(device):
-    """Whether "cpu" or "cuda" has units for bfloat16; without them it is slower than float32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)

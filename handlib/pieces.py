@@ -10,6 +10,7 @@ from handlib.training import train
 # Piece -> what 02_train (or ``ModelConfig``) is told to do without it.
 PIECES = {
     "the second look": {"looks": 1},
+    "looks from all sides": {"turns": 1},
     "refinement": {"refine": 0},
     "keypoints found in the image": {"pooling": "average", "depth": False},
     "their depth": {"depth": False},

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sample import collate
-from handlib.muon import Muon, fast_in_bf16
+from handlib.muon import Muon
+from handlib.precision import PRECISIONS
 
 # What each preset of ``presets.MODEL_PRESETS`` is trained with where nothing else is asked for. The
 # two that ask for the model hub or for a GPU's time were not measured here.
@@ -42,7 +43,6 @@ OPTIMIZERS = {
     "muon": (Muon, 1e-3, "cosine"),
 }
 WARM_UP = 0.05
-PRECISIONS = ("no", "bf16", "fp16", "auto")
 # Settings that may change when a run goes on: they do not touch the weights it ends with.
 MAY_CHANGE = {"max_minutes", "workers", "log_with", "log_every", "eval_every", "save_every"}
 
@@ -219,13 +219,3 @@ def schedule_factor(schedule, progress):
     if progress < WARM_UP:
         return 0.01 + 0.99 * progress / WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * min((progress - WARM_UP) / (1 - WARM_UP), 1))
-
-
-def precision(name):
-    """``TrainConfig.mixed_precision`` as accelerate takes it: "auto" is decided here."""
-    if name != "auto":
-        return name
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if fast_in_bf16(device):
-        return "bf16"
-    return "fp16" if device == "cuda" else "no"

@@ -23,8 +23,9 @@ from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
 from handlib.paths import STOP
+from handlib.precision import precision
 from handlib.reading import BadFile, expecting
-from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, precision, step_loader
+from handlib.recipe import MAY_CHANGE, make_optimizer, moving_average, step_loader
 from handlib.runlog import BEST_BY, RunLog
 from handlib.session import alone, enough_memory, signals
 

@@ -40,7 +40,7 @@ class GreenNet(torch.nn.Module):
         self.vertices = torch.tensor(mean.vertices - mean.joints[9], dtype=torch.float32)
         self.looked = 0
 
-    def forward(self, image, K=None, keypoints=None, refine=None):
+    def forward(self, image, K=None, keypoints=None, refine=None, turns=None):
         return self.look(image, K, keypoints)
 
     def look(self, image, K=None, keypoints=None):
@@ -99,5 +99,5 @@ def green_predictor(hand):
     """A ``Predictor`` that holds a ``GreenNet``."""
     predictor = Predictor.__new__(Predictor)
     predictor.model, predictor.expand = GreenNet(hand), 2.0
-    predictor.views, predictor.refine = 1, 0
+    predictor.views, predictor.refine, predictor.device = 1, 0, torch.device("cpu")
     return predictor

@@ -9,10 +9,11 @@ import torch
 from handlib import evaluation, geometry
 from handlib.augment import Compose, CropToBox, ToRight
 from handlib.data import HandDataset, Sample
-from handlib.inference.look import EXPAND, assumed_camera, cut, look, sharpness
+from handlib.inference.look import EXPAND, assumed_camera, cut, look
 from handlib.inference.scores import errors_table, photo_errors
 from handlib.mano import pose_hand
 from handlib.model import make_model
+from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
 
 RNG = np.random.default_rng(0)
@@ -107,10 +108,7 @@ def test_sharp_heatmaps_are_sure_and_flat_ones_are_not():
     flat = torch.full((1, 21, 24, 24), -np.log(576.0))
     sharp = torch.full((1, 21, 24, 24), -50.0)
     sharp[..., 7, 9] = 0
-    told = [
-        float(sharpness(SimpleNamespace(heatmaps=maps, scale=torch.ones(1))))
-        for maps in (flat, sharp)
-    ]
+    told = [float(sharpness(maps)) for maps in (flat, sharp)]
     assert told[0] < 0.03 and told[1] == pytest.approx(1)
 
 

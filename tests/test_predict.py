@@ -84,6 +84,17 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
         handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
 
 
+def test_half_the_width_of_numbers_changes_little(weights, monkeypatch):
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    predictor, hands = handlib.Predictor(weights), []
+    for fast in (False, True):
+        monkeypatch.setattr("handlib.precision.fast_in_bf16", lambda device, fast=fast: fast)
+        hands += predictor([photo], [(50, 40, 150, 160)], K, True)
+    full, half = hands
+    assert 0 < np.abs(full.joints_2d - half.joints_2d).max() < 1.5
+    assert np.abs(full.joints - full.root - half.joints + half.root).max() < 3e-3
+
+
 def test_refinement_moves_joints_to_where_they_were_found(weights):
     photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     model = handlib.Predictor(weights).model

@@ -15,6 +15,7 @@ from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
 from handlib.paths import SHIPPED
+from handlib.precision import fast_autocast
 from handlib.reading import expecting
 
 
@@ -36,8 +37,8 @@ class Predictor:
 
     def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None):
         self.model = fold_norms(load_weights(weights))
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model.to(device)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(self.device)
         self.expand, self.views, self.refine = expand, views, refine
 
     def __call__(self, images, boxes, K=None, is_right=None):
@@ -68,7 +69,9 @@ class Predictor:
         ]
         if not n:
             return []
-        seen = look(self.model, images, boxes, cameras, sides, self.expand, self.views, self.refine)
+        how = self.expand, self.views, self.refine
+        with fast_autocast(self.device.type):
+            seen = look(self.model, images, boxes, cameras, sides, *how)
         seen["confidence"] = confidence(seen)
         return [
             self._hand(seen, i, images[i], boxes[i], cameras[i], known[i] is not None)
@@ -86,7 +89,8 @@ class Predictor:
             list of ``HandPrediction``, empty where no hand is found.
         """
         _check_image(image)
-        return find_hands(self, image, checked_camera(K), is_right, most, sure)
+        with fast_autocast(self.device.type):
+            return find_hands(self, image, checked_camera(K), is_right, most, sure)
 
     def _hand(self, seen, n, image, box, K, K_known):
         row = {name: values[n] for name, values in seen.items()}
