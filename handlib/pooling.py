@@ -77,7 +77,7 @@ class KeypointPooling(nn.Module):
         merged = self.merge(merged).relu()
         heatmaps = self.logits(merged).float().flatten(2).log_softmax(-1)
         attention = heatmaps.exp()
-        places = attention @ _cell_centres(*size, attention)
+        places = 2 * torch.stack(_mean_places(attention.unflatten(2, size)), -1) - 1
         found = attention @ self.local(merged).float().flatten(2).transpose(1, 2)
         average = maps[-1].mean((-2, -1))
         features, depths = [places.flatten(1), found.flatten(1), average], None
@@ -91,19 +91,24 @@ class KeypointPooling(nn.Module):
 def sharpness(heatmaps):
     """Mean share (B,) of (B, 21, h, w) log-probabilities within ``NEAR`` of the joints' places, in
     x and in y: how sure a network is of where it found them."""
-    shares, inside = heatmaps.float().exp(), []
-    for length, along in zip(shares.shape[-2:], (shares.sum(-1), shares.sum(-2)), strict=True):
-        cells = (torch.arange(length, device=shares.device) + 0.5) / length
-        place = along @ cells
-        inside.append(((cells - place[..., None]).abs() < max(NEAR, 1 / length)).to(shares.dtype))
-    rows, columns = inside
-    return (rows[..., None, :] @ shares @ columns[..., None])[..., 0, 0].mean(-1)
+    shares = heatmaps.float().exp()
+    near = [
+        (_cells(length, shares) - place[..., None]).abs() < max(NEAR, 1 / length)
+        for length, place in zip(shares.shape[:-3:-1], _mean_places(shares), strict=True)
+    ]
+    return (shares * near[1][..., None] * near[0][..., None, :]).sum((-2, -1)).mean(-1)
 
 
-def _cell_centres(height, width, like):
-    """(height * width, 2) x and y of a map's cells, the image's borders at -1 and 1."""
-    y, x = (
-        (torch.arange(n, dtype=like.dtype, device=like.device) * 2 + 1) / n - 1
-        for n in (height, width)
+def _mean_places(shares):
+    """Mean x and y, (B, 21) each in [0, 1], of (B, 21, h, w) shares of the image.
+
+    Sums of products, as a matrix product would round places to half precision under autocast.
+    """
+    return tuple(
+        (shares.sum(axis) * _cells(shares.shape[-3 - axis], shares)).sum(-1) for axis in (-2, -1)
     )
-    return torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
+
+
+def _cells(n, like):
+    """Centres (n,) of a map's cells, the image's borders at 0 and 1."""
+    return (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / n

@@ -8,7 +8,7 @@ from handlib.geometry import axis_angle_to_matrix, matrix_to_rotation_6d, projec
 from handlib.joints import ROOT
 from handlib.mano import HandLayer
 from handlib.model import make_model
-from handlib.pooling import AveragePooling, KeypointPooling
+from handlib.pooling import NEAR, AveragePooling, KeypointPooling, sharpness
 from handlib.presets import CAMERAS, MODEL_PRESETS
 
 SHAPES = {
@@ -261,3 +261,19 @@ def test_wrong_requests_say_what_is_right(hand, small):
 def test_pretrained_weights_out_of_reach_say_what_to_do(tmp_path):
     with pytest.raises(OSError, match="use init='random'"):
         make_backbone(str(tmp_path / "nothing"), "pretrained")
+
+
+def test_places_are_the_means_of_their_heatmaps_in_half_precision_too():
+    pooling = KeypointPooling([8, 8], width=16)
+    maps = [torch.randn(2, 8, 24, 24), torch.randn(2, 8, 12, 12)]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        pooled = pooling(maps)
+        sure = sharpness(pooled.heatmaps)
+    shares = pooled.heatmaps.double().exp()
+    cells = (torch.arange(24) + 0.5) / 12 - 1
+    x, y = (shares.sum(-2) * cells).sum(-1), (shares.sum(-1) * cells).sum(-1)
+    assert torch.allclose(pooled.places.double(), torch.stack([x, y], -1), atol=1e-5)
+    apart = torch.maximum((cells - x[..., None]).abs()[..., None, :] / 2,
+                          (cells - y[..., None]).abs()[..., None] / 2)  # fmt: skip
+    expected = (shares * (apart < NEAR)).sum((-2, -1)).mean(1)
+    assert torch.allclose(sure.double(), expected, atol=1e-5)
