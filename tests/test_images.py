@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import sys
 import time
 import zlib
 
@@ -110,6 +111,30 @@ def test_every_kind_of_picture_is_rgb_of_8_bits(tmp_path):
     palette = Image.fromarray(colors).convert("P")
     palette.save(tmp_path / "palette.png")
     assert read_image(tmp_path / "palette.png").shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}, {"progressive": True},
+    {"quality": 20}, {"mode": "L"}, {"mode": "L", "progressive": True},
+])  # fmt: skip
+def test_a_jpeg_is_read_to_opencvs_bytes(tmp_path, options):
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    picture = Image.fromarray(small).resize((77, 51), Image.Resampling.BICUBIC)
+    path = tmp_path / "a.jpg"
+    options = {"quality": 92} | options
+    picture.convert(options.pop("mode", "RGB")).save(path, **options)
+    for read, flag in ((read_image, cv2.IMREAD_COLOR_RGB), (read_gray, cv2.IMREAD_GRAYSCALE)):
+        assert images._jpeg(path.read_bytes(), read is read_image) is not None
+        assert np.array_equal(read(path), cv2.imread(str(path), flag))
+
+
+def test_without_simplejpeg_opencv_reads_jpegs(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.jpg"), GREY)
+    theirs = read_image(tmp_path / "a.jpg")
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    assert images._jpeg((tmp_path / "a.jpg").read_bytes(), True) is None
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), theirs)
 
 
 def test_a_camera_may_append_to_a_jpeg(tmp_path):
