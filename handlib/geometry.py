@@ -11,6 +11,9 @@ from itertools import permutations, product
 import numpy as np
 import torch
 
+# The focal length assumed where K is not known, in sides of the crop: FreiHAND's images have 2.1.
+ASSUMED_FOCAL = 2.1
+
 
 # -- cameras and image affines ---------------------------------------------------------------
 def project(points, K):
@@ -41,6 +44,20 @@ def back_project(points_2d, depth, K):
 def focal_length(K):
     """Focal length (...) in px of intrinsics (..., 3, 3): geometric mean of the two axes'."""
     return (K[..., 0, 0] * K[..., 1, 1] - K[..., 0, 1] * K[..., 1, 0]).abs().sqrt()
+
+
+def known_camera(K, like, size):
+    """Intrinsics (B, 3, 3) of crops of ``size`` px without a gap, and which (B,) were known.
+
+    Args:
+        K: (B, 3, 3), NaN where not known, or None. like: a tensor of B rows.
+    """
+    centre, focal = (size - 1) / 2, ASSUMED_FOCAL * size
+    assumed = like.new_tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
+    if K is None:
+        K = like.new_full((len(like), 3, 3), torch.nan)
+    known = K.isfinite().all((-2, -1))
+    return torch.where(known[:, None, None], K.float(), assumed), known
 
 
 def transform_points(affine, points_2d):

@@ -8,7 +8,6 @@ whole hand at that depth, ``joints_2d = trans + scale * joints[..., :2]`` (x rig
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,29 +17,23 @@ from handlib.geometry import (
     axis_angle_to_matrix,
     back_project,
     focal_length,
+    known_camera,
     matrix_to_axis_angle,
     matrix_to_rotation_6d,
     project,
     rotation_6d_to_matrix,
-    transform_points,
 )
 from handlib.joints import N_JOINTS, ROOT
+from handlib.looks import look_around, see, settle
 from handlib.mano import HandLayer
-from handlib.pooling import AveragePooling, KeypointPooling, sharpness
+from handlib.pooling import AveragePooling, KeypointPooling
 from handlib.presets import MODEL_PRESETS, ROTATION_SIZE, ModelConfig
-from handlib.refine import refined
-from handlib.upright import cut_out, quarter_turn, turned_back, upright_view
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1]: what pretrained encoders expect.
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # A typical hand's scale, and the crop size it was given for (3dhand, arXiv 1902.03451).
 TYPICAL_SCALE, TYPICAL_SIZE = 545.0, 256
-# The focal length assumed where K is not known, in sides of the crop: FreiHAND's images have 2.1.
-ASSUMED_FOCAL = 2.1
 NEAR = 0.01  # metres: an untrained guess must not reach behind the camera
-# A look whose heatmaps are as sharp as that is not repeated from other sides: few of the surer ones
-# are wrong.
-SURE = 0.75
 # Width of a keypoint's Gaussian in its input map, as a share of the crop.
 MAP_SIGMA = 0.02
 
@@ -143,69 +136,11 @@ class HandNet(nn.Module):
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3]:
             raise ValueError(f"expected square (B, 3, S, S) images, got {tuple(image.shape)}")
-        first = self.look(image, K, keypoints)
         if self.training:
-            return first
-        if refine is None:
-            refine = 0 if first.keypoints_2d is None else self.config.refine
-        if self.config.looks == 1 and not refine:
-            return first
-        camera, has_K = _known_camera(K, first.joints, image.shape[-1])
-        last, view = first, None
-        if self.config.looks == 2:
-            found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
-            last, view = self._look_upright(image, found, camera, keypoints)
-            turns = self.config.turns if turns is None else turns
-            if turns > 1 and last.heatmaps is not None:
-                last, view = self._look_around(turns, image, camera, keypoints, last, view)
-        # As the hand model, turns and crops are geometry: half precision would be seen.
-        with torch.autocast(image.device.type, enabled=False):
-            if refine:
-                last = refined(self, last, camera if view is None else view.K, refine)
-            if view is not None:
-                last = turned_back(last, view.affine, view.motion)
-        # Whatever is there, an upright crop shows what the first look took for a hand. The side
-        # is told better from there: knuckles and wrist are found in hands of the other side too.
-        last.present = first.present
-        last.root = torch.where(has_K[:, None], last.root, torch.nan)
-        return last
-
-    def _look_upright(self, image, found, camera, keypoints):
-        """A second look, at crops that stand upright by the joints ``found`` (B, 21, 2): the
-        ``Prediction``, as seen there, and the ``_View``."""
-        with torch.autocast(image.device.type, enabled=False):
-            affine, motion = upright_view(found, camera, image.shape[-1])
-            view = _View(affine, motion, affine @ camera @ motion.mT)
-            crop, keypoints = _moved(image, keypoints, affine)
-        return self.look(crop, view.K, keypoints), view
-
-    def _look_around(self, turns, image, camera, keypoints, last, view):
-        """``last`` and ``view``; where that look was not sure, those of the surest second look
-        after first ones at the crop turned by right angles."""
-        sure = sharpness(last.heatmaps)
-        rows = (sure < SURE).nonzero()[:, 0]
-        if not len(rows):
-            return last, view
-        image, camera = image[rows], camera[rows]
-        keypoints = None if keypoints is None else keypoints[rows]
-        for quarter in range(1, turns):
-            turn = quarter_turn(quarter, image.shape[-1]).to(camera).expand(len(rows), 3, 3)
-            with torch.autocast(image.device.type, enabled=False):
-                turned, theirs = _moved(image, keypoints, turn)
-            found = self.look(turned, None, theirs).keypoints_2d
-            found = transform_points(torch.linalg.inv(turn), found)
-            other, of_other = self._look_upright(image, found, camera, keypoints)
-            their_sure = sharpness(other.heatmaps)
-            better = their_sure > sure[rows]
-            taken = rows[better]
-            sure = _with_rows(sure, taken, their_sure[better])
-            pairs = zip(view, of_other, strict=True)
-            view = _View(*(_with_rows(mine, taken, theirs[better]) for mine, theirs in pairs))
-            last = replace(last, **{
-                name: _with_rows(mine, taken, getattr(other, name)[better])
-                for name, mine in vars(last).items() if mine is not None and name != "mean_pose"
-            })  # fmt: skip
-        return last, view
+            return self.look(image, K, keypoints)
+        seen = see(self, image, K, keypoints)
+        seen = look_around(self, seen, self.config.turns if turns is None else turns)
+        return settle(self, seen, refine)
 
     def look(self, image, K=None, keypoints=None):
         """One look at crops; arguments and result as of ``forward``."""
@@ -238,7 +173,7 @@ class HandNet(nn.Module):
         trans = _to_pixels(origin + shift, size)
         root = _rotation_matrix(rotation)
         bent, fingers = self._bend(fingers)
-        camera, has_K = _known_camera(K, numbers, size)
+        camera, has_K = known_camera(K, numbers, size)
         placed = self.place(torch.cat([root[:, None], bent], 1), betas, scale, trans, camera)
         placed["root"] = torch.where(has_K[:, None], placed["root"], torch.nan)
         return Prediction(
@@ -311,17 +246,6 @@ def _rotation_matrix(numbers):
     return rotation_6d_to_matrix(identity + numbers)
 
 
-def _known_camera(K, like, size):
-    """Intrinsics (B, 3, 3) without a gap, an assumed camera in it, and which (B,) were known."""
-    centre = (size - 1) / 2
-    focal = ASSUMED_FOCAL * size
-    assumed = like.new_tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
-    if K is None:
-        K = like.new_full((len(like), 3, 3), torch.nan)
-    known = K.isfinite().all((-2, -1))
-    return torch.where(known[:, None, None], K.float(), assumed), known
-
-
 def inputs(batch):
     """What ``HandNet.forward`` takes from a batch of ``data.sample.collate``: its arguments."""
     return {name: batch[name] for name in ("image", "K", "keypoints") if name in batch}
@@ -348,26 +272,6 @@ def keypoint_maps(keypoints, size):
 def _to_pixels(places, size):
     """Places in [-1, 1] (borders of the image) to px, pixel centres at integers."""
     return (places + 1) * (size / 2) - 0.5
-
-
-class _View(NamedTuple):
-    """How upright crops came from an image: see ``upright.upright_view``; each (B, 3, 3)."""
-
-    affine: torch.Tensor
-    motion: torch.Tensor
-    K: torch.Tensor
-
-
-def _moved(image, keypoints, affine):
-    """Images and the keypoints seen in them, or None, after an affine (B, 3, 3)."""
-    if keypoints is not None:
-        places = transform_points(affine, keypoints[..., :2])
-        keypoints = torch.cat([places, keypoints[..., 2:]], -1)
-    return cut_out(image, affine), keypoints
-
-
-def _with_rows(values, rows, new):
-    return values.index_put((rows,), new)
 
 
 def make_model(preset, hand, init="random", seed=0, **overrides):

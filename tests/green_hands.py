@@ -34,7 +34,9 @@ class GreenNet(torch.nn.Module):
         super().__init__()
         self.nothing = torch.nn.Parameter(torch.zeros(1))
         self.hand, self.layer = hand, SimpleNamespace(compiled=True)
-        self.config = SimpleNamespace(input_size=64, handedness=True, camera="perspective")
+        self.config = SimpleNamespace(
+            input_size=64, handedness=True, camera="perspective", looks=1, turns=1, refine=0
+        )
         mean = pose_hand(hand)
         self.joints = torch.tensor(mean.joints - mean.joints[9], dtype=torch.float32)
         self.vertices = torch.tensor(mean.vertices - mean.joints[9], dtype=torch.float32)

@@ -84,6 +84,28 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
         handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
 
 
+@pytest.mark.parametrize(("doubt", "ways"), [(0.0, 1), (np.inf, 2)])
+def test_only_hands_of_doubtful_side_are_looked_at_from_all_sides_in_the_mirror_too(
+    weights, monkeypatch, doubt, ways
+):
+    rng, counts = np.random.default_rng(0), []
+    photos = [rng.integers(0, 255, (200, 200, 3), dtype=np.uint8) for _ in range(3)]
+    model, around = handlib.Predictor(weights).model, look_module.look_around
+
+    def counted(model, seen, turns):
+        counts.append(len(seen.image))
+        return around(model, seen, turns)
+
+    monkeypatch.setattr(look_module, "look_around", counted)
+    monkeypatch.setattr(look_module, "DOUBT", doubt)
+    given = photos, [(50, 40, 150, 160)] * 3, [K] * 3
+    seen = look_module.look(model, *given)
+    assert sum(counts) == 3 * ways
+    assert ((seen["right"] > 0) == seen["is_right"]).all()
+    known = look_module.look(model, *given, seen["is_right"].tolist())
+    np.testing.assert_allclose(seen["joints"], known["joints"], atol=1e-6)
+
+
 def test_half_the_width_of_numbers_changes_little(weights, monkeypatch):
     photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     predictor, hands = handlib.Predictor(weights), []

@@ -5,8 +5,8 @@ import torch
 
 from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
-from handlib.geometry import mirror_affine, mirror_points, transform_points
-from handlib.model import ASSUMED_FOCAL
+from handlib.geometry import ASSUMED_FOCAL, mirror_affine, mirror_points, transform_points
+from handlib.looks import look_around, see, settle
 from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
 
@@ -14,6 +14,8 @@ from handlib.predictions import mirror_back
 # are trained on ``data.HandStream`` have seen.
 EXPAND = 1.7
 BATCH = 64
+# Log-odds of a side, of a hand beside its mirror image, from where on there is no doubt.
+DOUBT = 4.0
 FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
 FIELDS += ("root", "right", "present")
 
@@ -56,16 +58,22 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
             "this model does not tell a right hand from a left one: say which it is, or take a "
             "model that was trained with handedness=True"
         )
-    K = np.asarray(K, np.float64).reshape(len(images), 3, 3)
+    boxes, K = np.asarray(boxes, np.float64), np.asarray(K, np.float64).reshape(-1, 3, 3)
     each = []
     for turn, zoom in VIEWS[:views]:
-        each.append(_view(model, images, boxes, K, sides, expand / zoom, turn, refine))
+        parts = [
+            _view(model, [images[i] for i in part], boxes[part], K[part],
+                  [sides[i] for i in part], expand / zoom, turn, refine)
+            for part in np.array_split(np.arange(len(images)), -(-len(images) // BATCH))
+        ]  # fmt: skip
+        each.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
         sides = each[0]["is_right"].tolist()
     averaged = ("joints", "vertices", "joints_2d", "keypoints_2d", "root", "present", "sharpness")
     means = {n: np.mean([view[n] for view in each], 0) for n in averaged if n in each[0]}
     return each[0] | means
 
 
+@torch.no_grad()
 def _view(model, images, boxes, K, sides, expand, degrees, refine):
     """``look`` at crops that are turned by so many degrees; what is returned is turned back."""
     size = model.config.input_size
@@ -76,12 +84,97 @@ def _view(model, images, boxes, K, sides, expand, degrees, refine):
     affines = np.array([turn @ crop_affine(box, size, expand) for box in boxes]).reshape(-1, 3, 3)
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
     K = affines @ K @ motion.T  # a turned crop shows a hand that was turned before the camera
-    plain = _see(model, crops, K, [side is not False for side in sides], False, refine)
-    mirror = _see(model, crops, K, [not side for side in sides], True, refine)
-    seen = _in_photo(_one_side(plain, mirror, sides), affines)
+    seen = _in_photo(_as_photographed(model, crops, K, sides, refine), affines)
     return seen | {name: seen[name] @ motion for name in ("joints", "vertices", "root")}
 
 
+def _as_photographed(model, crops, K, sides, refine):
+    """What the network says of N crops, each as it is or in the mirror, whichever shows a right
+    hand.
+
+    Where two looks at both leave no doubt of the side, only that one is looked at from all sides.
+    """
+    asked = [np.array([side is not mirrored for side in sides]) for mirrored in (False, True)]
+    ways = [_Way(model, crops, K, rows, bool(m)) for m, rows in enumerate(asked) if rows.any()]
+    right, unknown = _told(ways), asked[0] & asked[1]
+    is_left, doubt = np.where(unknown, right < 0, asked[1]), unknown & (np.abs(right) < DOUBT)
+    for way in ways:
+        way.look_around((is_left == way.mirrored) | doubt)
+    right = np.where(doubt | ~unknown, _told(ways), right)
+    is_left = np.where(doubt, right < 0, is_left)
+    values = {}
+    for way in ways:
+        rows, said = way.settle(is_left == way.mirrored, refine)
+        for name, value in said.items():
+            values.setdefault(name, np.empty((len(crops), *value.shape[1:]), value.dtype))
+            values[name][rows] = value
+    return values | ({"right": right.astype(np.float32)} if "right" in values else {})
+
+
+def _told(ways):
+    """Log-odds (N,) of right hands, NaN where the model does not tell: the mean of all ways."""
+    told = np.array([way.right for way in ways])
+    known = np.isfinite(told)
+    return np.where(known, told, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+
+
+class _Way:
+    """Looks at some of N crops, as they are or in the mirror.
+
+    Attributes:
+        mirrored: which of the two. right: (N,) log-odds of right hands, as photographed; NaN for
+            crops that are not looked at.
+    """
+
+    def __init__(self, model, crops, K, wanted, mirrored):
+        self.model, self.mirrored, self.rows = model, mirrored, np.flatnonzero(wanted)
+        self.right = np.full(len(crops), np.nan)
+        self.seen = see(model, *_inputs(model, crops[wanted], K[wanted], mirrored))
+        self._tell()
+
+    def look_around(self, wanted):
+        """Go on with the wanted (N,) of the crops alone, from all sides."""
+        self._keep(wanted)
+        if len(self.rows):
+            self.seen = look_around(self.model, self.seen, self.model.config.turns)
+            self._tell()
+
+    def settle(self, wanted, refine):
+        """The wanted of the crops, and what is said of them, as photographed: (rows, dict)."""
+        self._keep(wanted)
+        if not len(self.rows):
+            return self.rows, {}
+        said = _rows(settle(self.model, self.seen, refine))
+        n = len(self.rows)
+        said |= {
+            "mirrored": np.full(n, self.mirrored),
+            "width": np.full(n, self.seen.image.shape[-1]),
+            "is_right": np.ones(n, bool),
+        }
+        return self.rows, mirror_back(said)
+
+    def _keep(self, wanted):
+        kept = np.flatnonzero(wanted[self.rows])
+        self.rows = self.rows[kept]
+        self.seen = self.seen.rows(torch.from_numpy(kept).to(self.seen.image.device))
+
+    def _tell(self):
+        if self.seen.said.right is not None:
+            right = self.seen.said.right.float().cpu().numpy()
+            self.right[self.rows] = -right if self.mirrored else right
+
+
+def _inputs(model, crops, K, mirrored):
+    """Image (N, 3, S, S) and K (N, 3, 3) for a network, of crops as they are or mirrored."""
+    device = next(model.parameters()).device
+    image = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+    if mirrored:
+        image = image.flip(-1)
+        K = mirror_points(mirror_affine(crops.shape[2]) @ K)
+    return image.to(device), torch.from_numpy(K.astype(np.float32)).to(device)
+
+
+@torch.no_grad()
 def glance(model, images, boxes, expand=EXPAND):
     """A quick look at N places where a hand may be, of either side and unknown camera.
 
@@ -91,8 +184,12 @@ def glance(model, images, boxes, expand=EXPAND):
     size = model.config.input_size
     affines = np.array([crop_affine(box, size, expand) for box in boxes])
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
-    K = np.full((len(crops), 3, 3), np.nan)
-    seen = _see(model, crops, K, [True] * len(crops), False, 0, twice=False)
+    unknown = np.full((len(crops), 3, 3), np.nan)
+    parts = [
+        _rows(model.look(*_inputs(model, crops[part], unknown[part], False)))
+        for part in np.array_split(np.arange(len(crops)), -(-len(crops) // BATCH))
+    ]
+    seen = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return transform_points(np.linalg.inv(affines), seen["joints_2d"]), confidence(seen)
 
 
@@ -131,7 +228,7 @@ def assumed_camera(size, box, expand=EXPAND):
     """Intrinsics (3, 3) for a photo of unknown camera.
 
     The focal length is the photo's longer side, an ordinary lens of 36 mm on film; where the hand
-    fills the photo, which then was cut out of a larger one, ``model.ASSUMED_FOCAL`` times the crop.
+    fills the photo, which then was cut out of a larger one, ``ASSUMED_FOCAL`` times the crop.
 
     Args:
         size: (width, height) px; box: of the hand.
@@ -141,57 +238,12 @@ def assumed_camera(size, box, expand=EXPAND):
     return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
 
 
-@torch.no_grad()
-def _see(model, crops, K, wanted, mirrored, refine, twice=True):
-    """Rows of the wanted crops, as the network sees them, NaN for the others; None without any."""
-    rows = np.flatnonzero(wanted)
-    if not len(rows):
-        return None
-    device, found = next(model.parameters()).device, []
-    for chunk in np.array_split(rows, -(-len(rows) // BATCH)):
-        image = torch.from_numpy(np.ascontiguousarray(crops[chunk].transpose(0, 3, 1, 2)))
-        camera = K[chunk]
-        if mirrored:
-            image = image.flip(-1)
-            camera = mirror_points(mirror_affine(crops.shape[2]) @ camera)
-        camera = torch.from_numpy(camera.astype(np.float32)).to(device)
-        image = image.to(device)
-        prediction = model(image, camera, refine=refine) if twice else model.look(image, camera)
-        found.append(_rows(prediction))
-    values = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    full = {name: np.full((len(crops), *v.shape[1:]), np.nan) for name, v in values.items()}
-    for name, value in values.items():
-        full[name][rows] = value
-    return full | {
-        "mirrored": np.full(len(crops), mirrored),
-        "width": np.full(len(crops), crops.shape[2]),
-        "is_right": np.ones(len(crops), bool),
-    }
-
-
 def _rows(prediction):
     values = {name: getattr(prediction, name, None) for name in FIELDS}
     maps = prediction.heatmaps
     blind = maps is None
     values["sharpness"] = torch.full_like(prediction.scale, torch.nan) if blind else sharpness(maps)
     return {name: v.float().cpu().numpy() for name, v in values.items() if v is not None}
-
-
-def _one_side(plain, mirror, sides):
-    """Of N hands as they are and mirrored, one each: of the side that is known or that both say."""
-    if mirror is None or plain is None:
-        return mirror_back(plain or mirror)
-    mirror = mirror_back(mirror)
-    if "right" in plain:
-        both = np.nanmean([plain["right"], mirror["right"]], 0)
-        plain["right"] = mirror["right"] = both
-    else:
-        both = np.zeros(len(sides))
-    left = np.array([s is False or (s is None and b < 0) for s, b in zip(sides, both, strict=True)])
-    return {
-        name: np.where(left.reshape(-1, *[1] * (values.ndim - 1)), mirror[name], values)
-        for name, values in plain.items()
-    }
 
 
 def _in_photo(seen, affines):
