@@ -36,6 +36,10 @@ class Look(NamedTuple):
     ground: np.ndarray
     shadow: float  # 0-1
     shadow_edge: float  # how soon it is dark behind what casts it, per metre
+    outside: np.ndarray  # (2, 4) edges of a shadow of something outside of the picture: where both
+    # outside[:, :3] @ p + outside[:, 3] are above 0, it is dark; p from the joints' middle
+    outside_dark: float  # share of all light that is missing there
+    falloff: np.ndarray  # log of the light's growth, per metre
     thing: np.ndarray
     thing_accent: np.ndarray
     thing_scale: np.ndarray  # (3,) of its pattern along its own axes, per metre
@@ -48,9 +52,11 @@ class Look(NamedTuple):
 
 _LIGHTS = 3  # at most
 _SHAPES = {"lights": (_LIGHTS, 3), "light_colors": (_LIGHTS, 3)}
+_SHADED = 0.4  # of the pictures have a shadow of something outside of them
+_EDGES = {"outside": (2, 4)}
 _RECORD = np.dtype(
     [
-        (name, np.float32, _SHAPES.get(name, () if kind is float else (3,)))
+        (name, np.float32, (_SHAPES | _EDGES).get(name, () if kind is float else (3,)))
         for name, kind in Look.__annotations__.items()
     ]
     + [("count", np.int64)]
@@ -113,8 +119,22 @@ def random_look(rng):
         light_colors=power[:, None] * np.exp(warmth) * exposure,
         up=up / np.linalg.norm(up), sky=sky * exposure, ground=ground * exposure,
         shadow=rng.uniform(0.4, 1.0), shadow_edge=np.exp(rng.uniform(*np.log([50, 500]))),
-        **_random_thing(rng),
+        **_surroundings(rng, lights[0]), **_random_thing(rng),
     )  # fmt: skip
+
+
+def _surroundings(rng, light):
+    """What things outside of the picture do to the light: a shadow, and its growth to one side."""
+    # Edges run along the light, somewhere over the hand or its arm; soft or sharp.
+    edges = np.cross(light, rng.normal(size=(2, 3)))
+    edges /= np.linalg.norm(edges, axis=1, keepdims=True) + 1e-9
+    width = np.exp(rng.uniform(*np.log([0.002, 0.08])))
+    edges = np.column_stack([edges, rng.uniform(-0.1, 0.1, 2)]) / width
+    if rng.random() < 0.6:
+        edges[1] = 0, 0, 0, 1  # one edge alone
+    falloff = rng.normal(0, 3, 3) * (rng.random() < 0.5)
+    dark = rng.uniform(0.2, 0.75) * (rng.random() < _SHADED)
+    return {"outside": edges, "outside_dark": dark, "falloff": falloff}
 
 
 def _random_thing(rng):

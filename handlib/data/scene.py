@@ -146,7 +146,7 @@ class Generator:
         leave /= np.linalg.norm(leave) + 1e-9
         ring = vertices[self.skin.forearm.border]
         arm = self.skin.forearm.vertices(ring, rotation, arm_shape, leave)
-        whole = np.vstack([vertices, arm])
+        whole = self.skin.raised(rng, np.vstack([vertices, arm]))
         view = supersampled(K, size)
         fragments = rasterize(whole, self.skin.faces, *view, cull=True)
         held = hold(rng, whole, joints, rotation[:, 1])

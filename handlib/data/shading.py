@@ -106,6 +106,17 @@ def _lit_share(shadow, matrix, edge, x, y, z):
 
 
 @_inlined
+def _outside(look, x, y, z):
+    """How dark a point (from the joints' middle) is by a shadow of something outside, 0 to 1."""
+    dark = look.outside_dark
+    for k in range(2):
+        edge = look.outside[k]
+        side = edge[0] * x + edge[1] * y + edge[2] * z + edge[3]
+        dark *= _ease(min(max(_f(0.5) * side + _f(0.5), _f(0)), _f(1)))
+    return dark
+
+
+@_inlined
 def _smooth(low, high, x):
     return _ease(min(max((x - _f(low)) * _f(1 / (high - low)), _f(0)), _f(1)))
 
@@ -189,10 +200,10 @@ def _thing(look, table, p, out):
 
 
 @_inlined
-def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
+def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, gain, rgb):
     """Outgoing sRGB colour: wrapped diffuse light, sky and ground, a highlight.
 
-    ``n`` is the unit normal, ``v`` the unit direction towards the eye.
+    ``n`` is the unit normal, ``v`` the unit direction towards the eye, ``gain`` of all light.
     """
     sky = _f(0.5) + _f(0.5) * (nx * look.up[0] + ny * look.up[1] + nz * look.up[2])
     facing = nx * vx + ny * vy + nz * vz
@@ -217,7 +228,7 @@ def _light(look, material, nx, ny, nz, vx, vy, vz, occlusion, key, rgb):
             diffuse = max(_f(0), (cosine + look.wrap[k]) / (_f(1) + look.wrap[k]))
             rgb[k] += look.light_colors[s, k] * (material[k] * diffuse * reach + shine)
     for k in range(3):
-        x = rgb[k]
+        x = gain * rgb[k]
         if x > _f(0.7):  # bright parts saturate softly, as in a camera
             x = _f(0.7) + _f(0.3) * (_f(1) - np.exp((_f(0.7) - x) * _f(1 / 0.3)))
         place = np.sqrt(min(max(x, _f(0)), _f(1))) * _f(_STEPS - 1e-3)
@@ -285,8 +296,8 @@ def _next_surface(y, x, left, face, barycentric, depth, faces, kinds, corners, t
 
 
 @_jit
-def _shade(face, barycentric, depth, faces, kinds, corners, texels, inverse_K, look, table,
-           shadow, matrix, rgb, alpha, hand):  # fmt: skip
+def _shade(face, barycentric, depth, faces, kinds, corners, texels, inverse_K, middle, look,
+           table, shadow, matrix, rgb, alpha, hand):  # fmt: skip
     """``corners`` (V, 11): rest position, normal, occlusion, 4 slow noises; ``kinds`` (F,)."""
     mean, texel = np.empty(_COLUMNS, _f), np.empty(CHANNELS, _f)
     material, color = np.empty(_MATERIAL, _f), np.empty(3, _f)
@@ -327,9 +338,12 @@ def _shade(face, barycentric, depth, faces, kinds, corners, texels, inverse_K, l
                     vy * z + ny * off,
                     z + nz * off,
                 )
+                x0, y0, z0 = vx * z - middle[0], vy * z - middle[1], z - middle[2]
+                slope = look.falloff[0] * x0 + look.falloff[1] * y0 + look.falloff[2] * z0
+                gain = np.exp(min(max(slope, _f(-1)), _f(1))) * (_f(1) - _outside(look, x0, y0, z0))
                 eye = _f(-1) / np.sqrt(vx * vx + vy * vy + _f(1))
                 _light(look, material, nx, ny, nz, vx * eye, vy * eye, eye, mean[_OCCLUSION],
-                       _f(1) - look.shadow * (_f(1) - lit), color)  # fmt: skip
+                       _f(1) - look.shadow * (_f(1) - lit), gain, color)  # fmt: skip
                 for k in range(3):
                     rgb[y, x, k] += color[k] * n * _f(0.25)
 
@@ -373,5 +387,6 @@ def shade(fragments, vertices, skin, joints, bones, K, look, table, arm, held=No
     kinds[slice(*skin.band(arm))] = _THING
     kinds[len(skin.faces) :] = _THING
     _shade(*fragments, faces, kinds, corners, skin.texels, _f(np.linalg.inv(K)),
-           as_record(look), table, shadow, _f(matrix), rgb, alpha, hand)  # fmt: skip
+           _f(joints.mean(0)), as_record(look), table, shadow, _f(matrix), rgb, alpha,
+           hand)  # fmt: skip
     return rgb, alpha, hand

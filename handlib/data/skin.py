@@ -5,6 +5,7 @@ so it lands in the right place on the stand-in and on MANO alike. The result is 
 texels per triangle, which the shader reads at the rest position of what it sees.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ from handlib.geometry import smoothstep
 from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 
 _MM = 1e-3
+# Depth of a cleft below the fingers' backs, at places from the knuckles on.
+_CLEFT = np.array([[-10, 0, 18, 26, 32, 33], [0, 4, 12, 16, 16, 0]]) * _MM
 
 
 class Skin(NamedTuple):
@@ -41,6 +44,17 @@ class Skin(NamedTuple):
     texels: np.ndarray  # (F, GRID * GRID, CHANNELS) uint8, at barycentric cells (i, j)
     cloth_start: int  # triangles from here on are covered by a sleeve, where there is one
     forearm: Forearm
+    relief: np.ndarray  # (V, 3) of ``relief_of``
+
+    def raised(self, rng, vertices):
+        """Posed vertices (V, 3) with some of the relief, and what others have to do with it.
+
+        The rendered surface alone: the hand model's vertices, which it departs from by millimetres,
+        stay what is annotated, as a model's do that was fitted to a photo.
+        """
+        amount = rng.uniform([0.4, 0, -0.7], [1.3, 1.2, 2.5]) * (rng.random(3) < 0.9)
+        normals = vertex_normals(vertices, self.faces)
+        return vertices + normals * (self.relief @ amount)[:, None]
 
     def band(self, arm):
         """First triangle, and that after the last, of what an ``ArmShape`` wears at the wrist."""
@@ -74,7 +88,59 @@ def make_skin(hand):
     values = (fields.clip(0, 1) * 255).round().astype(np.uint8)
     texels[:, cell] = values.reshape(len(faces), len(cell), CHANNELS)
     start = len(hand.faces) + forearm.cloth_start
-    return Skin(rest, faces, texels, start, forearm)
+    relief = np.zeros((len(rest), 3))
+    relief[: len(hand.v_template)] = relief_of(hand, normals[: len(hand.v_template)])
+    return Skin(rest, faces, texels, start, forearm, relief)
+
+
+def relief_of(hand, normals):
+    """How far real hands depart from a smooth one: (V, 3) metres outwards at rest.
+
+    Clefts: on the back of a hand they lie open up to between the knuckles, where a smooth hand has
+    them closed like a mitten; a hand model that has such clefts gets none. Knuckles. And flesh,
+    of which fingers that lie side by side have so much that they touch.
+
+    Args:
+        hand: ``HandModel``. normals: (V, 3) of its vertices at rest, of any length.
+    """
+    points, joints = hand.v_template, hand.J_regressor @ hand.v_template
+    up = normals[:, 1] / np.linalg.norm(normals, axis=1).clip(1e-9)
+    relief = np.zeros((len(points), 3))
+    for pair in pairwise(_first_bones(joints)):
+        along, across = _place_along(points, *np.mean(pair, 0))
+        beside = [_place_along(points, *bone) for bone in pair]
+        wanted = np.interp(along, *_CLEFT)
+        for n in np.flatnonzero((wanted > 0) & (np.abs(across) < 9 * _MM) & (up > -0.3)):
+            fingers = [
+                points[(np.abs(x - along[n]) < 7 * _MM) & (np.abs(y) < 5 * _MM), 1].max(initial=-1)
+                for x, y in beside
+            ]
+            there = np.mean(fingers) - points[n, 1]
+            depth = (wanted[n] - there) * _bump(across[n], 5 * _MM)
+            relief[n, 0] = min(relief[n, 0], -max(depth, 0))
+    for bone in _first_bones(joints):
+        along, across = _place_along(points, *bone)
+        high = _bump(along, 8 * _MM) * _bump(across, 6 * _MM) * smoothstep(up, 0.2, 0.7)
+        relief[:, 1] = np.maximum(relief[:, 1], 4 * _MM * high)
+    for finger in FINGERS:
+        parts = [k for k, name in enumerate(MANO_JOINT_NAMES) if name.startswith(finger)]
+        # More of it on the first and second segment than at the tip, and none in the palm.
+        share = hand.weights[:, parts] @ [0.9, 1.0, 0.4]
+        relief[:, 2] = np.maximum(relief[:, 2], _MM * share * smoothstep(share, 0.3, 0.8))
+    return relief
+
+
+def _first_bones(joints):
+    """From knuckle to the next joint, (2, 3) of each finger from index to pinky."""
+    place = {name: joints[k] for k, name in enumerate(MANO_JOINT_NAMES)}
+    return [np.array([place[f"{f}_mcp"], place[f"{f}_pip"]]) for f in FINGERS if f != "thumb"]
+
+
+def _place_along(points, start, end):
+    """Metres of points along a bone, from its start, and beside it, as seen from above."""
+    way = _unit((end - start) * [1, 0, 1])
+    apart = (points - start)[:, [0, 2]]
+    return apart @ way[[0, 2]], apart @ np.array([-way[2], way[0]])
 
 
 def _texel_grid():
@@ -121,6 +187,10 @@ def _fields(hand, points, normals, parts):
             lines, strength * palm * palm_weight * _bump(beyond - place * _MM + wave, 0.7 * _MM)
         )
     fields[:, CREASE] = np.maximum(fields[:, CREASE], lines)
+    for pair in pairwise(_first_bones(joints)):
+        along, across = _place_along(points, *np.mean(pair, 0))
+        line = smoothstep(along, -0.002, 0.012) * (along < 0.035) * _bump(across, 0.9 * _MM)
+        fields[:, CREASE] = np.maximum(fields[:, CREASE], 0.8 * (1 - palm) * line)
     fields[:, BLOOD] += 0.45 * palm * palm_weight * (1 - arm)
     return fields
 
