@@ -164,7 +164,7 @@ def test_hands_are_found_in_made_up_and_given_photos(hand, untrained, tmp_path, 
     results = json.loads((run_dir / "metrics.json").read_text())
     assert len(results["photos"]) >= 2 and "pictures of noise" in results["confidence"]
     figures = {path.name for path in (run_dir / "figures").iterdir()}
-    assert {"found.png", "failed.png", "photo_3d.html"} <= figures
+    assert {"found.png", "failed.png", "heatmaps.png", "photo_3d.html"} <= figures
     assert len(list((run_dir / "predictions").glob("*.obj"))) == 2
     photo = tmp_path / "wall.png"
     cv2.imwrite(str(photo), np.full((60, 90, 3), 128, np.uint8))

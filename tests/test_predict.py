@@ -10,10 +10,11 @@ import torch
 from green_hands import green_photo, green_predictor
 
 import handlib
-from handlib import cli
+from handlib import cli, plots
+from handlib.augment.geometric import crop_affine
 from handlib.checkpoints import export
 from handlib.geometry import mirror_faces, project
-from handlib.inference import load_photo
+from handlib.inference import load_photo, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box, overlap
@@ -104,6 +105,33 @@ def test_only_hands_of_doubtful_side_are_looked_at_from_all_sides_in_the_mirror_
     assert ((seen["right"] > 0) == seen["is_right"]).all()
     known = look_module.look(model, *given, seen["is_right"].tolist())
     np.testing.assert_allclose(seen["joints"], known["joints"], atol=1e-6)
+
+
+def test_what_it_saw_is_the_crop_and_the_heatmaps_of_what_it_said(weights, hand):
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    predictor = handlib.Predictor(weights)
+    for is_right in (True, False):
+        one = predictor([photo], [(50, 40, 150, 160)], K, is_right)[0]
+        saw = what_it_saw(predictor, photo, one)
+        affine = crop_affine(one.box, predictor.model.config.input_size, predictor.expand)
+        crop = look_module.cut(photo, affine, len(saw.image))
+        np.testing.assert_array_equal(saw.image, crop if is_right else crop[:, ::-1])
+        np.testing.assert_allclose(saw.heatmaps.sum((1, 2)), 1, rtol=1e-3)
+        said = look(predictor.model, [photo], [one.box], one.K[None], [is_right])
+        assert saw.sharpness == pytest.approx(float(said["sharpness"][0]), abs=0.02)
+    figure = plots.show_heatmaps([saw, saw], ["one", "another"], "of noise")
+    assert len(figure.axes) == 14
+    pixels = [np.asarray(ax.images[0].get_array()) for ax in figure.axes[:7]]
+    assert np.array_equal(pixels[0], saw.image)
+    y, x = np.unravel_index(saw.heatmaps[0].argmax(), saw.heatmaps[0].shape)
+    glow = pixels[1].sum(-1) - 0.45 * saw.image.sum(-1)
+    cell = len(saw.image) / len(saw.heatmaps[0])
+    far = np.hypot(*(np.argwhere(glow > 0.9 * glow.max()) - (np.array([y, x]) + 0.5) * cell).T)
+    assert far.min() < cell
+    with_none = SimpleNamespace(model=make_model("boukhayma2019", hand, input_size=64).eval(),
+                                expand=1.7, device=torch.device("cpu"))  # fmt: skip
+    assert what_it_saw(with_none, photo, one) is None
 
 
 def test_half_the_width_of_numbers_changes_little(weights, monkeypatch):

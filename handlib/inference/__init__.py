@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "photo": "list_photos load_photo",
         "examples": "made_up_photos noise_photos",
         "files": "save_hands",
+        "saw": "what_it_saw",
         "scores": "errors_table photo_errors",
     },
 )

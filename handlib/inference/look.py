@@ -129,7 +129,7 @@ class _Way:
     def __init__(self, model, crops, K, wanted, mirrored):
         self.model, self.mirrored, self.rows = model, mirrored, np.flatnonzero(wanted)
         self.right = np.full(len(crops), np.nan)
-        self.seen = see(model, *_inputs(model, crops[wanted], K[wanted], mirrored))
+        self.seen = see(model, *network_inputs(model, crops[wanted], K[wanted], mirrored))
         self._tell()
 
     def look_around(self, wanted):
@@ -164,7 +164,7 @@ class _Way:
             self.right[self.rows] = -right if self.mirrored else right
 
 
-def _inputs(model, crops, K, mirrored):
+def network_inputs(model, crops, K, mirrored):
     """Image (N, 3, S, S) and K (N, 3, 3) for a network, of crops as they are or mirrored."""
     device = next(model.parameters()).device
     image = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
@@ -186,7 +186,7 @@ def glance(model, images, boxes, expand=EXPAND):
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
     unknown = np.full((len(crops), 3, 3), np.nan)
     parts = [
-        _rows(model.look(*_inputs(model, crops[part], unknown[part], False)))
+        _rows(model.look(*network_inputs(model, crops[part], unknown[part], False)))
         for part in np.array_split(np.arange(len(crops)), -(-len(crops) // BATCH))
     ]
     seen = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "distributions": "show_distributions",
         "errors": "show_calibration show_error_groups show_explorer show_failure_examples "
         "show_failures",
-        "found": "show_found",
+        "found": "show_found show_heatmaps",
         "images": "as_photographed draw_hand draw_sample show_augmentations show_film "
         "show_predictions show_samples show_versions",
         "posespace": "explore_hand show_atlas",
