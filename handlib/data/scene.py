@@ -146,7 +146,8 @@ class Generator:
         leave /= np.linalg.norm(leave) + 1e-9
         ring = vertices[self.skin.forearm.border]
         arm = self.skin.forearm.vertices(ring, rotation, arm_shape, leave)
-        whole = self.skin.raised(rng, np.vstack([vertices, arm]))
+        bends = np.linalg.norm((pose.pose[3:] + self.hand.hands_mean).reshape(15, 3), axis=1)
+        whole = self.skin.raised(rng, np.vstack([vertices, arm]), bends)
         view = supersampled(K, size)
         fragments = rasterize(whole, self.skin.faces, *view, cull=True)
         held = hold(rng, whole, joints, rotation[:, 1])

@@ -30,7 +30,13 @@ from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 
 _MM = 1e-3
 # Depth of a cleft below the fingers' backs, at places from the knuckles on.
-_CLEFT = np.array([[-10, 0, 18, 26, 32, 33], [0, 4, 12, 16, 16, 0]]) * _MM
+_CLEFT = np.array([[-40, -12, 0, 18, 26, 32, 33], [0, 1.5, 5, 12, 16, 16, 0]]) * _MM
+# The bending joints whose knuckles stand out, by their number without the wrist: the first two of
+# each finger but the thumb.
+_BUMPS = [
+    k - 1 for k, name in enumerate(MANO_JOINT_NAMES)
+    if name.split("_")[0] != "thumb" and name.endswith(("_mcp", "_pip"))
+]  # fmt: skip
 
 
 class Skin(NamedTuple):
@@ -44,15 +50,21 @@ class Skin(NamedTuple):
     texels: np.ndarray  # (F, GRID * GRID, CHANNELS) uint8, at barycentric cells (i, j)
     cloth_start: int  # triangles from here on are covered by a sleeve, where there is one
     forearm: Forearm
-    relief: np.ndarray  # (V, 3) of ``relief_of``
+    relief: np.ndarray  # (V, 10) of ``relief_of``
 
-    def raised(self, rng, vertices):
-        """Posed vertices (V, 3) with some of the relief, and what others have to do with it.
+    def raised(self, rng, vertices, bends):
+        """Posed vertices (V, 3) with a random amount of the relief, knuckles by how bent they are.
 
-        The rendered surface alone: the hand model's vertices, which it departs from by millimetres,
-        stay what is annotated, as a model's do that was fitted to a photo.
+        It is the rendered surface alone that departs from the hand model's by millimetres: the
+        model's vertices stay what is annotated, as those of a model that was fitted to a photo.
+
+        Args:
+            bends: (15,) radians of the hand model's joints.
         """
-        amount = rng.uniform([0.4, 0, -0.7], [1.3, 1.2, 2.5]) * (rng.random(3) < 0.9)
+        cleft, flesh = rng.uniform([0.4, -0.7], [1.3, 2.5]) * (rng.random(2) < 0.9)
+        bent = np.minimum(bends[_BUMPS], 1.5)
+        knuckles = rng.uniform(0, 1) * rng.uniform(0.6, 1.2, len(bent)) * (0.6 + bent)
+        amount = np.array([cleft, *knuckles, flesh])
         normals = vertex_normals(vertices, self.faces)
         return vertices + normals * (self.relief @ amount)[:, None]
 
@@ -88,24 +100,25 @@ def make_skin(hand):
     values = (fields.clip(0, 1) * 255).round().astype(np.uint8)
     texels[:, cell] = values.reshape(len(faces), len(cell), CHANNELS)
     start = len(hand.faces) + forearm.cloth_start
-    relief = np.zeros((len(rest), 3))
+    relief = np.zeros((len(rest), 2 + len(_BUMPS)))
     relief[: len(hand.v_template)] = relief_of(hand, normals[: len(hand.v_template)])
     return Skin(rest, faces, texels, start, forearm, relief)
 
 
 def relief_of(hand, normals):
-    """How far real hands depart from a smooth one: (V, 3) metres outwards at rest.
+    """How far real hands depart from a smooth one: (V, 10) metres outwards at rest.
 
     Clefts: on the back of a hand they lie open up to between the knuckles, where a smooth hand has
-    them closed like a mitten; a hand model that has such clefts gets none. Knuckles. And flesh,
-    of which fingers that lie side by side have so much that they touch.
+    them closed like a mitten; a hand model that has such clefts gets none. The knuckles of
+    ``_BUMPS``, of a joint bent by 23 degrees. And a millimetre of flesh, of which fingers that lie
+    side by side have so much that they touch.
 
     Args:
         hand: ``HandModel``. normals: (V, 3) of its vertices at rest, of any length.
     """
     points, joints = hand.v_template, hand.J_regressor @ hand.v_template
     up = normals[:, 1] / np.linalg.norm(normals, axis=1).clip(1e-9)
-    relief = np.zeros((len(points), 3))
+    relief = np.zeros((len(points), 2 + len(_BUMPS)))
     for pair in pairwise(_first_bones(joints)):
         along, across = _place_along(points, *np.mean(pair, 0))
         beside = [_place_along(points, *bone) for bone in pair]
@@ -118,15 +131,20 @@ def relief_of(hand, normals):
             there = np.mean(fingers) - points[n, 1]
             depth = (wanted[n] - there) * _bump(across[n], 5 * _MM)
             relief[n, 0] = min(relief[n, 0], -max(depth, 0))
-    for bone in _first_bones(joints):
-        along, across = _place_along(points, *bone)
-        high = _bump(along, 8 * _MM) * _bump(across, 6 * _MM) * smoothstep(up, 0.2, 0.7)
-        relief[:, 1] = np.maximum(relief[:, 1], 4 * _MM * high)
+    for column, k in enumerate(_BUMPS, 1):
+        # The last joint of a finger has no number of its own, and is no bump.
+        along, across = _place_along(points, joints[k + 1], joints[k + 2])
+        height, width = (4 * _MM, 8 * _MM) if MANO_JOINT_NAMES[k + 1].endswith("mcp") else (
+            2 * _MM, 6 * _MM
+        )  # fmt: skip
+        own = hand.weights[:, [0, k, k + 1]].sum(1)
+        high = _bump(along, width) * _bump(across, 6 * _MM) * smoothstep(up, 0.2, 0.7)
+        relief[:, column] = height * high * smoothstep(own, 0.4, 0.8)
     for finger in FINGERS:
         parts = [k for k, name in enumerate(MANO_JOINT_NAMES) if name.startswith(finger)]
         # More of it on the first and second segment than at the tip, and none in the palm.
         share = hand.weights[:, parts] @ [0.9, 1.0, 0.4]
-        relief[:, 2] = np.maximum(relief[:, 2], _MM * share * smoothstep(share, 0.3, 0.8))
+        relief[:, -1] = np.maximum(relief[:, -1], _MM * share * smoothstep(share, 0.3, 0.8))
     return relief
 
 
