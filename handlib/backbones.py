@@ -79,7 +79,7 @@ def make_backbone(name, init="random", channels=3):
         backbone = ResNet(config)
     else:
         backbone = _from_transformers(name, repository, config, init)
-    if name in ("resnet-tiny", "resnet-small", "resnet-medium"):
+    if repository is None:  # our own, for CPUs
         _quarter_at_once(backbone)
     if channels > 3:
         _widen(backbone, channels)

@@ -217,6 +217,11 @@ def smoothstep(x, low=0.0, high=1.0):
 
 
 # -- alignment (numpy) -----------------------------------------------------------------------
+def bump(x, width):
+    """exp(-(x / width)^2)."""
+    return np.exp(-((x / width) ** 2))
+
+
 def centroid(points):
     """Means (..., 1, D) of points (..., N, D); numpy's own is slow where the last axis is short."""
     return np.einsum("...nd->...d", points)[..., None, :] / points.shape[-2]

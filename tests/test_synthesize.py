@@ -19,9 +19,10 @@ from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
 from handlib.data.look import random_look
 from handlib.data.poses import sample_articulations
 from handlib.data.raster import vertex_normals
+from handlib.data.relief import relief_of
 from handlib.data.scene import Generator, Pose, place
 from handlib.data.shading import NAIL, PALM
-from handlib.data.skin import make_skin, relief_of
+from handlib.data.skin import make_skin
 from handlib.data.synthesize import synthesize
 from handlib.joints import MANO_JOINT_NAMES, ROOT, TIP_VERTICES
 from handlib.mano import HandLayer

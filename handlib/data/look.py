@@ -36,9 +36,10 @@ class Look(NamedTuple):
     ground: np.ndarray
     shadow: float  # 0-1
     shadow_edge: float  # how soon it is dark behind what casts it, per metre
-    outside: np.ndarray  # (2, 4) edges of a shadow of something outside of the picture: where both
-    # outside[:, :3] @ p + outside[:, 3] are above 0, it is dark; p from the joints' middle
-    outside_dark: float  # share of all light that is missing there
+    # A shadow of something outside of the picture, where a @ p + b is above 0 for both of its edges
+    # (a, b), p from the joints' middle; and the share of all light that is missing there.
+    outside: np.ndarray  # (2, 4)
+    outside_dark: float
     falloff: np.ndarray  # log of the light's growth, per metre
     thing: np.ndarray
     thing_accent: np.ndarray
@@ -51,12 +52,11 @@ class Look(NamedTuple):
 
 
 _LIGHTS = 3  # at most
-_SHAPES = {"lights": (_LIGHTS, 3), "light_colors": (_LIGHTS, 3)}
 _SHADED = 0.4  # of the pictures have a shadow of something outside of them
-_EDGES = {"outside": (2, 4)}
+_SHAPES = {"lights": (_LIGHTS, 3), "light_colors": (_LIGHTS, 3), "outside": (2, 4)}
 _RECORD = np.dtype(
     [
-        (name, np.float32, (_SHAPES | _EDGES).get(name, () if kind is float else (3,)))
+        (name, np.float32, _SHAPES.get(name, () if kind is float else (3,)))
         for name, kind in Look.__annotations__.items()
     ]
     + [("count", np.int64)]
@@ -70,7 +70,7 @@ def as_record(look):
     """
     record = np.zeros((), _RECORD)
     for name, value in zip(Look._fields, look):
-        place = record[name][: len(look.lights)] if name in _SHAPES else record[name]
+        place = record[name][: len(value)] if name in _SHAPES else record[name]
         place[...] = value
     record["count"] = len(look.lights)
     return record[()]

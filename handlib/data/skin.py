@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from handlib.data.forearm import ArmShape, Forearm
 from handlib.data.raster import vertex_normals
+from handlib.data.relief import KNUCKLES, first_bones, place_along, relief_of
 from handlib.data.shading import (
     BLOOD,
     CHANNELS,
@@ -25,18 +26,10 @@ from handlib.data.shading import (
     PALM,
     WRINKLE,
 )  # fmt: skip
-from handlib.geometry import smoothstep
+from handlib.geometry import bump, smoothstep
 from handlib.joints import FINGERS, MANO_JOINT_NAMES, TIP_VERTICES
 
 _MM = 1e-3
-# Depth of a cleft below the fingers' backs, at places from the knuckles on.
-_CLEFT = np.array([[-40, -12, 0, 18, 26, 32, 33], [0, 1.5, 5, 12, 16, 16, 0]]) * _MM
-# The bending joints whose knuckles stand out, by their number without the wrist: the first two of
-# each finger but the thumb.
-_BUMPS = [
-    k - 1 for k, name in enumerate(MANO_JOINT_NAMES)
-    if name.split("_")[0] != "thumb" and name.endswith(("_mcp", "_pip"))
-]  # fmt: skip
 
 
 class Skin(NamedTuple):
@@ -62,7 +55,7 @@ class Skin(NamedTuple):
             bends: (15,) radians of the hand model's joints.
         """
         cleft, flesh = rng.uniform([0.4, -0.7], [1.3, 2.5]) * (rng.random(2) < 0.9)
-        bent = np.minimum(bends[_BUMPS], 1.5)
+        bent = np.minimum(bends[KNUCKLES], 1.5)
         knuckles = rng.uniform(0, 1) * rng.uniform(0.6, 1.2, len(bent)) * (0.6 + bent)
         amount = np.array([cleft, *knuckles, flesh])
         normals = vertex_normals(vertices, self.faces)
@@ -100,65 +93,9 @@ def make_skin(hand):
     values = (fields.clip(0, 1) * 255).round().astype(np.uint8)
     texels[:, cell] = values.reshape(len(faces), len(cell), CHANNELS)
     start = len(hand.faces) + forearm.cloth_start
-    relief = np.zeros((len(rest), 2 + len(_BUMPS)))
-    relief[: len(hand.v_template)] = relief_of(hand, normals[: len(hand.v_template)])
+    relief = relief_of(hand, normals[: len(hand.v_template)])
+    relief = np.pad(relief, ((0, len(arm)), (0, 0)))
     return Skin(rest, faces, texels, start, forearm, relief)
-
-
-def relief_of(hand, normals):
-    """How far real hands depart from a smooth one: (V, 10) metres outwards at rest.
-
-    Clefts: on the back of a hand they lie open up to between the knuckles, where a smooth hand has
-    them closed like a mitten; a hand model that has such clefts gets none. The knuckles of
-    ``_BUMPS``, of a joint bent by 23 degrees. And a millimetre of flesh, of which fingers that lie
-    side by side have so much that they touch.
-
-    Args:
-        hand: ``HandModel``. normals: (V, 3) of its vertices at rest, of any length.
-    """
-    points, joints = hand.v_template, hand.J_regressor @ hand.v_template
-    up = normals[:, 1] / np.linalg.norm(normals, axis=1).clip(1e-9)
-    relief = np.zeros((len(points), 2 + len(_BUMPS)))
-    for pair in pairwise(_first_bones(joints)):
-        along, across = _place_along(points, *np.mean(pair, 0))
-        beside = [_place_along(points, *bone) for bone in pair]
-        wanted = np.interp(along, *_CLEFT)
-        for n in np.flatnonzero((wanted > 0) & (np.abs(across) < 9 * _MM) & (up > -0.3)):
-            fingers = [
-                points[(np.abs(x - along[n]) < 7 * _MM) & (np.abs(y) < 5 * _MM), 1].max(initial=-1)
-                for x, y in beside
-            ]
-            there = np.mean(fingers) - points[n, 1]
-            depth = (wanted[n] - there) * _bump(across[n], 5 * _MM)
-            relief[n, 0] = min(relief[n, 0], -max(depth, 0))
-    for column, k in enumerate(_BUMPS, 1):
-        # The last joint of a finger has no number of its own, and is no bump.
-        along, across = _place_along(points, joints[k + 1], joints[k + 2])
-        height, width = (4 * _MM, 8 * _MM) if MANO_JOINT_NAMES[k + 1].endswith("mcp") else (
-            2 * _MM, 6 * _MM
-        )  # fmt: skip
-        own = hand.weights[:, [0, k, k + 1]].sum(1)
-        high = _bump(along, width) * _bump(across, 6 * _MM) * smoothstep(up, 0.2, 0.7)
-        relief[:, column] = height * high * smoothstep(own, 0.4, 0.8)
-    for finger in FINGERS:
-        parts = [k for k, name in enumerate(MANO_JOINT_NAMES) if name.startswith(finger)]
-        # More of it on the first and second segment than at the tip, and none in the palm.
-        share = hand.weights[:, parts] @ [0.9, 1.0, 0.4]
-        relief[:, -1] = np.maximum(relief[:, -1], _MM * share * smoothstep(share, 0.3, 0.8))
-    return relief
-
-
-def _first_bones(joints):
-    """From knuckle to the next joint, (2, 3) of each finger from index to pinky."""
-    place = {name: joints[k] for k, name in enumerate(MANO_JOINT_NAMES)}
-    return [np.array([place[f"{f}_mcp"], place[f"{f}_pip"]]) for f in FINGERS if f != "thumb"]
-
-
-def _place_along(points, start, end):
-    """Metres of points along a bone, from its start, and beside it, as seen from above."""
-    way = _unit((end - start) * [1, 0, 1])
-    apart = (points - start)[:, [0, 2]]
-    return apart @ way[[0, 2]], apart @ np.array([-way[2], way[0]])
 
 
 def _texel_grid():
@@ -202,12 +139,12 @@ def _fields(hand, points, normals, parts):
     for place, strength in ((-2.0, 0.9), (4.0, 0.6)):
         wave = 0.8 * np.sin(points[:, 2] / (6 * _MM)) * _MM
         lines = np.maximum(
-            lines, strength * palm * palm_weight * _bump(beyond - place * _MM + wave, 0.7 * _MM)
+            lines, strength * palm * palm_weight * bump(beyond - place * _MM + wave, 0.7 * _MM)
         )
     fields[:, CREASE] = np.maximum(fields[:, CREASE], lines)
-    for pair in pairwise(_first_bones(joints)):
-        along, across = _place_along(points, *np.mean(pair, 0))
-        line = smoothstep(along, -0.002, 0.012) * (along < 0.035) * _bump(across, 0.9 * _MM)
+    for pair in pairwise(first_bones(joints)):
+        along, across = place_along(points, *np.mean(pair, 0))
+        line = smoothstep(along, -0.002, 0.012) * (along < 0.035) * bump(across, 0.9 * _MM)
         fields[:, CREASE] = np.maximum(fields[:, CREASE], 0.8 * (1 - palm) * line)
     fields[:, BLOOD] += 0.45 * palm * palm_weight * (1 - arm)
     return fields
@@ -262,14 +199,14 @@ def _add_digit(fields, digit, points, facing, palm, thumb):
         x = (p - joint) @ _unit(direction) / _MM
         bent = x + 0.35 * np.sin(across_mm * 0.7 + 2 * k) + 0.02 * across_mm**2
         for place in creases:
-            out[CREASE] = np.maximum(out[CREASE], 0.9 * palm * _bump(bent - place, 0.55))
+            out[CREASE] = np.maximum(out[CREASE], 0.9 * palm * bump(bent - place, 0.55))
         if period:
             wave = (
-                np.cos(2 * np.pi * bent / period) * _bump(x, reach) * smoothstep(1 - palm, 0.5, 0.9)
+                np.cos(2 * np.pi * bent / period) * bump(x, reach) * smoothstep(1 - palm, 0.5, 0.9)
             )
             strength = 0.5 if k == 3 else 1.0
             out[WRINKLE] = out[WRINKLE] + 0.5 * strength * wave
-            out[BLOOD] = out[BLOOD] + 0.5 * strength * _bump(x, 8.0) * (1 - palm)
+            out[BLOOD] = out[BLOOD] + 0.5 * strength * bump(x, 8.0) * (1 - palm)
     for k, value in out.items():
         fields[near, k] = value
 
@@ -294,12 +231,8 @@ def _palm_lines(joints, points):
     lines = np.vstack([(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in curves])
     distance, nearest = cKDTree(lines[:, [0, 2]]).query(points[:, [0, 2]])
     taper = np.tile(np.minimum(1, 6 * (1 - t[:, 0])), len(curves))[nearest]
-    return taper * _bump(distance, 0.8 * _MM)
+    return taper * bump(distance, 0.8 * _MM)
 
 
 def _unit(v):
     return v / max(np.linalg.norm(v), 1e-12)
-
-
-def _bump(x, width):
-    return np.exp(-((x / width) ** 2))

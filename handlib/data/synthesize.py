@@ -42,7 +42,7 @@ _BLOCK = 512  # ids whose articulations are drawn together: one at a time is slo
 _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 # What decides how the pictures look: a change of these files makes another dataset.
 _SOURCES = (
-    *("raster", "shading", "shadows", "skin", "forearm"),
+    *("raster", "shading", "shadows", "skin", "relief", "forearm"),
     *("poses", "things", "held", "beside", "look", "scene", "composite", "decimals", "synthesize"),
     *("backgrounds", "abstract", "places", "paint"),
 )

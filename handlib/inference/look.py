@@ -14,7 +14,7 @@ from handlib.predictions import mirror_back
 # are trained on ``data.HandStream`` have seen.
 EXPAND = 1.7
 BATCH = 64
-# Log-odds of a side, of a hand beside its mirror image, from where on there is no doubt.
+# From these log-odds of a side on, of a hand beside its mirror image, there is no doubt.
 DOUBT = 4.0
 FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
 FIELDS += ("root", "right", "present")
@@ -64,9 +64,9 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
         parts = [
             _view(model, [images[i] for i in part], boxes[part], K[part],
                   [sides[i] for i in part], expand / zoom, turn, refine)
-            for part in np.array_split(np.arange(len(images)), -(-len(images) // BATCH))
+            for part in _batches(len(images))
         ]  # fmt: skip
-        each.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        each.append(_joined(parts))
         sides = each[0]["is_right"].tolist()
     averaged = ("joints", "vertices", "joints_2d", "keypoints_2d", "root", "present", "sharpness")
     means = {n: np.mean([view[n] for view in each], 0) for n in averaged if n in each[0]}
@@ -187,9 +187,9 @@ def glance(model, images, boxes, expand=EXPAND):
     unknown = np.full((len(crops), 3, 3), np.nan)
     parts = [
         _rows(model.look(*network_inputs(model, crops[part], unknown[part], False)))
-        for part in np.array_split(np.arange(len(crops)), -(-len(crops) // BATCH))
+        for part in _batches(len(crops))
     ]
-    seen = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    seen = _joined(parts)
     return transform_points(np.linalg.inv(affines), seen["joints_2d"]), confidence(seen)
 
 
@@ -236,6 +236,15 @@ def assumed_camera(size, box, expand=EXPAND):
     side = expand * max(box[2] - box[0], box[3] - box[1])
     focal = max(*size, ASSUMED_FOCAL * side)
     return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
+
+
+def _batches(n):
+    """Row numbers of n hands, in parts of up to ``BATCH``."""
+    return np.array_split(np.arange(n), -(-n // BATCH))
+
+
+def _joined(parts):
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _rows(prediction):
