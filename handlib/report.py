@@ -18,6 +18,7 @@ from handlib.reading import expecting, read_json
 
 NAME = "report.html"
 PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _OTHER_LINKS = re.compile(r'\b(href|src)="(?!https?:|#|data:image/)[^"]*"')
 _PROGRESS_BAR = re.compile(r"^.*\d+%\|.*\|.*\n?", re.MULTILINE)
@@ -163,6 +164,8 @@ def _output(output, scenes):
     if output.output_type == "error":
         return _text("\n".join(output.traceback), "error")
     forms = output.data
+    if WIDGET in forms:  # a progress bar, as it was when it began
+        return ""
     picture = next((_picture(k, forms[k]) for k in ("image/jpeg", "image/png") if k in forms), "")
     if PLOTLY in forms:
         scenes.append({part: forms[PLOTLY][part] for part in ("data", "layout")})

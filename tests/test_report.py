@@ -51,6 +51,16 @@ def test_a_report_shows_what_the_notebooks_showed_and_how_it_was_made(run_dir):
     assert {"id": "scene-0", "class": "wide"} in page.found("div")
 
 
+def test_a_progress_bar_that_was_a_widget_is_left_out_too(run_dir):
+    path = next((run_dir / "notebooks").glob("*.ipynb"))
+    notebook = nbformat.read(path, as_version=4)
+    widget = {"model_id": "a", "version_major": 2, "version_minor": 0}
+    data = {"application/vnd.jupyter.widget-view+json": widget, "text/plain": "hands:   0%| | 0/9"}
+    notebook.cells.append(new_code_cell("", outputs=[new_output("display_data", data)]))
+    nbformat.write(notebook, path)
+    assert "0/9" not in Page(write_report(run_dir).read_text()).text
+
+
 def test_a_report_is_one_file_that_runs_nothing_it_shows(run_dir):
     page = Page(write_report(run_dir).read_text())
     assert len(page.found("script")) == 2  # plotly, and the call of it
