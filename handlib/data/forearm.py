@@ -13,7 +13,6 @@ _TO_CUFF = np.array([0.08, 0.2, 0.35, 0.55, 0.78, 1.0])
 _BEYOND = np.array([0.0005, 0.01, 0.025, 0.05, 0.08, 0.12, 0.16, 0.20, 0.24, 0.28, 0.32, 0.9])
 _CUFF = len(_TO_CUFF) - 1
 _N_RINGS = len(_TO_CUFF) + len(_BEYOND)
-_BEND_LENGTH = 0.06
 _ELBOW = (0.20, 0.12)  # where it begins to bend, and over what length
 
 
@@ -22,6 +21,8 @@ class ArmShape(NamedTuple):
 
     flexion: float = 0.0
     deviation: float = 0.0
+    bend_length: float = 0.06
+    """Of the arm, over which it bends at the wrist."""
     depth_growth: float = 0.75
     """Relative growth of the section, palm to back, from wrist to the middle of the forearm."""
     width_growth: float = 0.4
@@ -43,8 +44,9 @@ def random_arm(rng, border=16):
     worn = rng.random() < 0.125
     folds = rng.normal(0, 0.035, (_N_RINGS, border, 1))
     return ArmShape(
-        flexion=np.clip(rng.normal(0, 0.35), -0.8, 0.8),
+        flexion=np.clip(rng.normal(0, 0.42), -1.0, 1.0),
         deviation=np.clip(rng.normal(0, 0.16), -0.35, 0.35),
+        bend_length=rng.uniform(0.025, 0.06),
         depth_growth=rng.uniform(0.5, 0.95),
         width_growth=rng.uniform(0.25, 0.5),
         cuff=rng.uniform(0.012, 0.12),
@@ -101,7 +103,8 @@ class Forearm:
         s = np.concatenate([_TO_CUFF * shape.cuff, shape.cuff + _BEYOND])
         axis = shape.flexion * frame[2] + shape.deviation * frame[1]
         before = np.concatenate([[0], s[:-1]])
-        frames = _bent(frame, axis, leave, np.concatenate([s, (before + s) / 2]))
+        places = np.concatenate([s, (before + s) / 2])
+        frames = _bent(frame, axis, shape.bend_length, leave, places)
         steps = frames[len(s) :, 0] * (s - before)[:, None]
         centers = center + np.cumsum(steps, 0)
         sections = self._sections(local, s, shape)
@@ -148,9 +151,9 @@ def border_loop(faces):
     return np.array(loop)
 
 
-def _bent(frame, wrist, leave, s):
+def _bent(frame, wrist, bend_length, leave, s):
     """The frame (N, 3, 3) at distances s (N,) from the wrist, past wrist and elbow."""
-    frames = _turned(frame, wrist, smoothstep(s / _BEND_LENGTH))
+    frames = _turned(frame, wrist, smoothstep(s / bend_length))
     if leave is None:
         return frames
     along = _turned(frame, wrist, np.ones(1))[0, 0]

@@ -21,6 +21,7 @@ class Look(NamedTuple):
     veins: float
     hair: float  # how dark it is, on the back of hand and arm
     creases: float
+    clefts: float  # how dark it is where fingers lie against each other
     wrinkles: float
     nail_edge: float
     bump: float
@@ -111,7 +112,8 @@ def random_look(rng):
         cloth_cell=np.exp(rng.uniform(*np.log([0.0006, 0.015]))),
         blood=rng.uniform(0.2, 2.0), mottle=rng.uniform(0.05, 0.3), veins=rng.uniform(0, 0.8),
         hair=rng.uniform(0.1, 0.7) * (rng.random() < 0.3),
-        creases=rng.uniform(0.3, 1.0), wrinkles=rng.uniform(0.15, 0.6),
+        creases=rng.uniform(0.3, 1.0), clefts=rng.uniform(0, 1) * (rng.random() < 0.7),
+        wrinkles=rng.uniform(0.15, 0.6),
         nail_edge=rng.uniform(0.2, 0.9), bump=rng.uniform(0.02, 0.3),
         gloss=rng.uniform(0.1, 0.3) if rng.random() < 0.15 else rng.uniform(0, 0.12),
         nail_gloss=rng.uniform(0.1, 0.4), shine=rng.uniform(8, 50), offset=rng.uniform(0, 16, 3),

@@ -15,8 +15,8 @@ from handlib.data.shadows import ambient_occlusion, shadow_map
 # Channels of a skin's texels (``handlib.data.skin`` makes them), all stored as 0-255 for 0-1. They
 # stand here because compiled code keeps the constants it was compiled with: numba's cache notices
 # a change of this file, not one of another.
-PALM, NAIL, NAIL_LENGTH, CREASE, WRINKLE, BLOOD, DORSUM = range(7)
-CHANNELS = 7
+PALM, NAIL, NAIL_LENGTH, CREASE, WRINKLE, BLOOD, DORSUM, CLEFT = range(8)
+CHANNELS = 8
 GRID = 12  # texels along a triangle's edge: about 0.4 mm each on a hand
 NAIL_RANGE = 2.0  # the nail channel holds distance / half size, up to this
 
@@ -27,9 +27,10 @@ _jit = njit(cache=True, **_FLAGS)
 _inlined = njit(cache=True, forceinline=True, **_FLAGS)
 # A bare 0.5 would make compiled code go on in double precision, which takes twice as long.
 _f = np.float32
-# How blood, creases, veins and the ends of the nails change red, green and blue.
+# How blood, creases, clefts, veins and the ends of the nails change red, green and blue.
 _BLOOD_TINT = np.array([0.12, -0.16, -0.14], _f)
 _CREASE_TINT = np.array([-0.30, -0.5, -0.5], _f)
+_CLEFT_TINT = np.array([-0.7, -0.85, -0.88], _f)
 _VEIN_TINT = np.array([-0.22, -0.06, 0.0], _f)
 _NAIL_END = np.array([0.15, 0.22, 0.22], _f)
 # x ** (1 / 2.2), at even steps of the root of x: straight lines between them are near enough.
@@ -144,13 +145,14 @@ def _albedo(look, table, t, p, out):
     if vein > _f(0):
         vein *= _bell((low2 + _f(0.25) * mid2) * _f(1 / 0.16))
     wrinkle = (t[WRINKLE] - _f(0.5)) * (_f(0.7) + mid2 + _f(0.6) * low0)
-    crease = t[CREASE] * look.creases
+    crease, cleft = t[CREASE] * look.creases, t[CLEFT] * look.clefts
     shade *= _f(1) + look.wrinkles * wrinkle - _f(0.25) * vein
     shade *= _f(1) - look.hair * t[DORSUM] * max(fine3 + _f(0.3) * low1, _f(0))
     for k in range(3):
         base = look.back[k] + (look.palm[k] - look.back[k]) * palm
         tint = _BLOOD_TINT[k] * blood + _CREASE_TINT[k] * crease + _VEIN_TINT[k] * vein
-        out[k] = base * max(shade * (_f(1) + tint), _f(0.05))
+        dark = _f(1) + _CLEFT_TINT[k] * cleft
+        out[k] = base * max(shade * (_f(1) + tint) * dark, _f(0.02))
     nail = _f(0)
     if nail_distance < _f(1.6):  # beyond, a nail's rim has faded to nothing
         nail = _smooth(1.06, 0.94, nail_distance)

@@ -17,6 +17,7 @@ from handlib.data.relief import KNUCKLES, first_bones, place_along, relief_of
 from handlib.data.shading import (
     BLOOD,
     CHANNELS,
+    CLEFT,
     CREASE,
     DORSUM,
     GRID,
@@ -54,7 +55,7 @@ class Skin(NamedTuple):
         Args:
             bends: (15,) radians of the hand model's joints.
         """
-        cleft, flesh = rng.uniform([0.4, -0.7], [1.3, 2.5]) * (rng.random(2) < 0.9)
+        cleft, flesh = rng.uniform([0, -0.7], [1.3, 3.2]) * (rng.random(2) < 0.9)
         bent = np.minimum(bends[KNUCKLES], 1.5)
         knuckles = rng.uniform(0, 1) * rng.uniform(0.6, 1.2, len(bent)) * (0.6 + bent)
         amount = np.array([cleft, *knuckles, flesh])
@@ -144,8 +145,11 @@ def _fields(hand, points, normals, parts):
     fields[:, CREASE] = np.maximum(fields[:, CREASE], lines)
     for pair in pairwise(first_bones(joints)):
         along, across = place_along(points, *np.mean(pair, 0))
-        line = smoothstep(along, -0.002, 0.012) * (along < 0.035) * bump(across, 0.9 * _MM)
-        fields[:, CREASE] = np.maximum(fields[:, CREASE], 0.8 * (1 - palm) * line)
+        # Where fingers lie against each other: from the knuckles to the web, never quite straight.
+        across = across + 0.6 * np.sin(along / (5 * _MM)) * _MM
+        line = smoothstep(along, -0.010, 0.008) * smoothstep(along, 0.038, 0.030)
+        line *= (1 - palm) * bump(across, 1.1 * _MM)
+        fields[:, CLEFT] = np.maximum(fields[:, CLEFT], line)
     fields[:, BLOOD] += 0.45 * palm * palm_weight * (1 - arm)
     return fields
 
