@@ -13,12 +13,20 @@ from torch.nn.functional import huber_loss
 from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from handlib.pooling import HEATMAP_SIGMA
 
-RATE = 0.02
-# How far the truth may be from what the head says: the hand's and the fingers' turns (radians),
-# betas, log of the scale, the hand's place (sides of the crop).
-SPREAD = {"turn": 0.2, "fingers": 0.2, "betas": 0.5, "depth": 0.2, "shift": 0.05}
-# Least error of a joint's place, in sides of the crop.
+STEP = 0.25  # of the optimizer, in spreads
+# How far the truth may be from what the head says: the hand's turn and the fingers' (radians; most
+# about the third axis, about which MANO's fingers bend), betas, log of the scale, the hand's place
+# (sides of the crop). About the errors of trained weights.
+SPREAD = {
+    "turn": torch.full((3,), 0.1),
+    "fingers": torch.tensor([[0.05, 0.05, 0.25]] * 12 + [[0.15, 0.15, 0.15]] * 3).flatten(),
+    "betas": torch.ones(10),
+    "depth": torch.tensor(0.1),
+    "shift": torch.full((2,), 0.02),
+}
+# Least error of a joint's place, in sides of the crop; and how much more than by its error it pulls.
 PLACE = 0.025
+PULL = 1.4
 
 
 def refined(model, prediction, K, steps):
@@ -50,22 +58,27 @@ def refined(model, prediction, K, steps):
         "shift": torch.zeros_like(prediction.trans),
     }
     size, K, found = model.config.input_size, K.detach(), prediction.keypoints_2d.detach()
-    place = size * place_error(prediction.heatmaps)[..., None]
+    place = size * place_error(prediction.heatmaps)[..., None] / PULL
     with torch.enable_grad():
-        now = {name: value.clone().requires_grad_() for name, value in first.items()}
-        optimizer = torch.optim.Adam(now.values(), lr=RATE, betas=(0.8, 0.95))
+        # In spreads from the first estimate: steps are as long for what is sure as for what is not.
+        moved = {name: torch.zeros_like(value).requires_grad_() for name, value in first.items()}
+        optimizer = torch.optim.Adam(moved.values(), lr=STEP, betas=(0.8, 0.95))
         for _ in range(steps):
-            seen = _posed(model, prediction, K, now, size)["joints_2d"]
+            seen = _posed(model, prediction, K, _now(first, moved), size)["joints_2d"]
             apart = (seen - found) / place
             loss = huber_loss(apart, torch.zeros_like(apart), reduction="sum")
-            for name, spread in SPREAD.items():
-                loss = loss + 0.5 * ((now[name] - first[name]) / spread).square().sum()
+            loss = loss + sum(0.5 * way.square().sum() for way in moved.values())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        made = _posed(model, prediction, K, {n: v.detach() for n, v in now.items()}, size)
+        made = _posed(model, prediction, K, _now(first, moved), size)
     return replace(prediction, **made)
+
+
+def _now(first, moved):
+    """Parameters that were ``moved`` by so many spreads."""
+    return {n: value + SPREAD[n].to(value.device) * moved[n] for n, value in first.items()}
 
 
 def place_error(heatmaps):
