@@ -9,6 +9,7 @@ time is up, when a file named STOP appears in its folder, on SIGTERM, or on an i
 import math
 import threading
 import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -69,6 +70,8 @@ class Trainer:
             raise ValueError(f"batch_size {config.batch_size} does not divide by {self.world}")
         set_seed(config.seed, device_specific=True)
         optimizer, self.learning_rate = make_optimizer(model, config)
+        # Kernels of one pixel have two descriptions of one layout; nobody can do anything about it.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.average = moving_average(model, config.average) if config.average else None
         self.log = RunLog(self.run_dir, self.accelerator, config.batch_size, len(train_set))
