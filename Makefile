@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version
 SOURCES := pyproject.toml constraints.txt
 # What `make run` trains, from the weights that ship: a few minutes on 2 cores.
 # make run ARGS='-p preset small -p samples 3000 -p steps 2000' begins with random ones.
-run: ARGS ?= -p samples 2000 -p steps 600
+run: ARGS ?= -p samples 2000 -p steps 300
 
 .PHONY: run test lint lab clean
 
