@@ -24,7 +24,7 @@ SPREAD = {
     "depth": torch.tensor(0.1),
     "shift": torch.full((2,), 0.02),
 }
-# Least error of a joint's place, in sides of the crop; and how much more than by its error it pulls.
+# Least error of a joint's place, in sides of the crop; it pulls more than by its error.
 PLACE = 0.025
 PULL = 1.4
 

@@ -25,7 +25,7 @@ from handlib.recipe import TrainConfig
 from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
-ABSENT = 0.04
+ABSENT = 0.07
 SETTINGS = {
     "steps": None, "optimizer": "muon", "weight_decay": 0.05, "average": 0.999,
     "mixed_precision": "auto", "log_with": None, "save_every": 500,

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from handlib.data.abstract import scatter
-from handlib.data.paint import SKIN_TONES, mix, noise, random_color, skin_tone
+from handlib.data.bodies import head, random_tone
+from handlib.data.paint import mix, noise, random_color
 
 
 def place(rng, size):
@@ -249,7 +250,7 @@ def _person(rng, size):
     """Somebody behind the hand: shirt, neck, head with hair, arms; often nothing but a part."""
     kinds = (_room, _plain, _outdoors)
     picture = kinds[rng.choice(3, p=(0.4, 0.4, 0.2))](rng, size)
-    tone = skin_tone(rng.uniform(0, len(SKIN_TONES) - 1)) * rng.uniform(0.6, 1.1)
+    tone = random_tone(rng)
     shirt, unit = _cloth(rng, size), rng.uniform(0.1, 0.4) * size  # half a head
     x, y = rng.uniform(0.1, 0.9) * size, rng.uniform(-0.3, 0.7) * size
     body = np.zeros((size, size), np.float32)
@@ -257,22 +258,7 @@ def _person(rng, size):
     _polygon(body, (shoulders * unit + [x, y]), np.ones(3))
     body = cv2.GaussianBlur(body, (0, 0), 0.04 * unit + 0.5)
     picture = mix(body, picture, shirt)
-    _box(picture, x - 0.45 * unit, y + 0.6 * unit, 0.9 * unit, 0.9 * unit, tone * 0.75)
-    hair = random_color(rng) * 0.35
-    at, axes = (int(x), int(y)), (int(0.85 * unit), int(1.15 * unit))
-    cv2.ellipse(picture, (at[0], int(y - 0.25 * unit)), (int(0.95 * unit), axes[1]), 0, 0, 360,
-                hair.tolist(), -1)  # fmt: skip
-    for share in (1.0, 0.8, 0.5):  # lighter towards the middle
-        face = (int(axes[0] * share), int(axes[1] * share * 0.95))
-        shade = tone * (1.08 - 0.16 * share)
-        cv2.ellipse(picture, at, face, 0, 0, 360, shade.tolist(), -1)
-    for side in (-1, 1):
-        eye = (int(x + side * 0.35 * unit), int(y - 0.15 * unit))
-        cv2.ellipse(picture, eye, (int(0.15 * unit) + 1, int(0.07 * unit) + 1), 0, 0, 360,
-                    (tone * 0.3).tolist(), -1)  # fmt: skip
-    mouth = (int(x), int(y + 0.55 * unit))
-    cv2.ellipse(picture, mouth, (int(0.3 * unit) + 1, int(0.06 * unit) + 1), 0, 0, 360,
-                (tone * [0.8, 0.5, 0.5]).tolist(), -1)  # fmt: skip
+    picture = head(rng, picture, (x, y), 1.1 * unit, tone)
     for side in (-1, 1):  # arms, bare or in the shirt's colour
         points = np.array([[2.2, 2.3], [2.6, 4.5], rng.uniform([-1, 2], [3, 6])]) * [side, 1] * unit
         points = (points + [x, y]).astype(int)

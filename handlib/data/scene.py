@@ -19,6 +19,7 @@ from handlib.data.poses import sample_articulations
 from handlib.data.raster import nearest, rasterize, supersampled
 from handlib.data.shading import noise_table, shade
 from handlib.data.skin import make_skin
+from handlib.geometry import project
 from handlib.joints import BONES, REFERENCE_BONE, ROOT
 from handlib.mano.layer import HandLayer
 
@@ -27,6 +28,7 @@ _MIN_ARM_ANGLE = 45
 _MARGIN = 0.03  # of the image, around the 21 joints
 _OTHERS = 24
 FILL = (0.45, 0.85)  # of the image's side that a hand's box takes
+_ARM_RINGS = 9, 15  # of the forearm, from near the cuff to the elbow
 _LEAST_SEEN = 0.35  # of a hand's pixels: what hides more than the rest of them is not held
 
 
@@ -128,6 +130,10 @@ class Generator:
         render = self._alone(rng, pose, vertices, joints, fill)
         return add_other_hand(rng, render, lambda: self._others)
 
+    def render_arm(self, rng, pose, vertices, joints, fill=FILL):
+        """The same of an arm whose hand is outside of the picture; None where it is inside."""
+        return self._alone(rng, pose, vertices, joints, fill, ring=int(rng.integers(*_ARM_RINGS)))
+
     @cached_property
     def _others(self):
         """Hands that are seen beside the first: a few, always the same."""
@@ -135,7 +141,7 @@ class Generator:
         poses = [self.draw_pose(rng, a) for a in sample_articulations(rng, _OTHERS)]
         return [self._alone(rng, *hand) for hand in zip(poses, *self.posed(poses))]
 
-    def _alone(self, rng, pose, vertices, joints, fill=FILL):
+    def _alone(self, rng, pose, vertices, joints, fill=FILL, ring=None):
         size = (self.size, self.size)
         K, translation = place(rng, vertices, joints, self.size, fill)
         vertices, joints = vertices + translation, joints + translation
@@ -144,8 +150,15 @@ class Generator:
         # Beyond the elbow the arm goes sideways, so that it ends outside the picture.
         leave = rotation @ self.skin.forearm.frame[0] * [1, 1, 0]
         leave /= np.linalg.norm(leave) + 1e-9
-        ring = vertices[self.skin.forearm.border]
-        arm = self.skin.forearm.vertices(ring, rotation, arm_shape, leave)
+        border = vertices[self.skin.forearm.border]
+        arm = self.skin.forearm.vertices(border, rotation, arm_shape, leave)
+        if ring is not None:
+            if not len(border):
+                return None
+            K = _aimed(K, arm.reshape(-1, *border.shape)[ring].mean(0), self.size)
+            seen = project(joints, K)
+            if ((seen > 0) & (seen < self.size)).all(1).any():
+                return None
         bends = np.linalg.norm((pose.pose[3:] + self.hand.hands_mean).reshape(15, 3), axis=1)
         whole = self.skin.raised(rng, np.vstack([vertices, arm]), bends)
         view = supersampled(K, size)
@@ -200,6 +213,13 @@ def place(rng, vertices, joints, size, fill=FILL):
         target = (size - 1) / 2 + shift * np.maximum(room, 0)
         translation[:2] += (target - (low + high) / 2) * depth / f
     return K, translation
+
+
+def _aimed(K, point, size):
+    """K of a picture from the same place with a point (3,) in its middle."""
+    aimed = K.copy()
+    aimed[:2, 2] += (size - 1) / 2 - project(point[None], K)[0]
+    return aimed
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

@@ -7,6 +7,7 @@ depends on the seed and its index alone.
 import numpy as np
 
 from handlib.data.backgrounds import load_backgrounds
+from handlib.data.bodies import body_part
 from handlib.data.composite import composite
 from handlib.data.poses import sample_articulations
 from handlib.data.sample import Sample
@@ -17,9 +18,10 @@ _STREAM, _POSES = 2, 3
 _BLOCK = 256  # hands that are drawn and posed together: one at a time is slow
 # Share of the hand pictures that look as in version 0 of FreiHAND: before a green screen.
 _GREEN = 0.1
-# How a picture shows no hand to a network: as a background alone, or with one far too small for
-# the crop or mostly outside of it.
-_ALONE, _SMALL = 0.5, (0.06, 0.2)
+# How a picture shows no hand to a network: one far too small for the crop, the arm alone, a head or
+# a limb, or nothing.
+_EMPTY = {"small": 0.2, "arm": 0.2, "body": 0.3, "nothing": 0.3}
+_SMALL = 0.06, 0.2
 
 
 class HandStream:
@@ -53,14 +55,14 @@ class HandStream:
     def __getitem__(self, index):
         rng = np.random.default_rng([self.seed, _STREAM, index])
         if rng.random() < self.absent:
-            return self._without_hand(rng, index)
+            image = self._without_hand(rng, index)
+            return Sample(image, id=index, source=self.source, present=False, is_right=None)
         return self._sample(rng, index, self.fill)
 
     def _sample(self, rng, index, fill):
-        render = self._render(rng, index, fill)
-        version = 0 if rng.random() < _GREEN else int(rng.integers(1, 4))
+        render = self.generator.render(rng, *self._hand(index), fill)
         return Sample(
-            image=composite(rng, render, version, self.backgrounds),
+            image=self._composite(rng, render),
             id=index,
             source=self.source,
             K=render.K,
@@ -72,12 +74,16 @@ class HandStream:
             scale=render.scale,
         )
 
-    def _render(self, rng, index, fill):
+    def _composite(self, rng, render):
+        version = 0 if rng.random() < _GREEN else int(rng.integers(1, 4))
+        return composite(rng, render, version, self.backgrounds)
+
+    def _hand(self, index):
+        """Pose, vertices and joints."""
         block, row = divmod(index, _BLOCK)
         if block not in self._posed:
             self._posed = {block: self._block(block)}
-        poses, vertices, joints = self._posed[block]
-        return self.generator.render(rng, poses[row], vertices[row], joints[row], fill)
+        return [values[row] for values in self._posed[block]]
 
     def _block(self, block):
         """Poses, vertices and joints of the _BLOCK hands from block * _BLOCK on."""
@@ -87,9 +93,15 @@ class HandStream:
         return poses, *self.generator.posed(poses)
 
     def _without_hand(self, rng, index):
+        kind = list(_EMPTY)[rng.choice(len(_EMPTY), p=list(_EMPTY.values()))]
+        if kind == "small":
+            return self._sample(rng, index, _SMALL).image
+        if kind == "arm":
+            arm = self.generator.render_arm(rng, *self._hand(index), self.fill)
+            if arm is not None:
+                return self._composite(rng, arm)
         size = self.generator.size
-        if rng.random() < _ALONE:
-            image = self.backgrounds.draw(rng, (size, size))
-        else:
-            image = self._sample(rng, index, _SMALL).image
-        return Sample(image=image, id=index, source=self.source, present=False, is_right=None)
+        image = self.backgrounds.draw(rng, (size, size))
+        if kind == "body":
+            image = body_part(rng, np.float32(image)).clip(0, 255).astype(np.uint8)
+        return image

@@ -44,7 +44,7 @@ _ANNOTATIONS = {"K": 9, "xyz": 6, "verts": 6, "mano": 9, "scale": 9}  # decimals
 _SOURCES = (
     *("raster", "shading", "shadows", "skin", "relief", "forearm"),
     *("poses", "things", "held", "beside", "look", "scene", "composite", "decimals", "synthesize"),
-    *("backgrounds", "abstract", "places", "paint"),
+    *("backgrounds", "abstract", "places", "bodies", "paint"),
 )
 
 
