@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handlib.data import places
+from handlib.data import bodies, places
 from handlib.data.backgrounds import Backgrounds, load_backgrounds, procedural
 
 
@@ -32,6 +32,18 @@ def test_every_kind_of_place_is_drawn_whole_and_otherwise_each_time():
         assert first.shape == (64, 64, 3) and first.dtype == np.float32, kind.__name__
         np.testing.assert_array_equal(first, same)
         assert np.abs(first - other).mean() > 5, kind.__name__
+
+
+def test_heads_and_limbs_are_of_skin_and_lit():
+    """Before a blue ground: redder than that, in many shades."""
+    ground = np.full((64, 64, 3), (20, 40, 200), np.float32)
+    for i in range(12):
+        drawn = bodies.body_part(np.random.default_rng(i), ground)
+        part = np.abs(drawn - ground).max(-1) > 60
+        assert drawn.dtype == np.float32 and np.isfinite(drawn).all()
+        assert part.mean() > 0.04, i
+        red, green, blue = np.median(drawn[part], 0)
+        assert red > blue and drawn[part].mean(-1).std() > 5, i
 
 
 def test_some_backgrounds_are_two_pictures_that_meet(monkeypatch):

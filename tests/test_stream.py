@@ -68,6 +68,18 @@ def test_pictures_without_a_hand_have_no_annotation_and_train_presence_alone(han
     assert {name for name, value in terms.items() if value > 0} == {"presence"}
 
 
+def test_some_pictures_without_a_hand_show_its_arm_alone(stream):
+    arms = [
+        stream.generator.render_arm(np.random.default_rng(i), *stream._hand(i)) for i in range(12)
+    ]
+    arms = [arm for arm in arms if arm is not None]
+    assert len(arms) >= 6
+    for arm in arms:
+        places = project(arm.joints, arm.K)
+        assert not ((places > 0) & (places < SIZE)).all(1).any()
+        assert arm.mask[SIZE // 2, SIZE // 2] and arm.mask.mean() > 0.03
+
+
 def test_a_stream_is_asked_for_in_order_and_a_dataset_is_not(stream):
     config = TrainConfig(steps=4, batch_size=8, log_with=None)
     ids = [b["id"].tolist() for b, _ in zip(step_loader(HandDataset(stream), config), range(3))]
