@@ -42,7 +42,7 @@ def test_heads_and_limbs_are_of_skin_and_lit():
         part = np.abs(drawn - ground).max(-1) > 60
         assert drawn.dtype == np.float32 and np.isfinite(drawn).all()
         assert part.mean() > 0.04, i
-        red, green, blue = np.median(drawn[part], 0)
+        red, _, blue = np.median(drawn[part], 0)
         assert red > blue and drawn[part].mean(-1).std() > 5, i
 
 

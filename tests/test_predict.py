@@ -14,7 +14,7 @@ from handlib import cli, plots
 from handlib.augment.geometric import crop_affine
 from handlib.checkpoints import export
 from handlib.geometry import mirror_faces, project
-from handlib.inference import load_photo, what_it_saw
+from handlib.inference import find, load_photo, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box, overlap
@@ -285,6 +285,14 @@ def test_a_bad_look_does_not_lose_the_hand():
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((11, 22))
     hand.joints_2d = 20 * joints_2d
     np.testing.assert_allclose(next_box(hand), [200, 400, 240, 480])
+
+
+def test_what_leads_from_one_box_to_another_is_hardly_a_hand():
+    """A box is that of the joints in the first case, and half beside it in the second."""
+    joints_2d, far = np.array([[0.0, 0], [40, 20]]), np.array([[20.0, 0], [60, 20]])
+    for joints, share in ((joints_2d, 1), (far, 1 / 3), (far + 100, 0)):
+        hand = SimpleNamespace(box=np.array([0, 0, 40, 20.0]), joints_2d=joints, confidence=0.6)
+        assert find._sure(hand) == pytest.approx(0.6 * share)
 
 
 def test_boxes_of_one_hand_are_one():

@@ -1,5 +1,7 @@
 """Where the hands in a photo are: a scan with the network itself, then closer looks."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from handlib.augment.base import warp_image
@@ -25,10 +27,10 @@ def find_hands(predictor, image, K=None, is_right=None, most=10, sure=SURE):
     for shares in SIDES:
         boxes = scan(predictor, image, shares, MAYBE * sure)
         seen = _closer(predictor, image, boxes, K, is_right)
-        hands = [hand for hand in seen if _score(hand) >= sure]
+        hands = [hand for hand in seen if hand.confidence >= sure]
         if hands:
             break
-    return sorted(hands, key=_score, reverse=True)[:most]
+    return sorted(hands, key=lambda hand: hand.confidence, reverse=True)[:most]
 
 
 def scan(predictor, image, shares, least):
@@ -54,11 +56,11 @@ def _closer(predictor, image, boxes, K, is_right):
     """The hands in boxes (N, 4), after each box has become that of its joints."""
     sides = [is_right] * len(boxes)
     for _ in range(ROUNDS):
-        hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+        hands = _looks(predictor, image, boxes, K, sides)
         found = np.array([next_box(hand) for hand in hands]).reshape(-1, 4)
-        kept = distinct(found, [_score(hand) for hand in hands])
+        kept = distinct(found, [hand.confidence for hand in hands])
         boxes, sides = found[kept], [_side(hands[i], is_right) for i in kept]
-    return predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+    return _looks(predictor, image, boxes, K, sides)
 
 
 def next_box(hand):
@@ -119,5 +121,15 @@ def overlap(a, b):
     return max(shared / (sum(areas) - shared), 0.5 * shared / min(areas))
 
 
-def _score(hand):
-    return 0.0 if hand.confidence is None else hand.confidence
+def _looks(predictor, image, boxes, K, sides):
+    """The hands in boxes (N, 4), as sure as they are of a hand that stays where it is."""
+    hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
+    return [replace(hand, confidence=_sure(hand)) for hand in hands]
+
+
+def _sure(hand):
+    """Its confidence times what its box shares with the next one: what is no hand leads from one
+    place to another."""
+    if hand.confidence is None:
+        return 0.0
+    return float(np.nan_to_num(hand.confidence * overlap(hand.box, next_box(hand))))

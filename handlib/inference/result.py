@@ -36,8 +36,9 @@ class HandPrediction:
     relative to ``root`` as they are; its distance from the camera then is a guess."""
     confidence: float | None
     """How sure the network is, 0 to 1: the probability that the crop shows a hand at all, times
-    the share of the joints' heatmaps that lies near where the joints were found. None for a
-    network that gives neither."""
+    the share of the joints' heatmaps that lies near where the joints were found; of a hand that was
+    found without a box, times what its box shares with that of its joints. None for a network that
+    gives neither."""
     pose: np.ndarray
     """(48,) axis-angle of the hand model of this side: whole hand, fingers relative to its mean."""
     betas: np.ndarray
