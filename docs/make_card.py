@@ -57,9 +57,10 @@ data and no licensed hand model is in it. `handlib predict PHOTO` and the notebo
 |---|---:|---:|---:|---|---:|---:|---|---:|
 {pieces}
 
-The last column is of 512 held-out hands, as the network answered when the piece ended: before the
-sixth without refinement, before the seventh without looks from other sides. A network of more
-weights began as the one before it, with further layers that passed on what they got.
+The last column is of 512 held-out hands, rendered by the generator of the piece, as the network
+answered when it ended: before the sixth without refinement, before the seventh without looks from
+other sides. A network of more weights began as the one before it, with further layers that passed
+on what they got.
 
 ## What they score
 
