@@ -34,22 +34,8 @@ def head(rng, picture, center, unit, tone):
     yaw = rng.uniform(-0.45, 0.45)  # where the face's middle line is
     from_middle = u - yaw * np.sqrt((1 - v * v).clip(0))
     inside = (u / 0.76) ** 2 + v * v
-    depth = np.sqrt((1 - inside).clip(0.02))
-    depth += 0.22 * _spot(from_middle, v - 0.2, 0.1, 0.13) + 0.13 * _spot(from_middle, v, 0.07, 0.2)
-    color = tone * np.ones((size, size, 1), np.float32)
-    color *= 1 + np.float32(0.06) * noise(rng, size, 8, octaves=3)[..., None]
-    if rng.random() < 0.25:  # a beard
-        beard = ((v - 0.3) * 6).clip(0, 1) * np.float32(rng.uniform(0.3, 0.8))
-        color = mix(beard, color, tone * rng.uniform(0.1, 0.5))
-    open_ = rng.uniform(0.02, 0.09)
-    for side in (-1, 1):
-        across = from_middle - side * 0.3
-        depth -= 0.1 * _spot(across, v + 0.08, 0.17, 0.1)
-        color = mix(_spot(across, v + 0.1, 0.12, open_), color, tone * 0.4 + 60)
-        color = mix(_spot(across, v + 0.1, 0.05, open_), color, (25, 18, 15))
-        color = mix(0.8 * _spot(across, v + 0.26, 0.16, 0.035), color, tone * 0.3)
-    lips = 0.7 * _spot(from_middle, v - 0.52, rng.uniform(0.15, 0.28), rng.uniform(0.04, 0.12))
-    color = mix(lips, color, tone * [0.85, 0.5, 0.5])
+    color, features = _face(rng, size, from_middle, v, tone)
+    depth = np.sqrt((1 - inside).clip(0.02)) + features
     hairline = rng.uniform(-0.75, -0.35) + 0.08 * noise(rng, size, 10, octaves=2)
     strands = random_color(rng) * 0.4 * (1 + 0.3 * noise(rng, size, 24)[..., None])
     if rng.random() < 0.4:  # long hair
@@ -63,14 +49,34 @@ def head(rng, picture, center, unit, tone):
     return mix(_soft(inside < 1), picture, color)
 
 
+def _face(rng, size, x, y, tone):
+    """Colours (S, S, 3) and relief (S, S) of what lies ``x`` from a face's middle line, and ``y``
+    below its middle, in halves of the head's height: skin, nose, eyes, brows, lips, a beard."""
+    relief = 0.22 * _spot(x, y - 0.2, 0.1, 0.13) + 0.13 * _spot(x, y, 0.07, 0.2)
+    color = tone * np.ones((size, size, 1), np.float32)
+    color *= 1 + np.float32(0.06) * noise(rng, size, 8, octaves=3)[..., None]
+    if rng.random() < 0.25:
+        beard = ((y - 0.3) * 6).clip(0, 1) * np.float32(rng.uniform(0.3, 0.8))
+        color = mix(beard, color, tone * rng.uniform(0.1, 0.5))
+    wide_open = rng.uniform(0.02, 0.09)
+    for side in (-1, 1):
+        across = x - side * 0.3
+        relief -= 0.1 * _spot(across, y + 0.08, 0.17, 0.1)
+        color = mix(_spot(across, y + 0.1, 0.12, wide_open), color, tone * 0.4 + 60)
+        color = mix(_spot(across, y + 0.1, 0.05, wide_open), color, (25, 18, 15))
+        color = mix(0.8 * _spot(across, y + 0.26, 0.16, 0.035), color, tone * 0.3)
+    lips = 0.7 * _spot(x, y - 0.52, rng.uniform(0.15, 0.28), rng.uniform(0.04, 0.12))
+    return mix(lips, color, tone * [0.85, 0.5, 0.5]), relief
+
+
 def limb(rng, picture, tone):
-    """A bent arm or leg across a picture (S, S, 3) float32; a third of them are partly dressed."""
+    """A bent arm or leg across a picture (S, S, 3) float32; some are partly dressed."""
     size = len(picture)
     middle = size * rng.uniform(0.3, 0.7, 2)
     first = rng.uniform(0, 2 * np.pi)
     second = first + np.pi + rng.normal(0, 0.9)
     radius = size * np.exp(rng.uniform(*np.log([0.07, 0.25])))
-    # Half of them end in the picture, as knees, heels and stumps do.
+    # Half of them end in the picture, as knees and heels do.
     reach = size * np.where(rng.random(2) < [0.5, 0], rng.uniform(0.1, 0.4, 2), 2)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     depth = np.zeros((size, size), np.float32)
