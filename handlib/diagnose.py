@@ -12,6 +12,7 @@ from handlib.model import inputs
 # What counts as off. Shares of the training are of its records.
 HARDLY = 0.97  # loss at the end, of that at the beginning
 WAITING = 0.25  # of a step's time spent on waiting for data
+KNOWS = 0.6  # validation error, of the mean pose's: no fault of the labels, whatever the loss does
 REBOUND = 1.1  # validation error at the end, of the best
 GAP = 1.6  # validation error, of the training images'
 ALIKE = 0.1  # spread of the predicted joints, of the true ones'
@@ -87,17 +88,19 @@ def find_faults(history, baseline_mm=None, train_mm=None, predictions=None, laye
     Returns:
         list of sentences that say what is off and what to try; empty where nothing is.
     """
-    found = [*_of_loss(history), *_of_validation(history, baseline_mm, train_mm)]
+    found = [*_of_loss(history, baseline_mm), *_of_validation(history, baseline_mm, train_mm)]
     return found + [*_of_predictions(predictions or {}), *_of_layers(layers or {})]
 
 
-def _of_loss(history):
+def _of_loss(history, baseline_mm):
+    errors = [r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r]
+    knows = bool(baseline_mm and errors) and min(errors) < KNOWS * baseline_mm
     losses = [record["loss"] for record in history if "loss" in record]
     if not all(map(math.isfinite, losses)):
         yield "the loss was not a finite number: look at the data, or take a smaller lr"
     tenth = max(1, len(losses) // 10)
     first, last = np.mean(losses[:tenth] or [1]), np.mean(losses[-tenth:] or [0])
-    if len(losses) > 1 and last > HARDLY * first:
+    if len(losses) > 1 and last > HARDLY * first and not knows:
         yield (
             f"the loss hardly fell ({first:.3g} to {last:.3g}): lr is far too small or too large, "
             "or labels do not belong to their images (see 01)"

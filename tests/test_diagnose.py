@@ -57,7 +57,7 @@ def test_dead_units_and_layers_without_gradient_are_found(hand, batch):
     ("changed", "others", "message"),
     [
         ({"loss": [5, np.nan, 3, 2, 1, 1, 1, 1, 1, 1]}, {}, "not a finite number"),
-        ({"loss": [10.0] * 10}, {}, "hardly fell"),
+        ({"loss": [10.0] * 10, "val_pa_mpjpe_mm": [14] * 10}, {}, "hardly fell"),
         ({"s_data": [0.1] * 10}, {}, "50% of the time went into waiting for data"),
         ({"val_pa_mpjpe_mm": [15, 12, 10, 10, 11, 12, 13, 14, 14, 14]}, {}, "rose again"),
         ({}, {"baseline_mm": 9.5}, "no better than the mean pose"),
@@ -79,6 +79,13 @@ def test_a_head_that_ignores_the_image_is_found(hand):
     assert "nearly the same hand" in found
     rooted = truth - truth[:, [9]]
     assert find_faults([], predictions=seen | {"pred_joints": rooted}) == []
+
+
+def test_what_was_learnt_before_need_not_be_learnt_again():
+    """As from the weights that ship: the loss stays as low as it was."""
+    trained = good_history(loss=[2.4] * 10, val_pa_mpjpe_mm=[8] * 10)
+    assert find_faults(trained, 18, 8) == []
+    assert "hardly fell" in find_faults(trained)[0]
 
 
 def test_nothing_is_wrong_with_a_good_training():
