@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -100,8 +101,15 @@ def kernels(process):
     return [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if any("ipykernel" in word for word in child.cmdline())
+        if any("ipykernel" in word for word in _words(child))
     ]
+
+
+def _words(child):
+    """Of its command; none of a process that has just ended."""
+    with suppress(psutil.Error):
+        return child.cmdline()
+    return []
 
 
 def wait_until(happened, seconds=180):
