@@ -88,13 +88,13 @@ def find_faults(history, baseline_mm=None, train_mm=None, predictions=None, laye
     Returns:
         list of sentences that say what is off and what to try; empty where nothing is.
     """
-    found = [*_of_loss(history, baseline_mm), *_of_validation(history, baseline_mm, train_mm)]
+    errors = [r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r]
+    knows = bool(baseline_mm and errors) and min(errors) < KNOWS * baseline_mm
+    found = [*_of_loss(history, knows), *_of_validation(errors, baseline_mm, train_mm)]
     return found + [*_of_predictions(predictions or {}), *_of_layers(layers or {})]
 
 
-def _of_loss(history, baseline_mm):
-    errors = [r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r]
-    knows = bool(baseline_mm and errors) and min(errors) < KNOWS * baseline_mm
+def _of_loss(history, knows):
     losses = [record["loss"] for record in history if "loss" in record]
     if not all(map(math.isfinite, losses)):
         yield "the loss was not a finite number: look at the data, or take a smaller lr"
@@ -112,8 +112,7 @@ def _of_loss(history, baseline_mm):
         yield f"{waited / total:.0%} of the time went into waiting for data: raise workers"
 
 
-def _of_validation(history, baseline_mm, train_mm):
-    errors = [r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r]
+def _of_validation(errors, baseline_mm, train_mm):
     if not errors:
         return
     best = min(errors)

@@ -6,22 +6,17 @@ A network that has seen none of them takes faces and elbows for hands.
 import cv2
 import numpy as np
 
-from handlib.data.paint import SKIN_TONES, mix, noise, random_color, skin_tone
+from handlib.data.paint import mix, noise, random_color, random_tone
 
 
 def body_part(rng, picture):
-    """A head or a limb, half of the picture's side or more, before a picture (S, S, 3)."""
+    """A head or a limb, a third of the picture's side or more, before a picture (S, S, 3)."""
     size = len(picture)
     tone = random_tone(rng)
     if rng.random() < 0.5:
         return limb(rng, picture, tone)
     center = size * rng.uniform(0.3, 0.7, 2)
     return head(rng, picture, center, size * np.exp(rng.uniform(*np.log([0.18, 0.8]))), tone)
-
-
-def random_tone(rng):
-    """sRGB (3,) 0-255 of somebody's skin, as it is lit in some place."""
-    return skin_tone(rng.uniform(0, len(SKIN_TONES) - 1)) * rng.uniform(0.6, 1.1)
 
 
 def head(rng, picture, center, unit, tone):

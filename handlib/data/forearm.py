@@ -13,6 +13,7 @@ _TO_CUFF = np.array([0.08, 0.2, 0.35, 0.55, 0.78, 1.0])
 _BEYOND = np.array([0.0005, 0.01, 0.025, 0.05, 0.08, 0.12, 0.16, 0.20, 0.24, 0.28, 0.32, 0.9])
 _CUFF = len(_TO_CUFF) - 1
 _N_RINGS = len(_TO_CUFF) + len(_BEYOND)
+ARM_RINGS = _CUFF + 4, _N_RINGS - 3  # of the arm itself, from 5 cm beyond the cuff to the elbow
 _ELBOW = (0.20, 0.12)  # where it begins to bend, and over what length
 
 

@@ -15,6 +15,11 @@ def skin_tone(tone):
     return SKIN_TONES[i] + (tone - i) * (SKIN_TONES[i + 1] - SKIN_TONES[i])
 
 
+def random_tone(rng):
+    """sRGB (3,) 0-255 of somebody's skin, as it is lit in some place."""
+    return skin_tone(rng.uniform(0, len(SKIN_TONES) - 1)) * rng.uniform(0.6, 1.1)
+
+
 def random_color(rng):
     """RGB 0-255: of skin, of a muted thing, or vivid."""
     kind = rng.random()

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from handlib.data.abstract import scatter
-from handlib.data.bodies import head, random_tone
-from handlib.data.paint import mix, noise, random_color
+from handlib.data.bodies import head
+from handlib.data.paint import mix, noise, random_color, random_tone
 
 
 def place(rng, size):

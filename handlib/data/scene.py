@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from handlib.compiled import njit
 from handlib.data.beside import add_other_hand
-from handlib.data.forearm import random_arm
+from handlib.data.forearm import ARM_RINGS, random_arm
 from handlib.data.held import hold
 from handlib.data.look import random_look
 from handlib.data.poses import sample_articulations
@@ -28,7 +28,6 @@ _MIN_ARM_ANGLE = 45
 _MARGIN = 0.03  # of the image, around the 21 joints
 _OTHERS = 24
 FILL = (0.45, 0.85)  # of the image's side that a hand's box takes
-_ARM_RINGS = 9, 15  # of the forearm, from near the cuff to the elbow
 _LEAST_SEEN = 0.35  # of a hand's pixels: what hides more than the rest of them is not held
 
 
@@ -132,7 +131,7 @@ class Generator:
 
     def render_arm(self, rng, pose, vertices, joints, fill=FILL):
         """The same of an arm whose hand is outside of the picture; None where it is inside."""
-        return self._alone(rng, pose, vertices, joints, fill, ring=int(rng.integers(*_ARM_RINGS)))
+        return self._alone(rng, pose, vertices, joints, fill, ring=int(rng.integers(*ARM_RINGS)))
 
     @cached_property
     def _others(self):
