@@ -31,7 +31,8 @@ MCP = {
     "ring": (9.0, 4.5, -16.5),
     "pinky": (22.5, -0.5, -35.0),
 }
-THUMB_CMC = (75.0, -5.0, 27.0)
+THUMB_BASE = (75.0, -5.0, 27.0)
+CMC_ALONG = 5.5  # of the thumb's 46.2 mm, before its CMC; a head's radius lies beyond the MCP's centre
 CARPAL_END = {"index": 18.0, "middle": 6.0, "ring": -5.0, "pinky": -15.0}  # z of metacarpal bases
 SPLAY = {"index": 4.0, "middle": -1.0, "ring": -6.0, "pinky": -12.0}  # degrees towards the thumb
 ROLL = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0, "thumb": 55.0}  # about the axis
@@ -187,7 +188,7 @@ def finger_ray(digit, traits):
 
 
 def thumb_ray(traits):
-    """The tube of the thumb from its carpometacarpal joint; rolled so that it opposes."""
+    """The tube of the thumb, which begins just before its CMC; rolled so that it opposes."""
     bones = np.array(PHALANGES["thumb"]) * (1 + traits.thumb_length)
     mcp, ip, tip = np.cumsum([bones[0], bones[1], bones[2] + bones[3]])
     axis = _unit([-0.74, -0.20, 0.64])
@@ -204,8 +205,8 @@ def thumb_ray(traits):
     ])  # fmt: skip
     keys[:, 1:4] *= r
     return Ray(
-        _placed(THUMB_CMC, traits), axis, _back(axis, ROLL["thumb"]), -8.0, tip, (10.0, 1.15 * r),
-        PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0, mcp, ip, tip), "thumb",
+        _placed(THUMB_BASE, traits), axis, _back(axis, ROLL["thumb"]), -8.0, tip, (10.0, 1.15 * r),
+        PchipInterpolator(keys[:, 0], keys[:, 1:]), (CMC_ALONG, mcp, ip, tip), "thumb",
     )  # fmt: skip
 
 
