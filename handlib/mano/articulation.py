@@ -21,8 +21,8 @@ MAX_OVERLAP = 3.0  # mm by which the capsules of two soft digits may overlap
 CONVERGENCE = {"index": -3.0, "middle": 0.0, "ring": 5.0, "pinky": 10.0}
 
 _FLAT = (0, 0, 0, 0)
-_CURLED, _CURLED_PINKY = (88, 0, 108, 76), (86, 0, 90, 55)
-_OVER_FIST, _OVER_MIDDLE, _BESIDE = (30, 20, 27, 29, 47), (43, 14, 28, 23, 30), (8, -4, 3, 28, 32)
+_CURLED, _CURLED_PINKY = (84, 0, 98, 70), (86, 0, 90, 55)
+_OVER_FIST, _OVER_MIDDLE, _BESIDE = (30, 16, 28, 26, 46), (43, 8, 30, 21, 28), (8, -4, 3, 28, 32)
 _OUT, _AHEAD = (-15, 15, 0, -5, -8), (0, 0, 0, 0, 0)
 # name -> index, middle, ring, pinky, thumb. Thumbs that touch a finger were fitted so that the
 # two pulps (or the pulp and the bent finger's back) meet.
@@ -32,14 +32,14 @@ _NAMED = {
                 (12, 4, 8, 8, 14)),
     "fist": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OVER_FIST),
     "point": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OVER_MIDDLE),
-    "ok": ((44, 2, 54, 35), (25, 0, 22, 12), (14, -2, 14, 8), (6, -6, 8, 4), (30, 4, 25, 9, 14)),
+    "ok": ((44, 2, 54, 35), (25, 0, 22, 12), (14, -2, 14, 8), (6, -6, 8, 4), (24, 11, 25, 21, 19)),
     "spread": ((-6, 14, 0, 0), (-6, 2, 0, 0), (-6, -8, 0, 0), (-8, -16, 0, 0), (-10, 10, 0, 0, -5)),
     "thumbs_up": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "pinch": ((66, 2, 30, 0), (62, 0, 40, 20), (64, 0, 60, 40), (62, 0, 70, 45),
-              (46, 18, 49, 3, -13)),
-    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED_PINKY, (55, 12, 26, 25, 22)),
-    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED_PINKY, (55, -6, 21, 39, 8)),
-    "four": ((0, 4, 2, 2), (0, 0, 2, 2), (0, -3, 2, 2), (0, -8, 2, 2), (45, -30, 58, 26, 17)),
+              (48, 20, 48, 3, -13)),
+    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED_PINKY, (55, 2, 28, 24, 17)),
+    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED_PINKY, (55, -16, 22, 38, 6)),
+    "four": ((0, 4, 2, 2), (0, 0, 2, 2), (0, -3, 2, 2), (0, -8, 2, 2), (47, -33, 59, 22, 16)),
     "gun": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "horns": ((0, 4, 3, 2), _CURLED, _CURLED, (0, -8, 3, 2), _OVER_MIDDLE),
     "shaka": (_CURLED, _CURLED, _CURLED, (0, -12, 3, 2), _OUT),
@@ -52,12 +52,12 @@ _NAMED = {
              (5, 35, 30, 10, 25)),
     "table": ((80, 2, 5, 3), (82, 0, 5, 3), (82, 0, 5, 3), (80, -2, 5, 3), (20, 15, 25, 10, 10)),
     "tripod": ((74, 2, 22, -5), (68, 0, 43, -5), (62, 0, 65, 40), (60, 0, 70, 45),
-               (54, 18, 60, -2, -12)),
+               (55, 21, 60, -2, -8)),
     "key": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _BESIDE),
     "middle_touch": ((11, 0, 15, 8), (51, 0, 60, 39), (16, 0, 20, 11), (16, -1, 19, 11),
-                     (47, 0, 26, 4, 4)),
+                     (34, 13, 22, 34, 0)),
     "pinky_touch": ((11, 0, 15, 8), (14, 0, 18, 10), (20, 0, 25, 13), (56, 2, 62, 42),
-                    (55, -11, 23, 26, 4)),
+                    (55, -11, 22, 30, 2)),
 }  # fmt: skip
 
 
