@@ -41,9 +41,9 @@ CARPAL_END = {"index": 18.0, "middle": 6.0, "ring": -5.0, "pinky": -15.0}  # z o
 SPLAY = {"index": 4.0, "middle": -1.0, "ring": -6.0, "pinky": -12.0}  # degrees towards the thumb
 ROLL = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0, "thumb": 55.0}  # about the axis
 WEBS = (  # neighbours, and how far along their proximal phalanges the web reaches
-    ("index", "middle", (0.42, 0.41)),
-    ("middle", "ring", (0.41, 0.41)),
-    ("ring", "pinky", (0.14, 0.47)),
+    ("index", "middle", (0.38, 0.36)),
+    ("middle", "ring", (0.36, 0.36)),
+    ("ring", "pinky", (0.12, 0.42)),
 )
 RADIUS = {"index": 9.2, "middle": 9.5, "ring": 9.0, "pinky": 8.0, "thumb": 10.8}
 
