@@ -135,28 +135,6 @@ def test_lies_in_manos_frame_with_human_size(model):
     assert v[22, 1] < palm[1] < v[95, 1]
 
 
-# Bones from the wrist to the tip, mm, of hands annotated in InterHand2.6M (two) and RHD (three),
-# scaled to the stand-in's sum of all bones; rounded.
-ANNOTATED = {
-    "thumb": ((42, 35, 33, 30), (42, 37, 31, 28), (42, 45, 32, 26), (38, 40, 33, 25)),
-    "index": ((91, 42, 26, 22), (88, 42, 26, 21), (96, 37, 25, 28), (90, 35, 28, 25)),
-    "middle": ((86, 46, 31, 24), (86, 46, 29, 21), (93, 35, 28, 27), (91, 35, 28, 29)),
-    "ring": ((83, 40, 28, 23), (83, 45, 29, 20), (87, 30, 27, 26), (89, 30, 28, 27)),
-    "pinky": ((79, 27, 20, 20), (83, 35, 21, 18), (81, 30, 17, 19), (85, 34, 20, 20)),
-}
-
-
-@pytest.mark.parametrize("finger", ANNOTATED)
-def test_joints_lie_where_annotated_hands_have_them(model, finger):
-    names = [name for name in MANO_JOINT_NAMES if name.startswith(finger)]
-    tip = model["v_template"][TIP_VERTICES["freihand"][FINGERS.index(finger)]]
-    chain = np.array([joint(model, "wrist"), *(joint(model, name) for name in names), tip])
-    bones = np.linalg.norm(np.diff(chain, axis=0), axis=1)
-    shares, seen = (np.cumsum(x, -1)[..., :3] for x in (bones, np.array(ANNOTATED[finger], float)))
-    shares, seen = shares / bones.sum(), seen / np.sum(ANNOTATED[finger], 1)[:, None]
-    assert np.all((seen.min(0) - 0.015 < shares) & (shares < seen.max(0) + 0.015))
-
-
 @pytest.mark.parametrize("finger", TIPS)
 def test_known_tip_vertices_lie_on_the_fingertip(model, finger):
     v = model["v_template"]

@@ -14,15 +14,15 @@ from handlib.mano.standin.anatomy import RAYS, hand
 
 N_ANGLES = 21
 _FINGER_LIMITS = ((-20, 90), (-18, 18), (0, 110), (-5, 80))
-_THUMB_LIMITS = ((-25, 55), (-35, 45), (-30, 60), (-10, 60), (-15, 85))
+_THUMB_LIMITS = ((-25, 50), (-35, 45), (-30, 60), (-10, 60), (-15, 85))
 LIMITS = np.array([*_FINGER_LIMITS * 4, *_THUMB_LIMITS], float)
 MAX_OVERLAP = 3.0  # mm by which the capsules of two soft digits may overlap
 # A bent finger turns towards the scaphoid: degrees about its back at a fully bent MCP.
 CONVERGENCE = {"index": -3.0, "middle": 0.0, "ring": 5.0, "pinky": 10.0}
 
 _FLAT = (0, 0, 0, 0)
-_CURLED, _CURLED_PINKY = (84, 0, 98, 70), (86, 0, 90, 55)
-_OVER_FIST, _OVER_MIDDLE, _BESIDE = (30, 16, 28, 26, 46), (43, 8, 30, 21, 28), (8, -4, 3, 28, 32)
+_CURLED, _CURLED_PINKY = (88, 0, 108, 76), (86, 0, 90, 55)
+_OVER_FIST, _OVER_MIDDLE, _BESIDE = (27, 19, 28, 31, 49), (39, 14, 29, 27, 34), (8, -4, 3, 28, 32)
 _OUT, _AHEAD = (-15, 15, 0, -5, -8), (0, 0, 0, 0, 0)
 # name -> index, middle, ring, pinky, thumb. Thumbs that touch a finger were fitted so that the
 # two pulps (or the pulp and the bent finger's back) meet.
@@ -32,14 +32,14 @@ _NAMED = {
                 (12, 4, 8, 8, 14)),
     "fist": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OVER_FIST),
     "point": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OVER_MIDDLE),
-    "ok": ((44, 2, 54, 35), (25, 0, 22, 12), (14, -2, 14, 8), (6, -6, 8, 4), (24, 11, 25, 21, 19)),
+    "ok": ((44, 2, 54, 35), (25, 0, 22, 12), (14, -2, 14, 8), (6, -6, 8, 4), (27, 5, 25, 12, 17)),
     "spread": ((-6, 14, 0, 0), (-6, 2, 0, 0), (-6, -8, 0, 0), (-8, -16, 0, 0), (-10, 10, 0, 0, -5)),
     "thumbs_up": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "pinch": ((66, 2, 30, 0), (62, 0, 40, 20), (64, 0, 60, 40), (62, 0, 70, 45),
-              (48, 20, 48, 3, -13)),
-    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED_PINKY, (55, 2, 28, 24, 17)),
-    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED_PINKY, (55, -16, 22, 38, 6)),
-    "four": ((0, 4, 2, 2), (0, 0, 2, 2), (0, -3, 2, 2), (0, -8, 2, 2), (47, -33, 59, 22, 16)),
+              (41, 20, 48, 11, -15)),
+    "v_sign": ((0, 10, 3, 2), (0, -8, 3, 2), _CURLED, _CURLED_PINKY, (50, 14, 27, 30, 29)),
+    "three": ((0, 8, 3, 2), (0, 0, 3, 2), (2, -8, 5, 3), _CURLED_PINKY, (50, -1, 21, 44, 15)),
+    "four": ((0, 4, 2, 2), (0, 0, 2, 2), (0, -3, 2, 2), (0, -8, 2, 2), (41, -24, 55, 32, 23)),
     "gun": ((2, 0, 4, 3), _CURLED, _CURLED, _CURLED_PINKY, _OUT),
     "horns": ((0, 4, 3, 2), _CURLED, _CURLED, (0, -8, 3, 2), _OVER_MIDDLE),
     "shaka": (_CURLED, _CURLED, _CURLED, (0, -12, 3, 2), _OUT),
@@ -52,12 +52,12 @@ _NAMED = {
              (5, 35, 30, 10, 25)),
     "table": ((80, 2, 5, 3), (82, 0, 5, 3), (82, 0, 5, 3), (80, -2, 5, 3), (20, 15, 25, 10, 10)),
     "tripod": ((74, 2, 22, -5), (68, 0, 43, -5), (62, 0, 65, 40), (60, 0, 70, 45),
-               (55, 21, 60, -2, -8)),
+               (50, 21, 60, 6, -15)),
     "key": (_CURLED, _CURLED, _CURLED, _CURLED_PINKY, _BESIDE),
     "middle_touch": ((11, 0, 15, 8), (51, 0, 60, 39), (16, 0, 20, 11), (16, -1, 19, 11),
-                     (34, 13, 22, 34, 0)),
+                     (41, 2, 25, 10, 10)),
     "pinky_touch": ((11, 0, 15, 8), (14, 0, 18, 10), (20, 0, 25, 13), (56, 2, 62, 42),
-                    (55, -11, 22, 30, 2)),
+                    (50, -5, 24, 31, 13)),
 }  # fmt: skip
 
 

@@ -3,13 +3,9 @@
 Millimetres here; the file that is built from it is in metres. Frame of MANO: a flat right hand,
 fingers towards -x, thumb towards +z, palm towards -y.
 
-From the wrist to the knuckles and from there to the tips the digits are as long as the means of
-Buryanov & Kotiuk 2010, "Proportions of Hand Segments", Int. J. Morphol. 28(3), 755-758. How that is
-shared out between PIP and DIP, and the thumb's CMC, MCP and IP, is a mean of how InterHand2.6M, RHD
-and FreiHAND share it out, of equal weight, from two or three hands each: where pictures of hands
-are annotated these joints lie 3 to 6 mm nearer to the wrist than the ends of the bones (the middle
-finger's are 44.6, 26.3 and 17.4 mm long). The palm is set so that the hand has the length (187 mm)
-and breadth at the knuckles (85 mm) that are the means of both sexes in Greiner 1991, "Hand
+Bone lengths, and soft tissue beyond the last bone: means of Buryanov & Kotiuk 2010, "Proportions of
+Hand Segments", Int. J. Morphol. 28(3), 755-758. The palm is set so that the hand has the length
+(187 mm) and breadth at the knuckles (85 mm) that are the means of both sexes in Greiner 1991, "Hand
 Anthropometry of U.S. Army Personnel", NATICK/TR-92/011 (women 181 and 80 mm, men 194 and 90 mm).
 Other breadths and all depths are approximate, shaped until the hand looked like one.
 """
@@ -21,12 +17,12 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 RAYS = ("index", "middle", "pinky", "ring", "thumb")  # MANO's order of the digits
-PHALANGES = {  # between joints: proximal, middle; to the end of the bone; soft tissue at the tip
-    "index": (35.5, 24.0, 18.5, 3.8),
-    "middle": (39.0, 27.5, 21.8, 4.0),
-    "ring": (36.0, 27.6, 20.8, 4.0),
-    "pinky": (29.0, 20.0, 17.8, 3.7),
-    "thumb": (44.5, 30.2, 24.8, 5.7),  # metacarpal, proximal, distal
+PHALANGES = {  # proximal, middle, distal bone, soft tissue at the tip
+    "index": (39.8, 22.4, 15.8, 3.8),
+    "middle": (44.6, 26.3, 17.4, 4.0),
+    "ring": (41.4, 25.7, 17.3, 4.0),
+    "pinky": (32.7, 18.1, 16.0, 3.7),
+    "thumb": (46.2, 31.6, 21.7, 5.7),  # metacarpal, proximal, distal
 }
 WRIST = np.array([96.0, 6.0, 6.0])
 MCP = {
@@ -35,8 +31,7 @@ MCP = {
     "ring": (9.0, 4.5, -16.5),
     "pinky": (22.5, -0.5, -35.0),
 }
-THUMB_BASE = (75.0, -5.0, 27.0)
-CMC_ALONG = 8.0  # of the thumb's metacarpal, before its CMC
+THUMB_CMC = (75.0, -5.0, 27.0)
 CARPAL_END = {"index": 18.0, "middle": 6.0, "ring": -5.0, "pinky": -15.0}  # z of metacarpal bases
 SPLAY = {"index": 4.0, "middle": -1.0, "ring": -6.0, "pinky": -12.0}  # degrees towards the thumb
 ROLL = {"index": 4.0, "middle": 0.0, "ring": -5.0, "pinky": -12.0, "thumb": 55.0}  # about the axis
@@ -192,7 +187,7 @@ def finger_ray(digit, traits):
 
 
 def thumb_ray(traits):
-    """The tube of the thumb, which begins just before its CMC; rolled so that it opposes."""
+    """The tube of the thumb from its carpometacarpal joint; rolled so that it opposes."""
     bones = np.array(PHALANGES["thumb"]) * (1 + traits.thumb_length)
     mcp, ip, tip = np.cumsum([bones[0], bones[1], bones[2] + bones[3]])
     axis = _unit([-0.74, -0.20, 0.64])
@@ -209,8 +204,8 @@ def thumb_ray(traits):
     ])  # fmt: skip
     keys[:, 1:4] *= r
     return Ray(
-        _placed(THUMB_BASE, traits), axis, _back(axis, ROLL["thumb"]), -8.0, tip, (10.0, 1.15 * r),
-        PchipInterpolator(keys[:, 0], keys[:, 1:]), (CMC_ALONG, mcp, ip, tip), "thumb",
+        _placed(THUMB_CMC, traits), axis, _back(axis, ROLL["thumb"]), -8.0, tip, (10.0, 1.15 * r),
+        PchipInterpolator(keys[:, 0], keys[:, 1:]), (0.0, mcp, ip, tip), "thumb",
     )  # fmt: skip
 
 

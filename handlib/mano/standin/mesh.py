@@ -77,8 +77,8 @@ def ring_positions(ray):
     cap = ray.caps[1]
     last = [0.5 * (j2 + j3), j3 - r, j3, j3 + r, tip - cap, tip - 0.4 * cap]
     if ray.digit != "thumb":
-        return np.tile(np.array([0.72 * j2, j2 - 1.1 * r, j2, j2 + 1.1 * r, *last])[:, None], 10)
-    s = np.tile(np.array([0.68 * j2, j2 - r, j2, j2 + r, *last])[:, None], 10)
+        return np.tile(np.array([0.68 * j2, j2 - 1.1 * r, j2, j2 + 1.1 * r, *last])[:, None], 10)
+    s = np.tile(np.array([0.68 * j2, j2 - r - 1, j2, j2 + r, *last])[:, None], 10)
     s[:2] += np.array([[5.0], [2.5]]) * _towards_web(ray)
     return s
 
