@@ -167,11 +167,10 @@ def load_checkpoint(path, hand):
     return model.eval()
 
 
-def load_weights(model, folder, name=WEIGHTS, grow=False, part=""):
+def load_weights(model, folder, name=WEIGHTS, grow=False):
     """Fill ``model`` with the weights in ``folder``; ValueError when they are not of its shape.
 
-    With ``grow``, weights of a ResNet of fewer layers are taken too: see ``ResNet.grow``. Where
-    ``part`` names a module, only its weights are taken.
+    With ``grow``, weights of a ResNet of fewer layers are taken too: see ``ResNet.grow``.
     """
     file = Path(folder) / name
     try:
@@ -180,8 +179,7 @@ def load_weights(model, folder, name=WEIGHTS, grow=False, part=""):
             own = "backbone."
             known = [key.removeprefix(own) for key in weights if key.startswith(own)]
             weights |= {own + key: value for key, value in model.backbone.grow(known).items()}
-        taken = {key: value for key, value in weights.items() if key.startswith(part)}
-        model.load_state_dict(model.state_dict() | taken if part else weights)
+        model.load_state_dict(weights)
     except (RuntimeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"{file} is damaged, or holds the weights of another model than {model.config}: "
@@ -194,9 +192,9 @@ def begin(preset, hand, init="random", seed=0, **overrides):
 
     Args:
         init: "random", "pretrained" (the encoder's, from the model hub), "shipped" (those that
-            come with handlib), "encoder" (of these, the encoder's), or the folder of a run or
-            checkpoint. The hand model that they were trained with may be another one: they tell of
-            rotations, not of a mesh. A ResNet may have had fewer layers.
+            come with handlib), or the folder of a run or checkpoint. The hand model that they were
+            trained with may be another one: they tell of rotations, not of a mesh. A ResNet may
+            have had fewer layers.
 
     Raises:
         FileNotFoundError, ValueError: no such weights, or those of another network.
@@ -204,16 +202,12 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     if init in ("random", "pretrained"):
         return make_model(preset, hand, init, seed, **overrides)
     model = make_model(preset, hand, seed=seed, **overrides)
-    own = init in ("shipped", "encoder")
-    folder = find_checkpoint(SHIPPED if own else Path(init).expanduser())
+    folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())
     verify(folder)
     try:
-        load_weights(model, folder, grow=True, part="backbone." if init == "encoder" else "")
+        load_weights(model, folder, grow=True)
     except ValueError as error:
-        raise ValueError(
-            f"{error}. A network of its own begins with init 'random', or with 'encoder' where it "
-            "has the same encoder"
-        ) from error
+        raise ValueError(f"{error}. A network of its own begins with init 'random'") from error
     return model
 
 

@@ -5,7 +5,6 @@ from handlib.checkpoints import begin
 from handlib.data import HandDataset
 from handlib.presets import ModelConfig
 from handlib.recipe import TrainConfig, usual
-from handlib.runfolder import matching
 from handlib.training import train
 
 # Piece -> what 02_train (or ``ModelConfig``) is told to do without it.
@@ -22,30 +21,19 @@ PIECES = {
     "the moving average": {"average": 0.0},
 }
 OTHERS = ("small", "boukhayma2019")
-INITS = ("random", "encoder")
-RATE = 2e-3  # modern's usual one is for a head that is trained
+RANDOM = {"init": "random", "lr": 2e-3}  # modern's usual rate is for weights that are trained
 
 
-def settings(init="random"):
-    """dict of setting -> (preset, what it changes): modern, without each piece, other presets.
-
-    Args:
-        init: "random", or "encoder": all begin with the encoder of the weights that ship, which
-            the other presets do not have.
-
-    Raises:
-        ValueError: for another init.
-    """
-    (init,) = matching(INITS, [init], "init")
-    found = {"modern": ("modern", {"init": init, "lr": RATE})}
+def settings():
+    """dict of setting -> (preset, what it changes): modern, without each piece, other presets."""
+    found = {"modern": ("modern", RANDOM)}
     for piece, changes in PIECES.items():
-        found[f"without {piece}"] = ("modern", {"init": init, "lr": RATE} | changes)
-    others = OTHERS if init == "random" else ()
-    return found | {name: (name, {"init": init}) for name in others}
+        found[f"without {piece}"] = ("modern", RANDOM | changes)
+    return found | {name: (name, {"init": "random"}) for name in OTHERS}
 
 
 def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed, **config):
-    """The network that a setting makes, trained.
+    """The network that a setting makes of random weights, trained.
 
     Args:
         setting: (preset, changes), a value of ``settings``.

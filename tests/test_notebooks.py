@@ -142,7 +142,7 @@ def test_modern_is_taken_apart(finished, synthetic):
     assert [config["looks"] for config in trained] == [2, 1, 1]
     assert trained[0] | {"looks": 1} == trained[1]
     assert trained[2]["backbone"] == "resnet-34"
-    given |= {"init": "encoder", "only": "modern; without legs"}
+    given["only"] = "modern; without legs"
     with pytest.raises(runs.RunError, match="no setting without legs; there are: modern, "):
         runs.run_notebooks(["07_ablation"], given)
 

@@ -114,17 +114,6 @@ def test_a_deeper_encoder_begins_as_the_shallower_one_and_learns(hand, tmp_path)
                           handedness=False)  # fmt: skip
 
 
-def test_another_network_begins_with_the_encoder_of_the_weights_that_ship(hand):
-    shipped = checkpoints.begin("modern", hand, "shipped").state_dict()
-    begun = checkpoints.begin("modern", hand, "encoder", 2, fingers="pca", depth=False).state_dict()
-    own = make_model("modern", hand, seed=2, fingers="pca", depth=False).state_dict()
-    encoder = {name for name in begun if name.startswith("backbone.")}
-    assert encoder and all(torch.equal(begun[name], shipped[name]) for name in encoder)
-    assert all(torch.equal(begun[name], own[name]) for name in set(own) - encoder)
-    with pytest.raises(ValueError, match="begins with init 'random', or with 'encoder' where"):
-        checkpoints.begin("small", hand, "encoder")
-
-
 def test_each_preset_has_a_usual_training():
     assert set(USUAL) == set(MODEL_PRESETS)
     for preset in USUAL:
