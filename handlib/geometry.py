@@ -33,12 +33,17 @@ def project(points, K):
 def back_project(points_2d, depth, K):
     """Camera-frame points (..., 3), metres, that are seen at (..., 2) px in depth (...)."""
     homogeneous = torch.cat([points_2d, torch.ones_like(points_2d[..., :1])], -1)
-    # The inverse by the rows' cross products, which every exporter knows and no batch waits for.
-    a, b, c = K.unbind(-2)
-    columns = [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
-    determinant = (a * columns[0]).sum(-1, keepdim=True)
-    ray = (torch.stack(columns, -1) * homogeneous[..., None, :]).sum(-1) / determinant
+    ray = (inverse(K) * homogeneous[..., None, :]).sum(-1)
     return depth[..., None] * ray
+
+
+def inverse(matrix):
+    """Inverse of matrices (..., 3, 3) by their rows' cross products, which every exporter knows and
+    no batch waits for."""
+    a, b, c = matrix.unbind(-2)
+    columns = [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
+    determinant = (a * columns[0]).sum(-1)
+    return torch.stack(columns, -1) / determinant[..., None, None]
 
 
 def focal_length(K):
@@ -82,6 +87,15 @@ def resize_affine(from_size, to_size):
 def tight_box(points_2d):
     """(4,) x0, y0, x1, y1 around those of the points (N, 2) that are known (not NaN)."""
     return np.concatenate([np.nanmin(points_2d, 0), np.nanmax(points_2d, 0)])
+
+
+def box_overlap(a, b):
+    """Intersection over union of two boxes (4,); or over twice the smaller, where that is more:
+    one box holds the other."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    areas = [np.prod(box[2:] - box[:2]) for box in (a, b)]
+    return max(shared / (sum(areas) - shared), 0.5 * shared / min(areas))
 
 
 # -- rotations (torch) -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from handlib.geometry import matrix_to_axis_angle, transform_points
+from handlib.geometry import focal_length, inverse, matrix_to_axis_angle, transform_points
 from handlib.joints import KNUCKLES, WRIST
 
 # The longer side of the joints' box, in sides of an upright crop.
@@ -35,7 +35,7 @@ def upright_view(joints_2d, K, size, turn=0.0, fill=FILL, shift=0.0):
     angle = turn - torch.pi / 2 - torch.atan2(y, x)
     c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(x), torch.ones_like(x)
     motion = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
-    turned = K @ motion @ torch.linalg.inv(K)
+    turned = K @ motion @ inverse(K)
     points = transform_points(turned, joints_2d)
     low, high = points.amin(1), points.amax(1)
     zoom = fill * size / (high - low).amax(-1).clamp(min=SMALLEST * size)
@@ -57,7 +57,7 @@ def cut_out(image, affine):
     size = image.shape[-1]
     pixels = torch.arange(size, dtype=affine.dtype, device=affine.device)
     places = torch.stack([pixels.repeat(size), pixels.repeat_interleave(size)], -1)
-    places = transform_points(torch.linalg.inv(affine), places.expand(len(image), -1, -1))
+    places = transform_points(inverse(affine), places[None])
     # Pixel centres are at integers; for grid_sample -1 and 1 are the image's borders.
     grid = ((2 * places + 1) / size - 1).unflatten(1, (size, size))
     return torch.nn.functional.grid_sample(image.to(affine.dtype), grid, align_corners=False)
@@ -68,7 +68,7 @@ def turned_back(prediction, affine, motion):
 
     ``heatmaps`` stay those of the upright crop, ``root`` is as the crops' K gives it.
     """
-    back = torch.linalg.inv(affine)
+    back = inverse(affine)
     rotations = torch.cat(
         [(motion.mT @ prediction.rotations[:, 0])[:, None], prediction.rotations[:, 1:]], 1
     )
@@ -81,7 +81,7 @@ def turned_back(prediction, affine, motion):
         prediction,
         rotations=rotations,
         pose=pose,
-        scale=prediction.scale * torch.linalg.det(back[:, :2, :2]).sqrt(),
+        scale=prediction.scale * focal_length(back),
         trans=transform_points(back, prediction.trans[:, None])[:, 0],
         root=(prediction.root[:, None] @ motion)[:, 0],
         **moved,

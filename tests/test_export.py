@@ -13,9 +13,10 @@ from handlib.export import export_onnx
 from handlib.model import make_model
 
 
-def test_onnxruntime_gives_the_same_hands(hand, tmp_path):
+@pytest.mark.parametrize("preset", ["small", "modern"])  # one look and two
+def test_onnxruntime_gives_the_same_hands(hand, tmp_path, preset):
     model = make_model(
-        "small", hand, input_size=64, handedness=True, presence=True, camera="perspective"
+        preset, hand, input_size=64, handedness=True, presence=True, camera="perspective"
     )
     generator = torch.Generator().manual_seed(0)
     torch.nn.init.normal_(model.head[-1].weight, std=0.02, generator=generator)
@@ -31,7 +32,7 @@ def test_onnxruntime_gives_the_same_hands(hand, tmp_path):
         K = torch.tensor([[150.0, 0, 30], [0, 155, 33], [0, 0, 1]]).repeat(batch, 1, 1)
         K[0] = torch.nan if batch == 3 else K[0]  # a camera that nobody knows
         with torch.no_grad():
-            ours = model(image, K)
+            ours = model(image, K, refine=0, turns=1)
         for name, values in zip(names, session.run(None, {"image": image.numpy(), "K": K.numpy()})):
             close = 1e-4 if name != "joints_2d" else 0.01
             np.testing.assert_allclose(values, getattr(ours, name), atol=close, err_msg=name)

@@ -265,6 +265,80 @@ def test_coco_files(tmp_path, sample):
     assert not KeypointFiles(path)(sample.replace(path=tmp_path / "train/00000013.jpg")).any()
 
 
+def spot(x, y, confidence=0.9):
+    """A hand of 20 px at a place, as a list of 63 numbers."""
+    places = np.linspace(0, 20, 21)
+    return np.column_stack([x + places, y + places, np.full(21, confidence)]).ravel().tolist()
+
+
+def landmarks(numbers, size=(200, 100)):
+    places = (np.reshape(numbers, (21, 3))[:, :2] + 0.5) / size
+    return [{"x": x, "y": y} for x, y in places]
+
+
+@pytest.mark.parametrize("form", ["coco", "openpose", "mediapipe"])
+def test_of_several_hands_the_one_in_the_box_is_taken(tmp_path, sample, form):
+    """Not the most confident one; a side that the detector says counts less than the place."""
+    left, right = spot(20, 30), spot(120, 40, 0.8)
+    if form == "coco":
+        hands = [
+            {"image_id": 1, "keypoints": left, "hand_type": "Left"},
+            {"image_id": 1, "keypoints": right, "hand_type": "right"},
+        ]
+        images = [{"id": 1, "file_name": str(sample.path), "width": 200, "height": 100}]
+        path = tmp_path / "found.json"
+        write(path, {"images": images, "annotations": hands})
+    elif form == "openpose":
+        path = tmp_path / "found"
+        people = [{"hand_left_keypoints_2d": left}, {"hand_right_keypoints_2d": right}]
+        write(path / "00000012_keypoints.json", {"people": people})
+    else:
+        path = tmp_path / "found"
+        content = {
+            "handedness": [[{"score": 0.9}], [{"score": 0.8}]],
+            "hand_landmarks": [landmarks(left), landmarks(right)],
+        }
+        write(path / "00000012.json", content)
+    find = KeypointFiles(path)
+
+    def found_at(**known):
+        return find(sample.replace(**known))[0, :2].round(6).tolist()
+
+    at_left, at_right = np.array([18.0, 28, 42, 52]), np.array([118.0, 38, 142, 62])
+    for is_right in (True, False, None):
+        assert found_at(box=at_left, is_right=is_right) == [20, 30]
+        assert found_at(box=at_right, is_right=is_right) == [120, 40]
+    assert not find(sample.replace(box=np.array([60.0, 60, 80, 80]))).any()  # not this hand
+    if form != "mediapipe":  # which says no side that could be relied on
+        assert found_at(is_right=True) == [120, 40]
+    assert found_at(is_right=None) == [20, 30]
+
+
+def test_of_two_hands_in_one_box_the_one_of_its_side_is_taken(tmp_path, sample):
+    people = [
+        {"hand_left_keypoints_2d": spot(20, 30), "hand_right_keypoints_2d": spot(24, 30, 0.5)}
+    ]
+    write(tmp_path / "found/00000012_keypoints.json", {"people": people})
+    find = KeypointFiles(tmp_path / "found")
+    box = np.array([20.0, 30, 42, 52])
+    assert find(sample.replace(box=box, is_right=True))[0, 0] == 24
+    assert find(sample.replace(box=box, is_right=False))[0, 0] == 20
+
+
+def test_images_of_a_coco_file_are_told_by_suffix_and_size(tmp_path, sample):
+    images = [{"id": n, "file_name": f"train/00000012.{k}"} for n, k in enumerate(("png", "jpg"))]
+    hands = [{"image_id": n, "keypoints": spot(10 * n + 10, 5)} for n in range(2)]
+    path = write(tmp_path / "found.json", {"images": images, "annotations": hands})
+    assert KeypointFiles(path)(sample)[0, 0] == 20
+    assert KeypointFiles(path)(sample.replace(path=sample.path.with_suffix(".png")))[0, 0] == 10
+    with pytest.raises(FileNotFoundError, match=r"no keypoints for the image .*00000012\.bmp"):
+        KeypointFiles(path)(sample.replace(path=sample.path.with_suffix(".bmp")))
+    images[1] |= {"width": 400, "height": 200}
+    write(path, {"images": images, "annotations": hands})
+    with pytest.raises(ValueError, match=r"for 400 x 200 px and .*00000012\.jpg has 200 x 100"):
+        KeypointFiles(path)(sample)
+
+
 def test_faults_of_files_are_named(tmp_path, sample):
     with pytest.raises(FileNotFoundError, match="no such file or folder of keypoints"):
         KeypointFiles(tmp_path / "nothing")

@@ -13,6 +13,13 @@ from handlib.data.sample import Sample
 from handlib.data.usable import HOW, read_pictures
 
 SIDES = ("right", "left")
+
+
+def side_of(word):
+    """True for "right", False for "left", however written; None for any other word, or none."""
+    return {"right": True, "left": False}.get(str(word).lower())
+
+
 # A hand of which fewer of the 21 joints are annotated (or seen) is no sample.
 MOST = 11
 

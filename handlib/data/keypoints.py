@@ -1,9 +1,13 @@
 """Keypoints that a hand detector has found, from its files."""
 
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 
+from handlib.data.hands import side_of
+from handlib.geometry import box_overlap, tight_box
 from handlib.joints import N_JOINTS, convert
 from handlib.reading import BadFile, expecting, read_json, require_finite
 
@@ -11,10 +15,21 @@ NOTHING = np.zeros((N_JOINTS, 3))
 REMEDY = "run the detector again, and let it write the file whole"
 
 
-class KeypointFiles:
-    """Called with a sample, the most confident hand that a detector found in its image.
+class _Found(NamedTuple):
+    """A hand that a detector found."""
 
-    Images are known by name, with as many of their folders as the files have ("train/00000012"
+    points: np.ndarray  # (21, 3) x, y px and confidence
+    is_right: bool | None = None  # as the detector says
+
+
+class KeypointFiles:
+    """Called with a sample, the hand that a detector found in its image.
+
+    Where it found several: the one that overlaps the sample's box most (one that it takes for a
+    hand of the other side counts half, for detectors err in that), and none that lies beside it.
+    Without a box, the most confident one that is not of the other side.
+
+    Images are known by name, with as many of their folders as the files have ("train/00000012.jpg"
     or "00000012"): where two splits share their names, keep their files in such folders.
 
     Args:
@@ -25,37 +40,69 @@ class KeypointFiles:
 
     Raises:
         FileNotFoundError: no such file or folder; called: the files do not know an image.
-        ValueError: files of another form.
+        ValueError: files of another form, or made for an image of another size.
     """
 
     def __init__(self, path, order="freihand"):
         self.path = Path(path).expanduser()
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: no such file or folder of keypoints")
-        self.hands = None if self.path.is_dir() else _read_coco(self.path, order)
+        self.images = None if self.path.is_dir() else _read_coco(self.path, order)
 
     def __call__(self, sample):
-        """(21, 3) x, y px and confidence in FreiHAND's order; all 0 where no hand was found."""
-        hands = self._find(sample)
-        return max(hands, key=lambda hand: hand[:, 2].sum(), default=NOTHING)
+        """(21, 3) x, y px and confidence in FreiHAND's order; all 0 where it was not found."""
+        return _choose(self._find(sample), sample)
 
     def _find(self, sample):
         path = Path(sample.path or "")
-        parts = path.with_suffix("").relative_to(path.anchor).parts if sample.path else ()
-        for name in ("/".join(parts[start:]) for start in range(len(parts))):
-            if self.hands is not None:
-                if name in self.hands:
-                    return self.hands[name]
+        parts = path.relative_to(path.anchor).parts if sample.path else ()
+        for name in (PurePath(*parts[start:]) for start in range(len(parts))):
+            stem = name.with_suffix("").as_posix()
+            if self.images is None:
+                for file in (self.path / f"{stem}_keypoints.json", self.path / f"{stem}.json"):
+                    if file.is_file():
+                        return _read_hands(file, sample)
                 continue
-            for file in (self.path / f"{name}_keypoints.json", self.path / f"{name}.json"):
-                if file.is_file():
-                    return _read_hands(file, sample)
+            for key in (name.as_posix(), stem):
+                if key in self.images:
+                    return self._of_size(self.images[key], sample)
         raise FileNotFoundError(
             f"{self.path} has no keypoints for the image {sample.path}: run the detector on it"
         )
 
+    def _of_size(self, image, sample):
+        """The hands of an image of the COCO file."""
+        size, hands = image
+        if size not in (None, sample.size):
+            there, here = "{} x {}".format(*size), "{} x {}".format(*sample.size)
+            raise BadFile(
+                f"{self.path}: its keypoints are for {there} px and {sample.path} has {here}: run "
+                "the detector on the images as they are"
+            )
+        return hands
+
+
+def _choose(hands, sample):
+    """(21, 3) of that one of the hands found that is the sample's."""
+    best, chosen = (0.0, 0.0), NOTHING
+    for points, is_right in hands:
+        other = None not in (is_right, sample.is_right) and is_right != sample.is_right
+        confidence = points[:, 2].sum()
+        if not confidence:
+            continue
+        near = not other if sample.box is None else _overlap(points, sample.box) / (1 + other)
+        if near and (near, confidence) > best:
+            best, chosen = (near, confidence), points
+    return chosen
+
+
+def _overlap(points, box):
+    x0, y0, x1, y1 = tight_box(points[points[:, 2] > 0, :2])
+    return box_overlap(np.array([x0 - 1, y0 - 1, x1 + 1, y1 + 1]), box)  # one joint is a box too
+
 
 def _read_coco(path, order):
+    """dict of name, with and without suffix -> size (or None) and list of ``_Found``."""
     content = read_json(path, REMEDY)
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         raise BadFile(
@@ -63,18 +110,26 @@ def _read_coco(path, order):
             "OpenPose's or MediaPipe's files"
         )
     with expecting(path, "not a COCO file of keypoints", REMEDY):
-        names = {
-            i["id"]: Path(i["file_name"]).with_suffix("").as_posix() for i in content["images"]
-        }
-        hands = {name: [] for name in names.values()}
+        images = {}  # by id: its name, its size where told, its hands
+        for image in content["images"]:
+            name, size = PurePath(image["file_name"]), (image.get("width"), image.get("height"))
+            name = name.relative_to(name.anchor)
+            images[image["id"]] = name, size if all(size) else None, []
         for annotation in content["annotations"]:
-            found = convert(_checked(path, annotation["keypoints"]), order)
-            hands[names[annotation["image_id"]]].append(found)
-    return hands
+            points = convert(_checked(path, annotation["keypoints"]), order)
+            hand = _Found(points, side_of(annotation.get("hand_type")))
+            images[annotation["image_id"]][2].append(hand)
+        stems = Counter(name.with_suffix("") for name, _, _ in images.values())
+    named = {}
+    for name, *known in images.values():
+        named[name.as_posix()] = known
+        if stems[name.with_suffix("")] == 1:  # a detector may have seen a copy of another kind
+            named.setdefault(name.with_suffix("").as_posix(), known)
+    return named
 
 
 def _read_hands(path, sample):
-    """List of (21, 3) in an OpenPose or MediaPipe file."""
+    """List of ``_Found`` in an OpenPose or MediaPipe file."""
     content = read_json(path, REMEDY)
     with expecting(path, "not a file of OpenPose or MediaPipe", REMEDY):
         return _hands(path, content, sample)
@@ -82,10 +137,11 @@ def _read_hands(path, sample):
 
 def _hands(path, content, sample):
     if "people" in content:
-        sides = {True: ["right"], False: ["left"], None: ["right", "left"]}[sample.is_right]
-        fields = [f"hand_{side}_keypoints_2d" for side in sides]
-        found = [person.get(field) or NOTHING for person in content["people"] for field in fields]
-        return [_checked(path, hand) for hand in found]
+        return [
+            _Found(_checked(path, person.get(f"hand_{side}_keypoints_2d") or NOTHING), side_of(side))
+            for person in content["people"]
+            for side in ("right", "left")
+        ]
     for field in ("hand_landmarks", "landmarks"):  # in Python, in JavaScript
         if field in content:
             told = content.get("handedness") or [[{}]] * len(content[field])
@@ -95,7 +151,8 @@ def _hands(path, content, sample):
                 np.column_stack([np.array(place) * sample.size - 0.5, np.full(len(place), score)])
                 for place, score in zip(places, scores, strict=True)
             ]
-            return [_checked(path, hand) for hand in found]
+            # Whether its sides are the photo's or a mirror's differs between its versions.
+            return [_Found(_checked(path, hand)) for hand in found]
     raise BadFile(
         f"{path} is neither OpenPose's (people) nor MediaPipe's (hand_landmarks): write it again"
     )

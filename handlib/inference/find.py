@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from handlib.augment.base import warp_image
-from handlib.geometry import resize_affine, tight_box, transform_points
+from handlib.geometry import box_overlap, resize_affine, tight_box, transform_points
 from handlib.inference.look import glance, probability
 
 # Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
@@ -108,17 +108,9 @@ def distinct(boxes, scores):
     for i in np.argsort(scores, kind="stable")[::-1]:
         sides = boxes[i, 2:] - boxes[i, :2]
         is_box = np.isfinite(sides).all() and sides.min() > 0 and sides.max() >= SMALLEST
-        if is_box and all(overlap(boxes[i], boxes[k]) < OVERLAP for k in kept):
+        if is_box and all(box_overlap(boxes[i], boxes[k]) < OVERLAP for k in kept):
             kept.append(int(i))
     return kept
-
-
-def overlap(a, b):
-    """Intersection over union of two boxes; or over the smaller, where one holds the other."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = np.prod(np.maximum(high - low, 0))
-    areas = [np.prod(box[2:] - box[:2]) for box in (a, b)]
-    return max(shared / (sum(areas) - shared), 0.5 * shared / min(areas))
 
 
 def _looks(predictor, image, boxes, K, sides):
@@ -132,4 +124,4 @@ def _sure(hand):
     place to another."""
     if hand.confidence is None:
         return 0.0
-    return float(np.nan_to_num(hand.confidence * overlap(hand.box, next_box(hand))))
+    return float(np.nan_to_num(hand.confidence * box_overlap(hand.box, next_box(hand))))

@@ -7,8 +7,8 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from handlib.geometry import tight_box
-from handlib.inference.find import SURE, next_box, overlap
+from handlib.geometry import box_overlap, tight_box
+from handlib.inference.find import SURE, next_box
 from handlib.inference.paint import overlay
 from handlib.paths import atomic_write
 
@@ -127,7 +127,7 @@ class Tracker:
         self.tracks = []
         for track in sure:
             boxes = [tight_box(t.hand.joints_2d) for t in (track, *self.tracks)]
-            alone = all(overlap(boxes[0], other) < ONE_HAND for other in boxes[1:])
+            alone = all(box_overlap(boxes[0], other) < ONE_HAND for other in boxes[1:])
             width = (boxes[0][2:] - boxes[0][:2]).min()
             if alone and track.lost < GIVE_UP and width > 0:
                 self.tracks.append(track)
@@ -135,7 +135,7 @@ class Tracker:
     def _search(self, image):
         for hand in self.predictor.find(image, self.K, self.is_right, most=MOST):
             taken = [tight_box(track.hand.joints_2d) for track in self.tracks]
-            new = all(overlap(hand.box, box) < SAME for box in taken)
+            new = all(box_overlap(hand.box, box) < SAME for box in taken)
             if new and len(self.tracks) < MOST:
                 self.K = hand.K if self.K is None else self.K
                 self.seen += 1
