@@ -1,5 +1,6 @@
 """Hands in photos: what a network says of them, in the photo's own pixels."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_crop_of_a_large_photo_is_that_of_the_whole(photo):
         whole = warp_image(large, affine, (96, 96)).astype(int)
         part = cut(large, affine, 96).astype(int)
         # Shrunk first, by another whole number of pixels: edges differ a little.
-        assert np.abs(whole - part).mean() < 3
+        assert np.abs(whole - part).mean() < 3.5
     assert not cut(photo, crop_affine([900, 900, 950, 950], 32), 32).any()
 
 
@@ -181,9 +182,18 @@ def test_photos_that_are_not_there_are_counted_out(hand, model):
     first, second = photo_samples(hand, 2)
     errors = photo_errors(model.train(), Reader([first, None, second]))
     assert model.training and not model.eval().training
-    assert (errors["n"], errors["missing"]) == (2, ["b.jpg"])
-    with pytest.raises(ValueError, match=r"none of the photos is there: b\.jpg"):
+    assert (errors["n"], errors["left_out"]) == (2, ["b.jpg is missing: copy it"])
+    with pytest.raises(ValueError, match=r"none of the hands is there: b\.jpg"):
         photo_errors(model, Reader([None]))
+
+
+def test_a_hand_without_annotated_joints_is_left_out_of_the_means(hand, model):
+    samples = photo_samples(hand, 3)
+    unknown = samples[1].replace(joints_2d=np.full((21, 2), np.nan), path=Path("b.jpg"))
+    errors = photo_errors(model, [samples[0], unknown, samples[2]])
+    assert errors["n"] == 2 and np.isfinite(errors["error"])
+    assert errors["left_out"] == [f"b.jpg: no joint of hand {unknown.id} is annotated"]
+    assert "1 hands left out" in str(errors_table(errors))
 
 
 def test_the_best_view_of_a_bent_hand_leaves_its_bend(hand):
@@ -200,4 +210,4 @@ def test_the_model_on_real_photos(model, real_photos):
     frames = photo_errors(model, read_coco_hands(real_photos / "freihand"))
     assert frames["n"] == 8 and 0.03 < frames["mean_pose"] < 0.15 < frames["error"]
     camera = photo_errors(model, InterHandReader(real_photos / "interhand", "test"))
-    assert {e["is_right"] for e in camera["each"]} == {True, False} and camera["missing"]
+    assert {e["is_right"] for e in camera["each"]} == {True, False} and camera["left_out"]

@@ -52,11 +52,13 @@ def test_the_side_is_known_where_something_tells_it(tmp_path):
         ("a_l.jpg", "right", True),
         ("a.jpg", "left", False),
         ("a_l.jpg", "interacting", None),
+        ("a_l.jpg", "", False),
+        ("a_l.jpg", "Right", True),
     ):
         folder = tmp_path / f"{name}-{hand_type}"
         write_photos(folder, name)
         content = json.loads((folder / "hands.json").read_text())
-        if hand_type:
+        if hand_type is not None:
             content["annotations"][0]["hand_type"] = hand_type
         (folder / "hands.json").write_text(json.dumps(content))
         (sample,) = read_coco_hands(folder)

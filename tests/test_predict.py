@@ -13,11 +13,11 @@ import handlib
 from handlib import cli, plots
 from handlib.augment.geometric import crop_affine
 from handlib.checkpoints import export
-from handlib.geometry import mirror_faces, project
+from handlib.geometry import box_overlap, mirror_affine, mirror_faces, mirror_points, project
 from handlib.inference import find, load_photo, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
-from handlib.inference.find import distinct, next_box, overlap
+from handlib.inference.find import distinct, next_box
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
 from handlib.model import make_model
@@ -72,6 +72,59 @@ def test_weights_in_half_precision_predict_a_hand_in_a_box(weights):
     np.testing.assert_array_equal(given.faces, mirror_faces(faces))
 
 
+def test_cameras_and_sides_are_taken_in_every_form(weights):
+    predictor = handlib.Predictor(weights)
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    other = photo[::-1].copy()
+    boxes, camera = [(50, 40, 150, 160)] * 2, (480.0, 500.0, 99, 101)
+    matrix = np.array([[480, 0, 99], [0, 500, 101], [0, 0, 1.0]])
+
+    def cameras(given, images=(photo, other)):
+        return [(h.K_known, h.K.tolist()) for h in predictor(images, boxes, given, True)]
+
+    known = (True, matrix.tolist())
+    for one in (camera, list(camera), np.array(camera), matrix, matrix.tolist(), 2 * matrix):
+        assert cameras(one) == [known] * 2
+    for each in ([matrix] * 2, np.array([matrix] * 2), [camera, matrix.tolist()]):
+        assert cameras(each) == [known] * 2
+    half = cameras([matrix, None])
+    assert half[0] == known and not half[1][0]
+    assert handlib.predict(photo, boxes[0], camera, True, weights).K.tolist() == matrix.tolist()
+    for sides in (np.False_, [np.False_] * 2, np.zeros(2, bool), np.array(False)):
+        assert [h.is_right for h in predictor([photo, other], boxes, matrix, sides)] == [False] * 2
+    assert len(predictor(iter([photo, other]), boxes)) == 2
+
+
+def test_hands_of_one_photo_have_one_camera(weights):
+    predictor = handlib.Predictor(weights)
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    boxes = [(50, 40, 150, 160), (20, 20, 60, 60), (5, 5, 45, 30)]
+    hands = predictor([photo, photo, photo.copy()], boxes, is_right=True)
+    focal = [hand.K[0, 0] for hand in hands]
+    assert focal[0] == focal[1] > focal[2]
+
+
+def test_a_mirrored_photo_gives_the_mirrored_hand(weights):
+    """Boxes between pixels, a shrunk crop, a principal point beside the middle."""
+    rng = np.random.default_rng(3)
+    photo = cv2.resize(rng.integers(0, 255, (60, 90, 3), dtype=np.uint8), (900, 600))
+    box, camera = np.array([301.3, 88.2, 702.8, 480.9]), K + [[0, 0, 100], [0, 0, 50], [0, 0, 0]]
+    predictor = handlib.Predictor(weights)
+    predictor.model.float()
+    (one,) = predictor([photo], [box], camera, True)
+    width = photo.shape[1]
+    there = np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
+    mirrored = mirror_points(mirror_affine(width) @ camera)
+    (two,) = predictor([np.ascontiguousarray(photo[:, ::-1])], [there], mirrored, False)
+    np.testing.assert_allclose(two.joints, mirror_points(one.joints), atol=2e-4)
+    np.testing.assert_allclose(two.vertices, mirror_points(one.vertices), atol=2e-4)
+    np.testing.assert_allclose(width - 1 - two.joints_2d[:, 0], one.joints_2d[:, 0], atol=0.2)
+    affine = crop_affine(box, 128, 1.7)
+    cut = look_module.cut(photo, affine, 128).astype(int)
+    back = look_module.cut(photo[:, ::-1], crop_affine(there, 128, 1.7), 128)[:, ::-1]
+    assert np.abs(cut - back).max() <= 1
+
+
 def test_views_and_refinement_stay_near_the_first_look(weights):
     photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     plain, views, refined = (
@@ -79,7 +132,7 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
         for more in ({}, {"views": 5}, {"refine": 10})
     )
     assert 0 < np.abs(plain.joints - views.joints).max() < 0.05
-    assert views.joints_2d.shape == (21, 2)
+    np.testing.assert_allclose(project(views.joints, K), views.joints_2d, atol=1e-3)
     np.testing.assert_allclose(project(refined.joints, K), refined.joints_2d, atol=0.05)
     with pytest.raises(ValueError, match="views is 1 to 7"):
         handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
@@ -181,6 +234,12 @@ def test_turned_views_are_turned_back(weights):
         ({"box": (10, 10, 50, 40), "K": np.eye(2)}, r"K is a \(3, 3\) matrix"),
         ({"box": (10, 10, 50, 40), "K": -np.eye(3)}, "positive focal"),
         ({"box": (10, 10, 50, 40), "weights": "/nowhere"}, "no checkpoint in /nowhere"),
+        ({"box": (10, 10, 50)}, r"boxes are \(x0, y0, x1, y1\)"),
+        ({"box": (70, 10, 90, 40)}, "lies outside of the photo of 60 x 60 px"),
+        ({"box": (10, 10, 10.1, 10.1)}, "has no area"),
+        ({"box": (10, 10, 50, 40), "is_right": "left"}, "is_right is True, False, or None"),
+        ({"K": K.T}, "is it transposed"),
+        ({"box": (10, 10, 50, 40), "K": K * [[1], [1], [0]]}, "is it transposed"),
     ],
 )
 def test_what_cannot_be_is_refused(weights, given, fault):
@@ -261,6 +320,20 @@ def test_hands_are_found_in_small_and_large_photos(green, scale):
     assert near(found.box, there[0]) and found.is_right
 
 
+def test_hands_that_are_found_in_one_photo_have_one_camera(green):
+    hands = handlib.predict_all(green_photo((600, 400), [(60, 60, 320, 340, True), HANDS[1]]))
+    assert len(hands) == 2 and not any(hand.K_known for hand in hands)
+    assert hands[0].K.tolist() == hands[1].K.tolist()
+    assert min(hand.confidence for hand in hands) > 0.9
+    assert all(None is not hand.right_probability for hand in hands)
+
+
+def test_a_network_that_does_not_tell_of_hands_finds_none(hand, tmp_path):
+    export(make_model("boukhayma2019", hand, input_size=64), tmp_path)
+    with pytest.raises(ValueError, match="does not tell whether there is a hand"):
+        handlib.predict(green_photo((300, 200), []), is_right=True, weights=tmp_path)
+
+
 def test_where_there_is_no_hand_none_is_found(green, tmp_path):
     assert handlib.predict_all(green_photo((300, 200), [])) == []
     path = write(tmp_path / "empty.png", green_photo((300, 200), []))
@@ -298,10 +371,10 @@ def test_what_leads_from_one_box_to_another_is_hardly_a_hand():
 def test_boxes_of_one_hand_are_one():
     boxes = np.array([[0, 0, 100, 100], [5, 5, 100, 100], [30, 30, 60, 60], [200, 0, 260, 60]])
     boxes = np.concatenate([boxes, [[np.nan] * 4, [0, 0, 3, 3]]])
-    assert distinct(boxes, [0.5, 0.9, 0.4, 0.6, 1, 1]) == [1, 3]
+    assert distinct(boxes, [0.5, 0.9, 0.4, 0.6, 1, 1], (400, 400)) == [1, 3]
     # A finger is not a hand of its own; beside a hand there may be another.
-    assert distinct(np.array([[0, 0, 100, 100], [80, 0, 180, 100.0]]), [1, 1]) == [1, 0]
-    assert overlap(boxes[0], boxes[0]) == 1 and overlap(boxes[0], boxes[3]) == 0
+    assert distinct(np.array([[0, 0, 100, 100], [80, 0, 180, 100.0]]), [1, 1], (400, 400)) == [1, 0]
+    assert box_overlap(boxes[0], boxes[0]) == 1 and box_overlap(boxes[0], boxes[3]) == 0
 
 
 # -- files and the command ---------------------------------------------------------------------
@@ -341,6 +414,30 @@ def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
     assert picture.shape[0] >= 400 and picture.shape[1] > 1.9 * 600
 
 
+def test_the_command_writes_over_nothing_that_it_reads(green, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "a.png", green_photo((600, 400), HANDS))
+    before = path.read_bytes()
+    for out in (".", str(tmp_path)):
+        assert cli.main(["predict", "a.png", "--out", out]) == 1
+        assert "a.png would be written over: give another folder" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert cli.main(["predict", "a.png", "--out", ".", "--format", "json"]) == 0
+    assert path.read_bytes() == before and (tmp_path / "a.json").is_file()
+
+
+def test_the_command_goes_on_past_what_cannot_be_written(green, tmp_path, capsys):
+    photos = [write(tmp_path / f"{n}.png", green_photo((600, 400), HANDS[:1])) for n in "ab"]
+    (tmp_path / "out/a.json").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    given = [str(tmp_path / "empty"), *map(str, photos)]
+    words = ["--format", "json", "--out", str(tmp_path / "out")]
+    assert cli.main(["predict", *given, *words]) == 1
+    said = capsys.readouterr().err
+    assert "empty holds no photo" in said and "a.json" in said
+    assert json.loads((tmp_path / "out/b.json").read_text())["is_right"]
+
+
 def test_the_command_takes_box_side_and_camera(green, tmp_path, capsys):
     path = write(tmp_path / "a.png", green_photo((600, 400), HANDS))
     camera = tmp_path / "K.json"
@@ -377,10 +474,60 @@ def test_annotated_photos_get_scores(green, tmp_path, capsys):
     assert (tmp_path / "out/a_r.json").exists()
 
 
+def annotated(folder, names, bbox=None):
+    """Photos in ``folder``, and a COCO file of their hands above it."""
+    x0, y0, x1, y1, _ = HANDS[0]
+    points = np.random.default_rng(0).uniform((x0, y0), (x1, y1), (21, 2))
+    annotation = {"bbox": bbox or [x0, y0, x1 - x0, y1 - y0]}
+    annotation["keypoints"] = np.c_[points, np.ones(21)].ravel().tolist()
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder / name, green_photo((600, 400), HANDS[:1]))
+    content = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+        "annotations": [{"id": n, "image_id": n} | annotation for n in range(len(names))],
+    }
+    path = folder.parent / "hands.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_annotated_photos_in_another_folder_of_the_same_name_and_broken_ones(
+    green, tmp_path, capsys
+):
+    names = ["s1/c.png", "s1/d.png", "s2/c.png", "s2/e.png"]
+    path = annotated(tmp_path / "photos", names)
+    (tmp_path / "photos/s1/d.png").write_text("broken")
+    words = ["predict", str(tmp_path / "photos"), "--boxes", str(path), "--format", "json"]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "d.png is not a readable image" in said.err and "3 e.png" in said.out
+    assert "1 hands left out" in said.out
+    written = {file.name: json.loads(file.read_text()) for file in (tmp_path / "out").iterdir()}
+    assert set(written) == {"c.json", "c-2.json", "e.json"}
+    assert written["c-2.json"]["photo"].endswith("s2/c.png")
+
+
+def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_path, capsys):
+    path = annotated(tmp_path / "photos", ["a.png"])
+    words = ["predict", str(tmp_path / "photos"), "--boxes", str(path), "--format", "json"]
+    words += ["--K", "500", "500", "300", "200", "--left", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    said = json.loads((tmp_path / "out/a.json").read_text())
+    assert said["K"] == K.tolist() and said["K_known"] and said["is_right"] is False
+    assert "a guess" not in capsys.readouterr().out
+    annotated(tmp_path / "photos", ["a.png"], bbox=[0, 0, 0, 0])
+    assert cli.main(words) == 1
+    assert "the box of annotation 0 has no area" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
         ([], "nothing to predict"),
+        (["a.png", "--most", "-1"], "--most is a number of hands from 1 on"),
+        (["a.png", "--sure", "nan"], "--sure is a confidence from 0 to 1"),
+        (["a", "b", "--boxes", "x.json"], "--boxes takes one folder"),
         (["missing.jpg"], "missing.jpg is missing: copy it again"),
         (["a.png", "--K", "1", "2"], "--K takes fx fy cx cy"),
         (["a.png", "--K", "none.json"], "none.json is missing: write [[fx, 0"),

@@ -19,8 +19,8 @@ def frames(n=24):
         yield green_photo((600, 320), [moving, other] if i >= 8 else [moving])
 
 
-def write_video(path, n=24):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (600, 320))
+def write_video(path, n=24, rate=25):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (600, 320))
     assert writer.isOpened()
     for frame in frames(n):
         writer.write(frame[..., ::-1].copy())
@@ -58,6 +58,11 @@ def test_hands_are_followed_by_one_track_each(hand):
     assert predictor.model.looked < 24 * 60
 
 
+def test_a_side_that_is_given_is_kept(hand):
+    tracker = Tracker(green_predictor(hand), 25, is_right=False)
+    assert [t.hand.is_right for f in frames(6) for t in tracker(f)] == [False] * 6
+
+
 def test_a_hand_that_leaves_is_let_go(hand):
     tracker = Tracker(green_predictor(hand), 25)
     for frame in frames(3):
@@ -85,6 +90,24 @@ def test_a_video_is_written_with_a_line_for_each_frame(hand, tmp_path, monkeypat
     film = cv2.VideoCapture(str(tmp_path / "out/hands.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 24
     assert film.read()[1].shape == (320, 600, 3)
+
+
+def test_videos_of_one_name_in_folders_and_of_odd_rates(hand, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "handlib.inference.command.Predictor", lambda *_, **__: green_predictor(hand)
+    )
+    for folder, rate in (("a", 25), ("b", 90.123)):
+        (tmp_path / folder).mkdir()
+        write_video(tmp_path / folder / "clip.avi", 4, rate)
+    given = [str(tmp_path / folder) for folder in "ab"]  # videos in folders are found
+    assert cli.main(["predict", *given, "--out", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        f"{stem}.{kind}" for stem in ("clip", "clip-2") for kind in ("mp4", "jsonl")
+    }
+    for stem, rate in (("clip", 25), ("clip-2", 90.1)):
+        film = cv2.VideoCapture(str(tmp_path / f"out/{stem}.mp4"))
+        assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+        assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.05)
 
 
 def test_faults_of_videos_are_named(hand, tmp_path):

@@ -84,6 +84,10 @@ class HandReader(SplitReader):
             **self._more(row),
         )
 
+    def path(self, index):
+        """The image file of sample number ``index``."""
+        return self._path(self.row(index))
+
     def annotation(self, name):
         """One annotation of every hand whose joints are all known, without reading images.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handlib.data.hands import side_of
+from handlib.data.hands import SIDES, side_of
 from handlib.geometry import box_overlap, tight_box
 from handlib.joints import N_JOINTS, convert
 from handlib.reading import BadFile, expecting, read_json, require_finite
@@ -137,10 +137,11 @@ def _read_hands(path, sample):
 
 def _hands(path, content, sample):
     if "people" in content:
+        fields = {side: f"hand_{side}_keypoints_2d" for side in SIDES}
         return [
-            _Found(_checked(path, person.get(f"hand_{side}_keypoints_2d") or NOTHING), side_of(side))
+            _Found(_checked(path, person.get(field) or NOTHING), side_of(side))
             for person in content["people"]
-            for side in ("right", "left")
+            for side, field in fields.items()
         ]
     for field in ("hand_landmarks", "landmarks"):  # in Python, in JavaScript
         if field in content:

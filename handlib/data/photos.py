@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handlib.data.hands import side_of
 from handlib.data.sample import Sample
 from handlib.images import read_image
 from handlib.joints import N_JOINTS, convert
@@ -32,9 +33,18 @@ class PhotoReader:
     def __len__(self):
         return len(self._hands)
 
+    def path(self, index):
+        """The image file of sample number ``index``."""
+        return self._hands[index]["path"]
+
     def __getitem__(self, index):
         hand = self._hands[index]
-        path = hand["path"]
+        path, sides = hand["path"], hand["box"][2:] - hand["box"][:2]
+        if not (sides > 0).all():
+            raise BadFile(
+                f"{path}: the box of annotation {hand['id']} has no area, {sides.tolist()} px: "
+                "annotate it again, or leave it out of the file"
+            )
         return Sample(image=_as_annotated(path, self._sizes.get(path)), **hand)
 
 
@@ -120,8 +130,8 @@ def _hands(annotation, name):
                 box = annotation[f"{side}hand_box"]
                 yield annotation[f"{side}hand_kpts"], box, side == "right"
     else:
-        said = annotation.get("hand_type", Path(name).stem[-2:])
-        side = {"right": True, "_r": True, "left": False, "_l": False}.get(said)
+        said = annotation.get("hand_type")
+        side = side_of(said) if said else {"_r": True, "_l": False}.get(Path(name).stem[-2:])
         yield annotation["keypoints"], annotation["bbox"], side
 
 

@@ -27,6 +27,8 @@ def add_arguments(parser):
     parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where files go [{OUT}/]")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--most", type=int, default=10, help="hands in a photo at most [10]")
-    parser.add_argument("--sure", type=float, help="confidence that a hand needs, 0 to 1 [0.3]")
+    parser.add_argument(
+        "--sure", type=float, help="confidence that a hand in a photo needs, 0 to 1 [0.3]"
+    )
     parser.add_argument("--views", type=int, default=1, help="average over so many views [1]")
     parser.add_argument("--refine", type=int, help="gradient steps onto 2D joints [the model's]")

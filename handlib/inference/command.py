@@ -2,9 +2,9 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 
+from handlib.images import SUFFIXES
 from handlib.inference.files import save_hands, sentence
 from handlib.inference.find import SURE
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
@@ -14,53 +14,85 @@ from handlib.reading import expecting, read_json
 
 def run(args):
     """Predict what the command line asks for; returns the exit code."""
-    videos, photos = _sorted(args.photos)
-    if args.boxes and args.box:
-        raise ValueError("--box and --boxes both say where the hands are: give one of them")
-    if not (videos or photos or args.boxes):
-        raise ValueError("nothing to predict: give photos, a folder of them, a video, or --boxes")
+    _check(args)
+    faults = []
+    videos, photos = ([], []) if args.boxes else _sorted(args.photos, faults)
     options = {
         "K": None if args.K is None else checked_camera(read_camera(args.K)),
         "is_right": {(True, False): False, (False, True): True}.get((args.left, args.right)),
     }
+    reader = None
+    if args.boxes:
+        reader = _Given(read_boxes(args.boxes, *args.photos), **options)
+        photos = list(dict.fromkeys(reader.paths()))
+    out = Path(args.out).expanduser()
+    work = dict(zip(videos, _stems(videos), strict=True)), dict(zip(photos, _stems(photos)))
+    _spare(out, *work, args)
     predictor = Predictor(args.weights, views=args.views, refine=args.refine)
-    out, faults = Path(args.out).expanduser(), []
-    for video in videos:
+    for video, stem in work[0].items():
         from handlib.inference.video import predict_video
 
-        _try(faults, lambda video=video: print(predict_video(predictor, video, out, **options)))
-    if args.boxes:
-        faults += _annotated(predictor, args, photos, out)
-    elif photos:
-        faults += _photos(predictor, args, photos, out, options)
-    if videos or photos or args.boxes:
+        where = video, out, stem
+        _try(faults, lambda w=where: print(predict_video(predictor, *w, **options)))
+    if reader is None:
+        _photos(predictor, args, work[1], out, options, faults)
+    else:
+        _annotated(predictor, args, reader, work[1], out, faults)
+    if videos or photos:
         print(f"files: {out.resolve()}")
     return _end(faults, len(videos) + len(photos))
 
 
-def _sorted(given):
+def _check(args):
+    """ValueError for a command line that asks for nothing, or for what cannot be."""
+    if args.boxes and args.box:
+        raise ValueError("--box and --boxes both say where the hands are: give one of them")
+    if not (args.photos or args.boxes):
+        raise ValueError("nothing to predict: give photos, a folder of them, a video, or --boxes")
+    if args.boxes and len(args.photos) > 1:
+        raise ValueError("--boxes takes one folder of photos, or none: those beside the file")
+    if args.most < 1:
+        raise ValueError(f"--most is a number of hands from 1 on, not {args.most}")
+    if args.sure is not None and not 0 <= args.sure <= 1:
+        raise ValueError(f"--sure is a confidence from 0 to 1, not {args.sure}")
+
+
+def _sorted(given, faults):
     """(videos, photos) that are named, or lie in folders that are named."""
-    paths = [path for each in given for path in list_photos(each)]
+    kinds = SUFFIXES + VIDEO_SUFFIXES
+    listed = [_try(faults, lambda each=each: list_photos(each, kinds)) for each in given]
+    paths = list(dict.fromkeys(path for some in listed for path in some or ()))
     is_video = [path.suffix.lower() in VIDEO_SUFFIXES for path in paths]
     videos = [path for path, video in zip(paths, is_video, strict=True) if video]
     return videos, [path for path, video in zip(paths, is_video, strict=True) if not video]
 
 
-def _photos(predictor, args, photos, out, options):
-    """Predict photos; returns the faults."""
-    faults = []
-    stems = _stems(photos)
+def _spare(out, videos, photos, args):
+    """ValueError where a file that is read would be written over."""
+    written = {out / f"{stem}.{kind}" for stem in photos.values() for kind in args.format}
+    written |= {out / f"{stem}.{kind}" for stem in videos.values() for kind in ("mp4", "jsonl")}
+    read = [*videos, *photos, *([args.boxes] if args.boxes else ())]
+    lost = sorted({Path(p).resolve() for p in read} & {path.resolve() for path in written})
+    if lost:
+        raise ValueError(f"{lost[0]} would be written over: give another folder as --out")
+
+
+def _photos(predictor, args, photos, out, options, faults):
+    """Predict photos, a dict of path -> stem of the files' names."""
+    paths = list(photos)
     with ThreadPoolExecutor(2) as readers:
-        waiting = [readers.submit(load_photo, path) for path in photos[:4]]
-        for number, path in enumerate(photos):
+        waiting = [readers.submit(load_photo, path) for path in paths[:4]]
+        for number, path in enumerate(paths):
             reading = waiting.pop(0)
-            if number + 4 < len(photos):
-                waiting.append(readers.submit(load_photo, photos[number + 4]))
+            if number + 4 < len(paths):
+                waiting.append(readers.submit(load_photo, paths[number + 4]))
             hands = _try(faults, lambda r=reading, p=path: _hands(predictor, args, r, p, options))
             if hands:
-                photo = reading.result()
-                save_hands(out, stems[number], photo, hands, args.format, together=len(photos) > 1)
-    return faults
+                _save(faults, out, photos[path], reading.result(), hands, args, len(paths) > 1)
+
+
+def _save(faults, out, stem, photo, hands, args, together):
+    _try(faults, lambda: save_hands(out, stem, photo, hands, args.format, together))
 
 
 def _hands(predictor, args, reading, path, options):
@@ -78,36 +110,53 @@ def _hands(predictor, args, reading, path, options):
     return hands
 
 
-def _annotated(predictor, args, folders, out):
-    """Predict annotated hands and print their errors; returns the faults."""
+class _Given:
+    """A reader of annotated hands, whose camera and side may be given on the command line."""
+
+    def __init__(self, reader, K, is_right):
+        self.reader = reader
+        given = {"K": K, "is_right": is_right}
+        self.given = {name: value for name, value in given.items() if value is not None}
+
+    def __len__(self):
+        return len(self.reader)
+
+    def __getitem__(self, index):
+        return self.reader[index].replace(**self.given)
+
+    def paths(self):
+        """The photo of each hand."""
+        return [self.reader.path(i) for i in range(len(self))]
+
+
+def _annotated(predictor, args, reader, photos, out, faults):
+    """Predict annotated hands and print their errors."""
     from handlib.inference.scores import errors_table, photo_errors
 
-    reader = read_boxes(args.boxes, folders[0] if folders else None)
-    samples = (reader[i] for i in range(len(reader)))
-    faults = []
-    for path, group in groupby(_those_there(samples, faults), key=lambda sample: sample.path):
-        found = list(group)
-        hands = predictor(
-            [s.image for s in found], [s.box for s in found],
-            [s.K for s in found], [s.is_right for s in found],
-        )  # fmt: skip
-        for hand in hands:
-            hand.path = path
-            print(sentence(path, hand), flush=True)
-        save_hands(out, path.stem, found[0].image, hands, args.format, together=True)
+    rows = {}
+    for row, path in enumerate(reader.paths()):
+        rows.setdefault(path, []).append(row)
+    for path, of_photo in rows.items():
+        found = [s for i in of_photo if (s := _try(faults, lambda i=i: reader[i])) is not None]
+        hands = _try(faults, lambda found=found: _of_samples(predictor, found))
+        if hands:
+            _save(faults, out, photos[path], found[0].image, hands, args, True)
     how = {"expand": predictor.expand, "views": predictor.views, "refine": predictor.refine}
-    print(f"\n{errors_table(photo_errors(predictor.model, reader, **how))}")
-    return faults
+    errors = _try(faults, lambda: photo_errors(predictor.model, reader, **how))
+    if errors:
+        print(f"\n{errors_table(errors)}")
 
 
-def _those_there(samples, faults):
-    while True:
-        try:
-            yield next(samples)
-        except StopIteration:
-            return
-        except OSError as error:
-            faults.append(str(error))
+def _of_samples(predictor, samples):
+    """The annotated hands of one photo."""
+    hands = predictor(
+        [samples[0].image] * len(samples), [s.box for s in samples],
+        [s.K for s in samples], [s.is_right for s in samples],
+    ) if samples else []  # fmt: skip
+    for hand, sample in zip(hands, samples, strict=True):
+        hand.path = sample.path
+        print(sentence(sample.path, hand), flush=True)
+    return hands
 
 
 def read_boxes(path, images=None):
@@ -156,8 +205,9 @@ def _try(faults, work):
     try:
         return work()
     except (OSError, ValueError) as error:
-        faults.append(str(error))
-        print(f"handlib: {error}", file=sys.stderr, flush=True)
+        if str(error) not in faults:  # both hands of a photo that is missing
+            faults.append(str(error))
+            print(f"handlib: {error}", file=sys.stderr, flush=True)
         return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from handlib.augment.base import warp_image
 from handlib.geometry import box_overlap, resize_affine, tight_box, transform_points
-from handlib.inference.look import glance, probability
+from handlib.inference.look import assumed_camera, glance, is_inside, probability
 
 # Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
 # The second group is for small hands: it is looked through where the first shows none.
@@ -30,7 +30,19 @@ def find_hands(predictor, image, K=None, is_right=None, most=10, sure=SURE):
         hands = [hand for hand in seen if hand.confidence >= sure]
         if hands:
             break
-    return sorted(hands, key=lambda hand: hand.confidence, reverse=True)[:most]
+    hands = sorted(hands, key=lambda hand: hand.confidence, reverse=True)[:most]
+    return hands if K is not None else _of_one_camera(predictor, image, hands)
+
+
+def _of_one_camera(predictor, image, hands):
+    """Hands of one photo, seen again where different cameras were assumed for them."""
+    if len({float(hand.K[0, 0]) for hand in hands}) < 2:
+        return hands
+    boxes, sides = [hand.box for hand in hands], [hand.is_right for hand in hands]
+    again = predictor([image] * len(hands), boxes, None, sides)
+    told = ("confidence", "right_probability")  # with the other side in view
+    return [replace(new, **{name: getattr(old, name) for name in told})
+            for new, old in zip(again, hands, strict=True)]  # fmt: skip
 
 
 def scan(predictor, image, shares, least):
@@ -45,10 +57,14 @@ def scan(predictor, image, shares, least):
     windows = crops(small, expand, shares)
     images = [warp_image(image, affine, small)] * len(windows)
     joints_2d, sure = glance(predictor.model, images, windows, expand)
+    if np.isnan(sure).all():
+        raise ValueError(
+            "this network does not tell whether there is a hand, so it finds none: give boxes"
+        )
     sure = np.nan_to_num(sure)
     joints_2d = transform_points(np.linalg.inv(affine), joints_2d)
     boxes = np.array([tight_box(points) for points in joints_2d])
-    kept = [i for i in distinct(boxes, sure) if sure[i] >= least]
+    kept = [i for i in distinct(boxes, sure, (width, height)) if sure[i] >= least]
     return boxes[kept][:CANDIDATES]
 
 
@@ -58,7 +74,7 @@ def _closer(predictor, image, boxes, K, is_right):
     for _ in range(ROUNDS):
         hands = _looks(predictor, image, boxes, K, sides)
         found = np.array([next_box(hand) for hand in hands]).reshape(-1, 4)
-        kept = distinct(found, [hand.confidence for hand in hands])
+        kept = distinct(found, [hand.confidence for hand in hands], image.shape[1::-1])
         boxes, sides = found[kept], [_side(hands[i], is_right) for i in kept]
     return _looks(predictor, image, boxes, K, sides)
 
@@ -102,12 +118,14 @@ def _extent(size):
     return max(min(size), max(size) / 3)
 
 
-def distinct(boxes, scores):
-    """Indices of boxes (N, 4) in the order of their scores, without those that overlap a better."""
+def distinct(boxes, scores, size):
+    """Indices of boxes (N, 4) in the order of their scores, without those that overlap a better one
+    or lie outside of the image (width, height)."""
     kept = []
     for i in np.argsort(scores, kind="stable")[::-1]:
         sides = boxes[i, 2:] - boxes[i, :2]
         is_box = np.isfinite(sides).all() and sides.min() > 0 and sides.max() >= SMALLEST
+        is_box = is_box and is_inside(boxes[i], size)
         if is_box and all(box_overlap(boxes[i], boxes[k]) < OVERLAP for k in kept):
             kept.append(int(i))
     return kept
@@ -115,8 +133,11 @@ def distinct(boxes, scores):
 
 def _looks(predictor, image, boxes, K, sides):
     """The hands in boxes (N, 4), as sure as they are of a hand that stays where it is."""
-    hands = predictor([image] * len(boxes), boxes, [K] * len(boxes), sides)
-    return [replace(hand, confidence=_sure(hand)) for hand in hands]
+    # One camera of all would be that of the largest box, which may be no hand's.
+    size, expand = image.shape[1::-1], predictor.expand
+    cameras = [assumed_camera(size, box, expand) if K is None else K for box in boxes]
+    hands = predictor([image] * len(boxes), boxes, cameras, sides)
+    return [replace(hand, confidence=_sure(hand), K_known=K is not None) for hand in hands]
 
 
 def _sure(hand):

@@ -5,7 +5,13 @@ import torch
 
 from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
-from handlib.geometry import ASSUMED_FOCAL, mirror_affine, mirror_points, transform_points
+from handlib.geometry import (
+    ASSUMED_FOCAL,
+    mirror_affine,
+    mirror_points,
+    project,
+    transform_points,
+)
 from handlib.looks import look_around, see, settle
 from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
@@ -70,6 +76,9 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
         sides = each[0]["is_right"].tolist()
     averaged = ("joints", "vertices", "joints_2d", "keypoints_2d", "root", "present", "sharpness")
     means = {n: np.mean([view[n] for view in each], 0) for n in averaged if n in each[0]}
+    if views > 1 and model.config.camera == "perspective":  # the places of the averaged joints
+        placed = means["joints"] + means["root"][:, None]
+        means["joints_2d"] = np.array([project(*each) for each in zip(placed, K, strict=True)])
     return each[0] | means
 
 
@@ -217,11 +226,18 @@ def cut(image, affine, size):
     corners = transform_points(to_image, corners)
     margin = 2 * np.ptp(corners[:, 0]) / size + 2
     limits = np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(corners.min(0) - margin), 0, limits - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(0) + margin), low + 1, limits).astype(int)
+    # From edge to edge of pixels: the part of a mirrored image is the mirrored part.
+    low, high = corners.min(0) + 0.5 - margin, corners.max(0) + 0.5 + margin
+    low = np.clip(np.floor(low), 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(high), low + 1, limits).astype(int)
     part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
     moved = affine @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1.0]])
     return warp_image(part, moved, (size, size))
+
+
+def is_inside(box, size):
+    """Whether an image (width, height) has a part of a box (4,)."""
+    return bool((box[2:] > -0.5).all() and (box[:2] < np.array(size) - 0.5).all())
 
 
 def assumed_camera(size, box, expand=EXPAND):

@@ -21,7 +21,9 @@ def overlay(photo, hands):
     """The photo (H, W, 3) with the skeletons and boxes of hands on it."""
     picture = photo.copy()
     for hand in hands:
-        x0, y0, x1, y1 = hand.box.round().astype(int).tolist()
+        width, height = photo.shape[1::-1]
+        beyond = np.array([width, height] * 2)  # of what OpenCV can draw, a box may be
+        x0, y0, x1, y1 = hand.box.clip(-beyond, 2 * beyond).round().astype(int).tolist()
         line = max(1, round(max(photo.shape) / 400))
         cv2.rectangle(picture, (x0, y0), (x1, y1), WHITE, line + 1, cv2.LINE_AA)
         cv2.rectangle(picture, (x0, y0), (x1, y1), DARK, max(1, line // 2), cv2.LINE_AA)

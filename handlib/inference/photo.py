@@ -33,8 +33,11 @@ def load_photo(photo):
     return np.ascontiguousarray(array)
 
 
-def list_photos(path):
+def list_photos(path, suffixes=SUFFIXES):
     """Paths of the photos in a folder, by name; of anything else, itself.
+
+    Args:
+        suffixes: of what counts as a photo.
 
     Raises:
         ValueError: a folder without photos.
@@ -42,7 +45,7 @@ def list_photos(path):
     path = Path(path).expanduser()
     if not path.is_dir():
         return [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
     if not inside:
-        raise ValueError(f"{path} holds no photo ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{path} holds no photo ({', '.join(suffixes)})")
     return inside

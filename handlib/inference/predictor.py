@@ -10,13 +10,22 @@ from handlib.checkpoints import OTHER, find_checkpoint, load_checkpoint, read_js
 from handlib.geometry import mirror_faces
 from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
-from handlib.inference.look import EXPAND, assumed_camera, confidence, look, probability
+from handlib.inference.look import (
+    EXPAND,
+    assumed_camera,
+    confidence,
+    is_inside,
+    look,
+    probability,
+)
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
 from handlib.paths import SHIPPED
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
+
+SMALLEST_BOX = 2  # px of its longer side
 
 
 class Predictor:
@@ -45,10 +54,12 @@ class Predictor:
         """Predict one hand in each of N images.
 
         Args:
-            images: list of (H, W, 3) uint8 RGB arrays; the same one for several hands in it.
+            images: N arrays (H, W, 3) uint8 RGB; the same one for several hands in it, which then
+                get one camera, known or assumed.
             boxes: (N, 4) x0, y0, x1, y1 px around the hands.
-            K: (3, 3) of all photos, or a list of N, each a (3, 3) or None where not known.
-            is_right: of all hands, or a list of N, each True, False or None where not known.
+            K: of all photos, (3, 3) or (fx, fy, cx, cy) px; or a list of N of them, None where not
+                known.
+            is_right: of all hands, or N of them, each True, False or None where not known.
 
         Returns:
             list of N ``HandPrediction``.
@@ -57,16 +68,14 @@ class Predictor:
             ValueError: boxes, K or images that are not what they should be; a side that is not
                 known, for a model that does not tell it.
         """
+        images = list(images)
         n = len(images)
         for image in images:
             _check_image(image)
-        boxes = _checked_boxes(boxes, n)
-        known = [checked_camera(k) for k in _each(K, n, np.ndim(K) == 2)]
-        sides = _each(is_right, n, np.ndim(is_right) == 0)
-        cameras = [
-            assumed_camera(image.shape[1::-1], box, self.expand) if k is None else k
-            for image, box, k in zip(images, boxes, known, strict=True)
-        ]
+        boxes = _checked_boxes(boxes, images)
+        known = [checked_camera(k) for k in _each(K, n, _is_one_camera(K))]
+        sides = [_checked_side(side) for side in _each(is_right, n, np.ndim(is_right) == 0)]
+        cameras = self._cameras(images, boxes, known)
         if not n:
             return []
         how = self.expand, self.views, self.refine
@@ -82,7 +91,7 @@ class Predictor:
         """Hands in a photo, the surest first.
 
         Args:
-            image: (H, W, 3) uint8 RGB. K: (3, 3) or None. is_right: of all hands in it, or None.
+            image: (H, W, 3) uint8 RGB. K: as of ``predict``. is_right: of all hands in it, or None.
             most: return so many at most. sure: and none of less confidence.
 
         Returns:
@@ -90,7 +99,17 @@ class Predictor:
         """
         _check_image(image)
         with fast_autocast(self.device.type):
-            return find_hands(self, image, checked_camera(K), is_right, most, sure)
+            return find_hands(self, image, checked_camera(K), _checked_side(is_right), most, sure)
+
+    def _cameras(self, images, boxes, known):
+        """The K of each photo: as known, else assumed by the largest hand in the photo."""
+        reach = (boxes[:, 2:] - boxes[:, :2]).max(1)
+        largest = {id(images[i]): i for i in np.argsort(reach)}
+        of_photo = {
+            photo: assumed_camera(images[i].shape[1::-1], boxes[i], self.expand)
+            for photo, i in largest.items()
+        }
+        return [of_photo[id(images[i])] if k is None else k for i, k in enumerate(known)]
 
     def _hand(self, seen, n, image, box, K, K_known):
         row = {name: values[n] for name, values in seen.items()}
@@ -154,7 +173,7 @@ def predict(image, box=None, K=None, is_right=None, weights=None):
     """
     photo, predictor = load_photo(image), loaded(weights)
     if box is not None:
-        return _with_path(predictor([photo], [box], [K], is_right), image)[0]
+        return _with_path(predictor([photo], [box], K, is_right), image)[0]
     hands = _with_path(predictor.find(photo, K, is_right, most=1), image)
     if not hands:
         raise ValueError(f"{_named(image)}: no hand found: give its box, or a closer photo")
@@ -197,15 +216,43 @@ def _check_image(image):
         )
 
 
-def _checked_boxes(boxes, n):
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if n else np.empty((0, 4))
-    if len(boxes) != n:
-        raise ValueError(f"{n} images but {len(boxes)} boxes: give one (x0, y0, x1, y1) for each")
-    bad = ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
-    if bad.any():
-        box = tuple(boxes[bad][0].tolist())
-        raise ValueError(f"the box {box} has no area: give x0, y0, x1, y1 px with x1 > x0, y1 > y0")
+def _checked_boxes(boxes, images):
+    """(N, 4) boxes of N images."""
+    try:
+        boxes = np.array([[float(v) for v in box] for box in boxes]).reshape(len(boxes), 4)
+    except (TypeError, ValueError):
+        raise ValueError(f"boxes are (x0, y0, x1, y1) in px, not {boxes!r}") from None
+    if len(boxes) != len(images):
+        raise ValueError(
+            f"{len(images)} images but {len(boxes)} boxes: give one (x0, y0, x1, y1) for each"
+        )
+    for box, image in zip(boxes, images, strict=True):
+        sides, (width, height) = box[2:] - box[:2], image.shape[1::-1]
+        if not (np.isfinite(box).all() and sides.min() > 0 and sides.max() >= SMALLEST_BOX):
+            raise ValueError(
+                f"the box {tuple(box.tolist())} has no area: give x0, y0, x1, y1 px with x1 > x0, "
+                "y1 > y0"
+            )
+        if not is_inside(box, (width, height)):
+            raise ValueError(
+                f"the box {tuple(box.tolist())} lies outside of the photo of {width} x {height} px"
+            )
     return boxes
+
+
+def _checked_side(side):
+    """A bool or None, of Python or numpy."""
+    side = side.item() if isinstance(side, np.generic | np.ndarray) and side.size == 1 else side
+    if side is None or isinstance(side, bool):
+        return side
+    raise ValueError(f"is_right is True, False, or None where nobody knows; not {side!r}")
+
+
+def _is_one_camera(K):
+    """Whether K is that of all photos: not a list of one for each."""
+    if isinstance(K, np.ndarray):
+        return K.ndim <= 2
+    return K is None or not any(k is None or np.shape(k) in ((3, 3), (4,)) for k in K)
 
 
 def checked_camera(K):
@@ -216,10 +263,16 @@ def checked_camera(K):
     if K.shape == (4,):
         fx, fy, cx, cy = K
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if K.shape == (3, 3) and K[2, 2] > 0:
+        K = K / K[2, 2]
     if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
         raise ValueError(
             "K is a (3, 3) matrix of finite intrinsics in px, or (fx, fy, cx, cy), with positive "
             f"focal lengths; got {K.tolist()}"
+        )
+    if np.abs([*(K[2] - (0, 0, 1)), K[1, 0]]).max() > 1e-6:
+        raise ValueError(
+            f"K is [[fx, skew, cx], [0, fy, cy], [0, 0, 1]]; got {K.tolist()}: is it transposed?"
         )
     return K
 

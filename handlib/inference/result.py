@@ -32,8 +32,8 @@ class HandPrediction:
     K: np.ndarray
     """(3, 3) intrinsics of the photo that were used."""
     K_known: bool
-    """Whether ``K`` was given. An assumed one leaves the hand's shape, its direction and what is
-    relative to ``root`` as they are; its distance from the camera then is a guess."""
+    """Whether ``K`` was given. With an assumed one the distance from the camera is a guess; the
+    hand's direction, shape and pose hardly depend on it."""
     confidence: float | None
     """How sure the network is, 0 to 1: the probability that the crop shows a hand at all, times
     the share of the joints' heatmaps that lies near where the joints were found; of a hand that was

@@ -25,7 +25,8 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
     Returns:
         dict: ``error``, ``keypoint_error``, ``mean_pose``: means of what ``each`` lists;
         ``handedness`` the share of hands of known side that the model tells right, None where it
-        does not tell the side; ``n`` hands; ``missing`` photos that are not there; ``each``: list
+        does not tell the side; ``n`` hands; ``left_out``: a line for each hand without a photo or
+        an annotated joint; ``each``: list
         of dict with ``name``, ``is_right`` (as annotated), ``error``, ``keypoint_error`` of the
         places found without the hand model (None where the network does not look for them),
         ``mean_pose``, ``right_probability`` (None where the network does not tell the side).
@@ -34,32 +35,36 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
         to where it is seen nearest to the annotated joints (``geometry.best_view``).
 
     Raises:
-        ValueError: no photo is there.
+        ValueError: no hand is there.
     """
     was_training = model.training
     model.eval()
-    each, missing = [], []
+    each, left_out = [], []
     for first in range(0, len(reader), BATCH):
         indices = range(first, min(first + BATCH, len(reader)))
-        samples = [s for i in indices if (s := _read(reader, i, missing)) is not None]
+        samples = [s for i in indices if (s := _read(reader, i, left_out)) is not None]
         each += _score(model, samples, expand, views, refine) if samples else []
     model.train(was_training)
     if not each:
-        raise ValueError(f"none of the photos is there: {', '.join(missing[:3]) or 'no hands'}")
+        raise ValueError(f"none of the hands is there: {'; '.join(left_out[:3]) or 'no samples'}")
     known = [e for e in each if None not in (e["is_right"], e["right_probability"])]
     told = [(e["right_probability"] > 0.5) == e["is_right"] for e in known]
     means = {name: _mean(each, name) for name in ("error", "keypoint_error", "mean_pose")}
     counts = {"handedness": float(np.mean(told)) if told else None, "n": len(each)}
-    return means | counts | {"missing": missing, "each": each}
+    return means | counts | {"left_out": left_out, "each": each}
 
 
-def _read(reader, index, missing):
-    """A sample; None, and a line in ``missing``, where its photo is not there."""
+def _read(reader, index, left_out):
+    """A sample; None, and a line in ``left_out``, where it cannot be scored."""
     try:
-        return reader[index]
-    except FileNotFoundError as error:
-        missing.append(str(error).split(" is missing")[0])
+        sample = reader[index]
+    except (OSError, ValueError) as error:
+        left_out.append(str(error))
         return None
+    if sample.joints_2d is None or not np.isfinite(sample.joints_2d).all(1).any():
+        left_out.append(f"{sample.path}: no joint of hand {sample.id} is annotated")
+        return None
+    return sample
 
 
 def _score(model, samples, expand, views, refine):
@@ -119,6 +124,8 @@ def errors_table(errors):
         "right, says the model": "said",
     }
     caption = "2D joint error, in longer sides of the hand's box (mean pose: best view of it)"
+    if errors["left_out"]:
+        caption += f"; {len(errors['left_out'])} hands left out"
     return results_table(
         {name: {title: row[key] for title, key in columns.items()} for name, row in rows.items()},
         caption,

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from itertools import compress
 from time import perf_counter
 
 import cv2
 import numpy as np
 
 from handlib.geometry import box_overlap, tight_box
-from handlib.inference.find import SURE, next_box
+from handlib.inference.find import SMALLEST, SURE, next_box
+from handlib.inference.look import is_inside
 from handlib.inference.paint import overlay
 from handlib.paths import atomic_write
 
@@ -118,8 +120,10 @@ class Tracker:
     def _follow(self, image):
         if not self.tracks:
             return
-        boxes = np.array([next_box(track.hand) for track in self.tracks])
-        sides = [self.is_right if track.side is None else track.side for track in self.tracks]
+        boxes = [next_box(track.hand) for track in self.tracks]
+        there = [is_inside(box, image.shape[1::-1]) for box in boxes]
+        self.tracks, boxes = (list(compress(of, there)) for of in (self.tracks, boxes))
+        sides = [t.side if self.is_right is None else self.is_right for t in self.tracks]
         hands = self.predictor([image] * len(boxes), boxes, self.K, sides)
         for track, hand in zip(self.tracks, hands, strict=True):
             track.add(replace(hand, K_known=self.K_known))
@@ -128,8 +132,8 @@ class Tracker:
         for track in sure:
             boxes = [tight_box(t.hand.joints_2d) for t in (track, *self.tracks)]
             alone = all(box_overlap(boxes[0], other) < ONE_HAND for other in boxes[1:])
-            width = (boxes[0][2:] - boxes[0][:2]).min()
-            if alone and track.lost < GIVE_UP and width > 0:
+            large = (boxes[0][2:] - boxes[0][:2]).max() >= SMALLEST
+            if alone and track.lost < GIVE_UP and large:
                 self.tracks.append(track)
 
     def _search(self, image):
@@ -143,11 +147,12 @@ class Tracker:
                 self.tracks.append(Track(self.seen, hand, self.rate))
 
 
-def predict_video(predictor, path, out, K=None, is_right=None):
-    """Follow the hands of a video; write ``<name>.mp4`` with them and ``<name>.jsonl``.
+def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
+    """Follow the hands of a video; write ``<stem>.mp4`` with them and ``<stem>.jsonl``.
 
     Args:
-        predictor: ``Predictor``; path: the video; out: folder; K, is_right: as of ``predict``.
+        predictor: ``Predictor``; path: the video; out: folder; stem: of the files' names, default
+            the video's; K, is_right: as of ``predict``.
 
     Returns:
         A sentence about it.
@@ -163,8 +168,9 @@ def predict_video(predictor, path, out, K=None, is_right=None):
     rate = video.get(cv2.CAP_PROP_FPS)
     rate = rate if np.isfinite(rate) and 1 <= rate <= 1000 else 30.0
     tracker, counts, start = Tracker(predictor, rate, K, is_right), [], perf_counter()
-    with atomic_write(out / f"{path.stem}.mp4") as film, atomic_write(
-        out / f"{path.stem}.jsonl"
+    stem = path.stem if stem is None else stem
+    with atomic_write(out / f"{stem}.mp4") as film, atomic_write(
+        out / f"{stem}.jsonl"
     ) as table, table.open("w") as lines:  # fmt: skip
         writer = None
         while True:
@@ -175,8 +181,7 @@ def predict_video(predictor, path, out, K=None, is_right=None):
             counts.append(len(tracks))
             lines.write(json.dumps(_line(len(counts) - 1, rate, tracks)) + "\n")
             if writer is None:
-                kind, size = cv2.VideoWriter_fourcc(*"mp4v"), frame.shape[1::-1]
-                writer = cv2.VideoWriter(str(film), kind, rate, size)
+                writer = _film(film, path, rate, frame.shape[1::-1])
             picture = overlay(frame[..., ::-1], [track.smoothed for track in tracks])
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         video.release()
@@ -192,6 +197,18 @@ def predict_video(predictor, path, out, K=None, is_right=None):
     return (
         f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
         f"({speed:.0f} frames/s)" + ("" if K is not None else "; depth is a guess without --K")
+    )
+
+
+def _film(film, path, rate, size):
+    """A writer of the MP4 ``film``; its clock counts at most 65,535 ticks a second."""
+    for fps in (rate, round(rate, 1), round(rate)):
+        writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+        if writer.isOpened():
+            return writer
+    raise ValueError(
+        f"{path}: its {size[0]} x {size[1]} px at {rate:g} frames a second cannot be written as "
+        "MP4: make the video smaller"
     )
 
 
