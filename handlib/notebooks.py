@@ -24,6 +24,14 @@ class Stopped(RunError):
     """A run that was asked to stop and has saved everything; the same command goes on."""
 
 
+class Finished(Exception):
+    """Raised by a cell after which a notebook has nothing to do: it then counts as executed to its
+    end, and the message says why there is no more."""
+
+    def _render_traceback_(self):
+        return [str(self)]
+
+
 def notebook_path(name):
     """Path of a notebook given as a path or as the name of one of handlib's own."""
     for path in (Path(name), NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb"):
@@ -124,6 +132,10 @@ def execute(path, output, parameters, quiet=False):
     except PapermillExecutionError as error:
         if error.ename == Stopped.__name__:
             raise Stopped(error.evalue) from None
+        if error.ename == Finished.__name__:
+            _without_banners(partial)
+            partial.replace(output)
+            return
         reason = f"in cell {error.exec_count}: {error.ename}: {error.evalue}"
     except DeadKernelError:
         reason = "because its process was killed (is there enough memory?)"
@@ -139,6 +151,18 @@ def execute(path, output, parameters, quiet=False):
         # SystemExit ends a notebook, and papermill calls that a success.
         reason = f"to reach its end: a cell called exit(), {len(left)} cells were left"
     raise RunError(f"{path.stem} failed {reason}\nexecuted notebook: {partial}")
+
+
+def _without_banners(path):
+    """Take out the cells that papermill puts into a notebook whose cell raised something."""
+    import nbformat
+    from papermill.execute import ERROR_MARKER_TAG
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [
+        c for c in notebook.cells if ERROR_MARKER_TAG not in c.metadata.get("tags", ())
+    ]
+    nbformat.write(notebook, path)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def _mirrored(field, values, affine):
         return geometry.transform_points(affine, values[:, None])[:, 0]
     if field == "K":  # it takes mirrored points, so its first column changes sign
         return geometry.mirror_points(geometry.transform_intrinsics(affine, values))
-    if field == "right":
+    if field in ("right", "right_mirrored"):
         return -values
     return ~values if field in ("is_right", "mirrored") else values
 

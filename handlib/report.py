@@ -13,6 +13,7 @@ import nbformat
 from jinja2 import Environment
 from markdown import Markdown
 
+from handlib.notebooks import Finished
 from handlib.paths import atomic_write
 from handlib.reading import expecting, read_json
 
@@ -162,7 +163,8 @@ def _printed(text):
 def _output(output, scenes):
     """What a cell shows as HTML, the richest form of it."""
     if output.output_type == "error":
-        return _text("\n".join(output.traceback), "error")
+        kind = "text" if output.ename == Finished.__name__ else "error"
+        return _text("\n".join(output.traceback), kind)
     forms = output.data
     if WIDGET in forms:  # a progress bar, as it was when it began
         return ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from handlib.description import describe, run_name
 from handlib.notebooks import (
     WORKFLOW,
+    Finished,
     RunError,
     Stopped,
     notebook_parameters,
@@ -29,6 +30,7 @@ from handlib.tables import results_table
 
 __all__ = [
     "WORKFLOW",
+    "Finished",
     "Run",
     "RunError",
     "Stopped",

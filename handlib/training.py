@@ -330,7 +330,6 @@ def train(
         MemoryError: a batch does not fit; ChildProcessError: a loader's worker was killed.
     """
     if config.pretrain_steps:
-        started = time.monotonic()
         stage = replace(config, steps=config.pretrain_steps, pretrain_steps=0, eval_every=None)
         folder = Path(run_dir) / "pretrain"
         first = Trainer(model, pretrain_set or train_set, None, stage, folder, PARAMETERS_ONLY)
@@ -339,7 +338,7 @@ def train(
         if not result.finished:
             return result
         if config.max_minutes is not None:
-            left = config.max_minutes - (time.monotonic() - started) / 60
+            left = config.max_minutes - first.elapsed() / 60  # of earlier sessions too
             config = replace(config, max_minutes=max(left, 1e-9))
     trainer = Trainer(model, train_set, val_set, config, run_dir, loss_weights)
     trainer.watchers = list(watchers)

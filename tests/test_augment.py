@@ -384,6 +384,17 @@ def test_every_chain_finds_the_hand_in_a_larger_picture(name):
         np.testing.assert_allclose(geometry.project(out.joints, out.K), out.joints_2d, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", augment.CHAINS)
+def test_no_chain_squashes_a_picture_that_is_not_square(name):
+    for size in ((640, 300), (300, 640)):
+        sample = fake_sample(3, size=size).replace(vertices=None)
+        sample = sample.replace(box=geometry.tight_box(sample.joints_2d))
+        out = augment.named_transforms(name, 96)(sample, np.random.default_rng(0))
+        low, high = np.linalg.svd(out.K[:2, :2])[1]
+        before, after = np.linalg.svd(sample.K[:2, :2])[1]
+        assert low / high == pytest.approx(before / after, rel=1e-6)
+
+
 def test_a_picture_of_a_hand_is_not_cropped_and_unknown_joints_leave_the_box():
     sample = fake_sample(3)
     assert CropToHand(96)(sample, None) is sample

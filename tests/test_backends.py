@@ -45,6 +45,20 @@ def test_manopth_gets_its_own_arguments_and_the_folder_of_the_file(tmp_path, mon
     assert given["mano_root"] == str(tmp_path / "models")
 
 
+def test_what_manopth_would_not_find_is_refused(tmp_path, monkeypatch, hand):
+    module = ModuleType("manopth.manolayer")
+    module.ManoLayer = lambda **arguments: None
+    monkeypatch.setitem(sys.modules, "manopth", ModuleType("manopth"))
+    monkeypatch.setitem(sys.modules, "manopth.manolayer", module)
+    write_plain(tmp_path)
+    (tmp_path / "MANO_RIGHT.pkl").rename(tmp_path / "mine.pkl")
+    with pytest.raises(FileNotFoundError, match=r"manopth reads MANO_RIGHT\.pkl .*mine\.pkl"):
+        mano_layer("manopth", tmp_path / "mine.pkl")
+    with pytest.raises(ValueError, match="manopth reads files alone"):
+        mano_layer("manopth", hand)
+    assert isinstance(mano_layer("handlib", hand), ManoLayer)
+
+
 @pytest.mark.skipif(not INSTALLED, reason="manopth is not installed")
 def test_manopth_gives_the_same_numbers(capsys):
     generator = torch.Generator().manual_seed(0)

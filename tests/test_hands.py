@@ -146,6 +146,27 @@ def test_damaged_interhand_files_are_named(tmp_path):
         reader[0]
 
 
+@pytest.mark.parametrize("kind", ["joint_3d", "camera"])
+def test_a_frame_or_camera_that_one_file_lacks_is_left_out(tmp_path, kind, capsys):
+    write_interhand(tmp_path, ["test"])
+    whole = InterHandReader(tmp_path, "test")
+    first = whole[0].joints
+    data = tmp_path / "annotations/test/InterHand2.6M_test_data.json"
+    if kind == "camera":  # of the last image; the others' stays
+        edit(data, lambda content: content["images"][-1].update(camera="400099"))
+    else:
+        frame = str(json.loads(data.read_text())["images"][-1]["frame_idx"])
+        edit(
+            tmp_path / f"annotations/test/InterHand2.6M_test_{kind}.json",
+            lambda content: content["3"].pop(frame),
+        )
+    with pytest.raises(ValueError, match=r"hand of image 13 .*missing \(NaN\).*skip_bad=True"):
+        InterHandReader(tmp_path, "test")
+    reader = InterHandReader(tmp_path, "test", skip_bad=True)
+    assert set(reader.ids) == {10, 11, 12} and reader.left_out
+    np.testing.assert_array_equal(reader[0].joints, first)
+
+
 def test_large_annotations_are_parsed_once(interhand, tmp_path, monkeypatch):
     monkeypatch.setattr(annotations, "SMALL", 0)
     monkeypatch.setenv("HANDLIB_CACHE", str(tmp_path))
@@ -218,6 +239,21 @@ def test_damaged_rhd_files_are_named(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no training/anno_training\.pickle: extract RHD"):
         open_dataset(tmp_path)
+
+
+def test_the_side_of_rhd_as_json_is_read_however_it_is_written_and_nothing_else(tmp_path):
+    joints = np.cumsum(np.full((21, 3), 12.0), 0) + [0, 0, 500]
+    hand = {"image_id": 3, "joint_cam": joints.tolist()}
+    image = {"id": 3, "file_name": "3.png", "cam_param": {"focal": [300, 300], "princpt": [9, 9]}}
+    path = tmp_path / "rhd_test.json"
+    for side, is_right in (("right", True), ("Left", False)):
+        path.write_text(
+            json.dumps({"images": [image], "annotations": [hand | {"hand_type": side}]})
+        )
+        assert RHDReader(tmp_path, "test").is_right.tolist() == [is_right]
+    path.write_text(json.dumps({"images": [image], "annotations": [hand | {"hand_type": "both"}]}))
+    with pytest.raises(ValueError, match=r"rhd_test\.json is not RHD .*'both', not right or left"):
+        RHDReader(tmp_path, "test")
 
 
 # -- finding the layout ----------------------------------------------------------------------

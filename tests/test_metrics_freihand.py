@@ -101,6 +101,14 @@ def test_a_flat_hand_is_not_called_mirrored():
     assert scores["pa_mpjpe_mm"] == pytest.approx(0, abs=1e-6)
 
 
+def test_millimetres_are_noticed(official):
+    gt = np.random.default_rng(0).normal(0, 0.03, (4, 21, 3))
+    with pytest.warns(UserWarning, match="pred_xyz: .* these are millimetres"):
+        metrics.freihand_scores(gt, gt, 1000 * gt, 1000 * gt)
+    with pytest.raises(ValueError, match="lists of equally shaped hands"):
+        metrics.freihand_scores(gt, gt, [[[0, 0, 0]], [[0, 0]]], gt)
+
+
 def test_zero_predictions_have_scores(official):
     gt = official[0][1]
     scores = metrics.freihand_scores(gt, gt, 0 * gt, 0 * gt)

@@ -21,6 +21,31 @@ def test_values_are_those_of_the_plain_functions():
         assert found["auc"].low < found["auc"].value < found["auc"].high
 
 
+def test_a_prediction_that_is_not_finite_is_no_missing_annotation():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 0.03, (6, 21, 3))
+    pred = truth + rng.normal(0, 0.005, truth.shape)
+    for bad in (np.nan, np.inf):
+        pred[2, 4] = bad
+        with pytest.raises(ValueError, match=r"prediction of sample 2 is not finite \(1 of 6\)"):
+            metrics.paper_intervals(pred, truth, draws=5)
+    truth[2, 4] = np.nan  # not annotated: then it does not matter
+    assert np.isfinite(metrics.paper_intervals(pred, truth, draws=5)["root_50mm"]["all"]["auc"][0])
+    with pytest.raises(ValueError, match="infinite"):
+        metrics.keypoint_intervals(np.where(errors(3) > 15, np.inf, errors(3)), draws=5)
+    for wrong in (truth[:1], truth[:, :20]):
+        with pytest.raises(ValueError, match=r"expected predicted and .* \(N, 21, 3\)"):
+            metrics.paper_intervals(pred[:, : wrong.shape[1]], wrong)
+    with pytest.raises(ValueError, match=r"expected errors \(N, 21\)"):
+        metrics.keypoint_intervals(errors(0))
+
+
+def test_intervals_are_printed():
+    rows = metrics.keypoint_intervals(errors(), draws=20)["all"]
+    assert str(rows["auc"]).count("[") == 1
+    assert "curve" not in str(rows["curve"]) and str(rows["curve"]).startswith("Interval(")
+
+
 def test_bounds_are_as_wide_as_theory_says():
     e = errors(2000)
     found = metrics.keypoint_intervals(e, seed=3)["all"]["error"]

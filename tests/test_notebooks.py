@@ -12,11 +12,13 @@ import cv2
 import nbformat
 import numpy as np
 import pytest
+from fake_data import write_mp
 
 from handlib import cli, runs
 from handlib.analysis import RULES
 from handlib.checkpoints import export
 from handlib.model import make_model
+from handlib.predictions import read_course
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {
@@ -47,6 +49,26 @@ def finished(synthetic, tmp_path_factory):
         arguments = ["-p", "data", str(synthetic), *(word for words in given for word in words)]
         assert cli.main(["run", "--name", "tiny", *arguments]) == 0
         yield runs.runs_root() / "tiny"
+
+
+def test_a_split_without_answers_is_predicted_and_written(finished, tmp_path, monkeypatch, capsys):
+    """The course's test split has no joints: its server has them."""
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
+    write_mp(tmp_path / "mp", versions=1, size=64)
+    words = ["run", "04_evaluate", "--name", "sent", "-p", "trained", str(finished)]
+    words += ["-p", "data", str(tmp_path / "mp"), "-p", "write", "course", "-p", "workers", "0"]
+    assert cli.main(words) == 0
+    run = tmp_path / "out/sent"
+    assert read_course(run / "test_preds.json.gz", 3).shape == (3, 21, 3)
+    assert "has no 3D joints to score against" in (run / "report.html").read_text()
+    executed = nbformat.read(run / "notebooks/04_evaluate.ipynb", as_version=4)
+    assert not any("papermill-error" in str(cell.metadata) for cell in executed.cells)
+    assert "evaluate" not in json.loads((run / "metrics.json").read_text())
+    (tmp_path / "mp/test/00000001.jpg").write_bytes(b"broken")
+    words[3] = "short"
+    assert cli.main([*words, "-p", "skip_bad", "True"]) == 1  # never a shorter, shifted list
+    assert "2 samples, expected 3: predict all of them" in capsys.readouterr().err
+    assert not (tmp_path / "out/short/test_preds.json.gz").exists()
 
 
 def test_a_run_leaves_everything_in_one_folder(finished):

@@ -31,7 +31,7 @@ from handlib.recipe import (
     schedule_factor,
     usual,
 )
-from handlib.training import train
+from handlib.training import Trainer, train
 
 QUICK = TrainConfig(steps=6, batch_size=4, log_every=1, save_every=100, log_with=None)
 
@@ -200,6 +200,25 @@ def test_pretraining_comes_first_and_is_not_done_again(hand, data, tmp_path):
         parts = fresh(hand)
     assert train(parts, data, None, config, tmp_path / "parts").finished
     assert same(whole, parts)
+
+
+def test_pretraining_takes_its_time_from_the_minutes_in_every_session(
+    hand, data, tmp_path, monkeypatch
+):
+    left = []
+    run = Trainer.run
+
+    def noted(trainer):
+        left.append(trainer.config.max_minutes)
+        return run(trainer)
+
+    monkeypatch.setattr(Trainer, "run", noted)
+    config = replace(QUICK, pretrain_steps=3, eval_every=None, max_minutes=5.0)
+    for _ in range(2):
+        train(fresh(hand), data, None, config, tmp_path)
+    first, again = left[1], left[3]
+    assert 5.0 - first > 0.001
+    assert again <= first + 1e-3  # the second session did not take the pretraining for free
 
 
 class StopAfter(HandDataset):

@@ -119,7 +119,7 @@ def course_transforms(size=320, backgrounds=None, *, to_right=True):
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds)]
     right = [ToRight()] if to_right else []
     turns = [Rotate(), CropToHand(size), Flip()]
-    steps = [Resize(size), ScaleNormalize(), *turns, *right, AddClutter()]
+    steps = [Resize(size, frames_only=True), ScaleNormalize(), *turns, *right, AddClutter()]
     return Compose([*behind, *steps])
 
 

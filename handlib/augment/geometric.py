@@ -13,13 +13,18 @@ from handlib.upright import FILL, upright_view
 
 
 class Resize(Geometric):
-    """To a size: an int for a square, or (width, height)."""
+    """To a size: an int for a square, or (width, height).
 
-    def __init__(self, size):
+    Args:
+        frames_only: leave a sample with a box, a picture of more than a hand, to ``CropToHand``.
+    """
+
+    def __init__(self, size, frames_only=False):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.frames_only = frames_only
 
     def step(self, moved, params):
-        if moved.size == self.size:
+        if moved.size == self.size or (self.frames_only and moved.sample.box is not None):
             return None
         return geometry.resize_affine(moved.size, self.size), self.size, STILL
 

@@ -155,7 +155,7 @@ def _tables(data, cameras, joints, mano):
     hands, valid = [], []
     for image_id, known in data["annotations"]:
         row, (_, _, width, capture, camera, frame) = images[image_id]
-        known = known & joints[capture][frame][1]
+        known = known & _frame(joints, capture, frame)[1]
         place = row, frames[capture, frame], views[capture, camera], width
         for side in np.flatnonzero(known.sum(1) >= MOST):
             hands.append((image_id, side, *place))
@@ -164,11 +164,16 @@ def _tables(data, cameras, joints, mano):
         "hands": np.array(hands, np.int64).reshape(-1, 6),
         "valid": np.array(valid, bool).reshape(-1, N_JOINTS),
         "names": np.array([image[1].encode() for image in data["images"]]),
-        "world": np.array([joints[capture][frame][0] for capture, frame in frames]),
+        "world": np.array([_frame(joints, *place)[0] for place in frames]),
     }
-    for name in ("campos", "camrot", "focal", "princpt"):
-        values = [cameras[capture][name][camera] for capture, camera in views]
+    for name, shape in (("campos", 3), ("camrot", (3, 3)), ("focal", 2), ("princpt", 2)):
+        absent = np.full(shape, np.nan)  # so that its hands cannot be used
+        values = [cameras.get(capture, {}).get(name, {}).get(camera, absent)
+                  for capture, camera in views]  # fmt: skip
         tables[name] = np.array(values, np.float64)
+    for name in ("world", "campos", "camrot", "focal", "princpt"):
+        if hands and not np.isfinite(tables[name]).any():
+            raise ValueError(f"no {name} for any of its hands")
     _, side, _, frame, camera, _ = tables["hands"].T
     placed = np.isfinite(tables["campos"]).all(-1) & np.isfinite(tables["camrot"]).all((-1, -2))
     tables["usable"] = placed[camera] & usable_hands(
@@ -178,6 +183,13 @@ def _tables(data, cameras, joints, mano):
     if mano:
         tables["mano"] = np.stack([_mano(mano, *place) for place in frames])
     return tables
+
+
+def _frame(joints, capture, frame):
+    """World joints (2, 21, 3) and which are valid (2, 21); NaN where the file lacks the frame, so
+    that its hands cannot be used."""
+    absent = np.full((2, N_JOINTS, 3), np.nan, np.float32), np.ones((2, N_JOINTS), bool)
+    return joints.get(capture, {}).get(frame, absent)
 
 
 class _Rows(dict):

@@ -9,7 +9,7 @@ tip. The COCO-like JSON that others made of it (one hand per image, millimetres)
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, HandReader, intrinsics
+from handlib.data.hands import MOST, HandReader, intrinsics, side_of
 from handlib.data.usable import usable_hands
 from handlib.joints import N_JOINTS, check_metres, convert
 from handlib.mano.pickles import read_pickled_rows
@@ -153,12 +153,19 @@ def _from_json(path):
         return _checked(
             {
                 "ids": np.array([image["id"] for image, _ in hands], np.int64),
-                "is_right": np.array([a["hand_type"] == "right" for _, a in hands], bool),
+                "is_right": np.array([_is_right(a) for _, a in hands], bool),
                 "names": np.array([image["file_name"].encode() for image, _ in hands]),
                 "joints": joints.reshape(-1, N_JOINTS, 3) / 1000,
                 "K": intrinsics(focal, principal),
             }
         )
+
+
+def _is_right(annotation):
+    side = side_of(annotation["hand_type"])
+    if side is None:
+        raise ValueError(f"hand_type is {annotation['hand_type']!r}, not right or left")
+    return side
 
 
 def _checked(tables):

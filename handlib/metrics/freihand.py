@@ -5,9 +5,10 @@ import warnings
 import numpy as np
 
 from handlib.geometry import similarity_align
-from handlib.joints import N_JOINTS, ROOT
+from handlib.joints import N_JOINTS, ROOT, check_metres
 from handlib.metrics.points import area_under, errors_mm, pck, scale_translation_align
 from handlib.metrics.surface import F_THRESHOLDS_MM, f_scores
+from handlib.reading import short
 
 # Samples at a time: their arrays stay in the processor's cache, and memory does not grow with N.
 CHUNK = 64
@@ -52,7 +53,12 @@ def freihand_scores(xyz, verts, pred_xyz, pred_verts):
 
 def _checked(xyz, verts, pred_xyz, pred_verts):
     """The arrays as float64, after a look at them."""
-    arrays = [np.asarray(a, np.float64) for a in (xyz, verts, pred_xyz, pred_verts)]
+    try:
+        arrays = [np.asarray(a, np.float64) for a in (xyz, verts, pred_xyz, pred_verts)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"xyz, verts and predictions are lists of equally shaped hands: {short(error)}"
+        ) from error
     shapes = [a.shape for a in arrays]
     n, v = shapes[1][:2] if arrays[1].ndim == 3 else (0, 0)
     if not n or shapes != [(n, N_JOINTS, 3), (n, v, 3)] * 2:
@@ -64,6 +70,12 @@ def _checked(xyz, verts, pred_xyz, pred_verts):
         bad = np.flatnonzero(~np.isfinite(array).all((1, 2)))
         if len(bad):
             raise ValueError(f"{name} is not finite in {_listed(bad)}, so there is no score")
+    for name, joints in (("xyz", arrays[0]), ("pred_xyz", arrays[2])):
+        try:
+            check_metres(joints, name)
+        except ValueError as error:  # a prediction may be as bad as it likes
+            if "millimetres" in str(error):
+                warnings.warn(str(error), stacklevel=3)
     return arrays
 
 

@@ -34,6 +34,8 @@ class Interval(NamedTuple):
     high: float | np.ndarray
 
     def __str__(self):
+        if np.ndim(self.value):
+            return repr(self)
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
@@ -48,16 +50,37 @@ def paper_intervals(pred_joints, gt_joints, pred_2d=None, gt_2d=None, **options)
     Returns:
         dict of "root_50mm" (thresholds of 0-50 mm), "root_20_50mm" and, with 2D joints, "2d_30px"
         -> what ``keypoint_intervals`` returns. The root itself counts, with error 0.
+
+    Raises:
+        ValueError: shapes that do not agree, or a prediction that is not finite.
     """
-    errors = errors_mm(root_relative(np.asarray(pred_joints)), root_relative(np.asarray(gt_joints)))
+    pred_joints, gt_joints = _same_joints(pred_joints, gt_joints, 3)
+    errors = errors_mm(root_relative(pred_joints), root_relative(gt_joints))
     results = {
         "root_50mm": keypoint_intervals(errors, PCK_THRESHOLDS_MM, **options),
         "root_20_50mm": keypoint_intervals(errors, PCK_20_50_THRESHOLDS_MM, **options),
     }
     if pred_2d is not None and gt_2d is not None:
-        errors = distances(np.asarray(pred_2d), np.asarray(gt_2d))
+        errors = distances(*_same_joints(pred_2d, gt_2d, 2))
         results["2d_30px"] = keypoint_intervals(errors, PX_THRESHOLDS, **options)
     return results
+
+
+def _same_joints(pred, gt, axes):
+    """Predicted and annotated joints (N, 21, ``axes``), after a look at them."""
+    pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
+    if pred.shape != gt.shape or pred.ndim != 3 or pred.shape[1:] != (N_JOINTS, axes):
+        raise ValueError(
+            f"expected predicted and annotated joints (N, {N_JOINTS}, {axes}), got {pred.shape} "
+            f"and {gt.shape}"
+        )
+    bad = np.flatnonzero((np.isfinite(gt) & ~np.isfinite(pred)).any((1, 2)))
+    if len(bad):
+        raise ValueError(
+            f"the prediction of sample {bad[0]} is not finite ({len(bad)} of {len(gt)}): such a "
+            "hand must not pass for one without annotation"
+        )
+    return pred, gt
 
 
 def keypoint_intervals(
@@ -80,14 +103,18 @@ def keypoint_intervals(
         (0..1) and "curve" ((T,), 0..1) -> ``Interval``; parts without annotations are left out.
 
     Raises:
-        ValueError: errors that are not (N, 21), or not one label for each sample.
+        ValueError: errors that are not (N, 21), none at all, infinite ones, or not one label for
+            each sample.
     """
     errors = np.asarray(errors, np.float64)
     groups = np.arange(len(errors)) if groups is None else np.asarray(groups)
-    if errors.ndim != 2 or errors.shape[1] != N_JOINTS or groups.shape != errors.shape[:1]:
+    wrong = errors.ndim != 2 or errors.shape[1] != N_JOINTS or groups.shape != errors.shape[:1]
+    if wrong or not len(errors):
         raise ValueError(
             f"expected errors (N, {N_JOINTS}) and groups (N,), got {errors.shape}, {groups.shape}"
         )
+    if np.isinf(errors).any():
+        raise ValueError("errors hold infinite numbers: what is not annotated is NaN")
     sums, known = _group_sums(errors, thresholds, groups)
     weights = _draw(len(sums), draws, seed)
     drawn = _joint_means(weights, sums, known)
