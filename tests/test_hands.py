@@ -63,6 +63,7 @@ def test_a_joint_that_is_not_known_is_absent(interhand):
     batch = collate([eval_transforms(32)(sample, None)])
     assert not batch["has_joints"].any() and batch["joints"].isnan().all()
     assert len(reader.annotation("xyz")) == len(reader) - 1
+    assert [n for name, n in reader.describe().items() if "unknown joint" in name] == [1]
     assert reader.annotation("verts") is None
 
 

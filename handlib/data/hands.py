@@ -57,9 +57,11 @@ class HandReader(SplitReader):
 
     def describe(self):
         """What this is, for a table: dict of plain values."""
+        parts = int((~self.complete).sum())
         return super().describe() | {
             "images": len(np.unique(self.ids)),
             "left hands": int((~self.is_right).sum()),
+            **({"hands with an unknown joint (their joints do not count)": parts} if parts else {}),
             "annotations": ["K", "xyz", *self.also],
         }
 
