@@ -8,7 +8,7 @@ import numpy as np
 
 from handlib.reading import BadFile
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A file of kilobytes can hold a picture of gigabytes; phones take photos of 200 million.
 MAX_PIXELS = 250_000_000
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}

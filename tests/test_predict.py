@@ -14,12 +14,14 @@ from handlib import cli, plots
 from handlib.augment.geometric import crop_affine
 from handlib.checkpoints import export
 from handlib.geometry import box_overlap, mirror_affine, mirror_faces, mirror_points, project
-from handlib.inference import find, load_photo, what_it_saw
+from handlib.inference import find, load_photo, load_photos, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
+from handlib.inference.paint import sheet
+from handlib.inference.predictor import loaded
 from handlib.model import make_model
 
 HANDS = [(60, 80, 180, 240, True), (400, 60, 460, 160, False)]
@@ -284,6 +286,31 @@ def test_photos_of_all_kinds_are_rgb(tmp_path):
     (tmp_path / "c.jpg").write_text("no picture")
     with pytest.raises(ValueError, match=r"c\.jpg is not a readable image"):
         load_photo(tmp_path / "c.jpg")
+
+
+def test_photos_that_cannot_be_read_are_named_and_the_others_read(tmp_path, capsys):
+    good = write(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8))
+    (tmp_path / "b.png").write_text("no picture")
+    paths, pictures = load_photos([tmp_path / "b.png", good])
+    assert paths == [good] and pictures[0].shape == (4, 5, 3)
+    assert "left out: " in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"b\.png is not a readable image"):
+        load_photos([tmp_path / "b.png"])
+    assert load_photos([]) == ([], [])
+
+
+def test_weights_that_changed_are_loaded_anew(hand, tmp_path):
+    export(make_model("small", hand, handedness=True, seed=0), tmp_path)
+    first = loaded(tmp_path)
+    assert loaded(tmp_path) is first
+    export(make_model("small", hand, handedness=True, seed=1), tmp_path)
+    assert loaded(tmp_path) is not first
+
+
+def test_a_strip_is_not_enlarged_to_gigabytes(weights):
+    strip = np.zeros((10, 6000, 3), np.uint8)
+    hand = handlib.Predictor(weights)([strip], [(0, 0, 12, 9)], is_right=True)
+    assert sheet(strip, hand).shape[0] == 10
 
 
 def test_photos_are_turned_as_their_exif_says(tmp_path):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from handlib.images import SUFFIXES
-from handlib.inference.files import save_hands, sentence
+from handlib.inference.files import file_stems, save_hands, sentence
 from handlib.inference.find import SURE
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
@@ -26,7 +26,7 @@ def run(args):
         reader = _Given(read_boxes(args.boxes, *args.photos), **options)
         photos = list(dict.fromkeys(reader.paths()))
     out = Path(args.out).expanduser()
-    work = dict(zip(videos, _stems(videos), strict=True)), dict(zip(photos, _stems(photos)))
+    work = dict(zip(videos, file_stems(videos), strict=True)), dict(zip(photos, file_stems(photos)))
     _spare(out, *work, args)
     predictor = Predictor(args.weights, views=args.views, refine=args.refine)
     for video, stem in work[0].items():
@@ -186,18 +186,6 @@ def read_camera(given):
     if len(values) != 4:
         raise ValueError(f"--K takes fx fy cx cy in px, or a JSON file; got {' '.join(given)}")
     return values
-
-
-def _stems(photos):
-    """A name for the files of each photo; folders may hold photos of the same name."""
-    stems, taken = [], set()
-    for path in photos:
-        stem, n = path.stem, 2
-        while stem in taken:
-            stem, n = f"{path.stem}-{n}", n + 1
-        taken.add(stem)
-        stems.append(stem)
-    return stems
 
 
 def _try(faults, work):

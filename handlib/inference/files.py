@@ -24,6 +24,18 @@ def sentence(name, hand):
     return f"{name}: {side} at x {x0} to {x1}, y {y0} to {y1} px{sure}, {away}"
 
 
+def file_stems(photos):
+    """A name for the files of each photo; folders may hold photos of the same name."""
+    stems, taken = [], set()
+    for path in photos:
+        stem, n = path.stem, 2
+        while stem in taken:
+            stem, n = f"{path.stem}-{n}", n + 1
+        taken.add(stem)
+        stems.append(stem)
+    return stems
+
+
 def save_hands(folder, stem, photo, hands, formats, together=False):
     """Write what is asked for of a photo's hands.
 

@@ -14,6 +14,7 @@ from handlib.plots.colors import SKIN, rgb
 LIGHT = np.array([-0.35, -0.45, -0.82])
 SHIFT = 4  # OpenCV draws at 1/16 px
 CELL = 480  # px of the pictures beside each other, at least
+WIDEST = 4000  # px to which a strip is enlarged at most
 WHITE, DARK = (255, 255, 255), (40, 40, 40)
 
 
@@ -73,7 +74,10 @@ def sheet(photo, hands):
         (H', W', 3) uint8.
     """
     height, width = photo.shape[:2]
-    scale = max(CELL / height, 1.0) if height < CELL else min(1.0, 1080 / height)
+    if height < CELL:
+        scale = min(CELL / height, max(1.0, WIDEST / width))
+    else:
+        scale = min(1.0, 1080 / height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     large = cv2.resize(photo, size, interpolation=method)

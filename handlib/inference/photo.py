@@ -33,6 +33,26 @@ def load_photo(photo):
     return np.ascontiguousarray(array)
 
 
+def load_photos(paths):
+    """Photos as ``load_photo`` reads them: those of the paths that can be read, and their pictures,
+    two lists; of each other one a line is printed.
+
+    Raises:
+        ValueError: there are paths, and none of them can be read.
+    """
+    read, faults = {}, []
+    for path in paths:
+        try:
+            read[path] = load_photo(path)
+        except (OSError, ValueError) as error:
+            faults.append(f"left out: {error}")
+    if faults and not read:
+        raise ValueError("\n".join(faults))
+    if faults:
+        print("\n".join(faults))
+    return list(read), list(read.values())
+
+
 def list_photos(path, suffixes=SUFFIXES):
     """Paths of the photos in a folder, by name; of anything else, itself.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handlib.checkpoints import OTHER, find_checkpoint, load_checkpoint, read_json
+from handlib.checkpoints import OTHER, WEIGHTS, find_checkpoint, load_checkpoint, read_json
 from handlib.geometry import mirror_faces
 from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
@@ -21,7 +21,7 @@ from handlib.inference.look import (
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
-from handlib.paths import SHIPPED
+from handlib.paths import SHIPPED, user_path
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
 
@@ -138,12 +138,7 @@ def load_weights(weights=None):
 
     A model of the stand-in hand takes the stand-in, whatever ``MANO`` names.
     """
-    if weights is None and not (SHIPPED / "model.json").is_file():
-        raise FileNotFoundError(
-            f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
-            "run (handlib run 02_train -p handedness True makes one)"
-        )
-    folder = find_checkpoint(SHIPPED if weights is None else Path(weights).expanduser())
+    folder = _folder(weights)
     with expecting(folder / "model.json", "not the description of a network", OTHER):
         trained = read_json(folder / "model.json")["hand"]["name"]
     hand = load_hand_model("" if trained == "stand-in hand" else None)
@@ -151,6 +146,16 @@ def load_weights(weights=None):
     # The loops that numba compiles pay off in trainings: a photo is not worth their start.
     model.layer.compiled = False
     return model
+
+
+def _folder(weights):
+    """The checkpoint of a run or checkpoint folder; of the shipped weights."""
+    if weights is None and not (SHIPPED / "model.json").is_file():
+        raise FileNotFoundError(
+            f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
+            "run (handlib run 02_train -p handedness True makes one)"
+        )
+    return find_checkpoint(SHIPPED if weights is None else user_path(weights))
 
 
 def predict(image, box=None, K=None, is_right=None, weights=None):
@@ -195,9 +200,13 @@ def _named(image):
     return image if isinstance(image, str | Path) else "this photo"
 
 
-@lru_cache(maxsize=2)
 def loaded(weights=None):
-    """A ``Predictor`` with its defaults, kept from call to call."""
+    """A ``Predictor`` with its defaults, kept from call to call until its file changes."""
+    return _loaded(weights, (_folder(weights) / WEIGHTS).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _loaded(weights, changed):
     return Predictor(weights)
 
 
