@@ -94,7 +94,7 @@ def restore(folder, accelerator, model, optimizer, average=None):
         load_weights(model, folder, TRAINING)
     state = load_tensors(folder / "optimizer.pt")
     optimizer.load_state_dict(state["optimizer"])
-    if accelerator.scaler is not None:
+    if accelerator.scaler is not None and "scaler" in state:  # else it was trained without one
         accelerator.scaler.load_state_dict(state["scaler"])
     own = folder / f"random-{accelerator.process_index}.pt"
     if own.exists():  # not for a process that the run did not have before
@@ -157,10 +157,12 @@ def load_checkpoint(path, hand):
         config.check()
         name, fingerprint = trained["name"], trained["fingerprint"]
     if fingerprint != hand.fingerprint:
+        remedy = "load that hand model (set or unset MANO), or train again"
+        if name == hand.name:
+            remedy = "it is of another version: train again, or begin with it (init)"
         raise ValueError(
             f"{folder} was trained with {name!r} ({fingerprint}), not with "
-            f"{hand.name!r} ({hand.fingerprint}): load that hand model (set or unset MANO), or "
-            "train again"
+            f"{hand.name!r} ({hand.fingerprint}): {remedy}"
         )
     model = HandNet(config, hand)
     load_weights(model, folder)
@@ -213,7 +215,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
 
 def find_checkpoint(path):
     """The checkpoint folder at or below ``path``; FileNotFoundError says where it looked."""
-    path = Path(path)
+    path = Path(path).resolve()
     names = ("", "checkpoints/best", "checkpoints/last", "best", "last")
     for place in (path / name for name in names):
         # Killed between the two renames of a save, a run leaves only the one before.

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from handlib.run_commands import add_run_commands
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    # An abbreviated --parameter would escape ``_shielded``.
+    plain = partial(argparse.ArgumentParser, allow_abbrev=False)
+    parser = plain(
         prog="handlib", description="3D hand pose and shape from one RGB image, in notebooks."
     )
     parser.add_argument("--version", action="version", version=version("handlib"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=plain
+    )
 
     add_run_commands(commands)
 
@@ -103,9 +108,10 @@ def _predict(args):
 def _export(args):
     from handlib.export import export_onnx
     from handlib.inference.predictor import load_weights
+    from handlib.paths import user_path
 
     try:
-        path = export_onnx(load_weights(args.weights), args.onnx)
+        path = export_onnx(load_weights(args.weights), user_path(args.onnx))
     except ImportError as error:
         raise ValueError(error) from error
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -82,7 +82,13 @@ def differences(errors, groups=None, reference=None):
     Returns:
         (reference, rows): rows is a dict of run -> dict with ``error`` (``Interval``),
         ``difference`` to the reference (``Interval``; positive is worse), and ``verdict``.
+
+    Raises:
+        ValueError: no runs, or the reference is none of them.
     """
+    if not errors or (reference or next(iter(errors))) not in errors:
+        there = ", ".join(errors) or "none, for all were left out above"
+        raise ValueError(f"no run {reference or ''} to compare with; there are: {there}")
     groups = None if groups is None else np.asarray(groups)
     means = {name: float(np.nanmean(values)) for name, values in errors.items()}
     reference = reference or min(means, key=means.get)
@@ -96,5 +102,7 @@ def differences(errors, groups=None, reference=None):
         is_real = difference.low > 0 or difference.high < 0
         better = "worse" if difference.value > 0 else "better"
         verdict = better if is_real else "not distinguishable"
+        if groups is not None and len(np.unique(groups)) < 2:
+            verdict = "one hand tells nothing"
         rows[name] |= {"difference": difference, "verdict": verdict}
     return reference, rows

@@ -26,12 +26,13 @@ ANEW = "give another --name, or remove the folder"
 ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
 
 
-def run_name(paths, parameters, given):
-    """What differs from the defaults, and a fingerprint of code, notebooks and settings."""
+def run_name(paths, parameters, given, sees=()):
+    """What differs from the defaults, and a fingerprint of code, notebooks, settings, and of what
+    else the run ``sees``: texts."""
     digest = hashlib.sha256()
     for path in (*sorted(PACKAGE.rglob("*.py")), *paths):
         digest.update(path.read_bytes())
-    digest.update(json.dumps([parameters, _environment()], sort_keys=True).encode())
+    digest.update(json.dumps([parameters, _environment(), *sees], sort_keys=True).encode())
     what = "run" if len(paths) > 1 else paths[0].stem
     differs = "-".join(f"{n}={Path(str(v)).name}" for n, v in sorted(given.items()))
     slug = re.sub(r"[^\w.=-]+", "_", f"{what}-{differs}" if differs else what)[:80]
@@ -49,7 +50,17 @@ def describe(run_dir, parameters):
     """
     path = run_dir / "run.json"
     begins = not path.exists()
-    about = _made_by() if begins else read_json(path, ANEW, finite=False)
+    about = _made_by() if begins else check_same(run_dir, parameters)
+    if begins and about["uncommitted"]:
+        with atomic_write(run_dir / CHANGES) as temporary:
+            temporary.write_bytes(_git_bytes("diff", "--binary", "HEAD") or b"")
+    write_json(path, about | {"parameters": about["parameters"] | parameters})
+
+
+def check_same(run_dir, parameters):
+    """The description of a run that there is; RunError where it was made with other settings."""
+    path = run_dir / "run.json"
+    about = read_json(path, ANEW, finite=False)
     with expecting(path, "not what a run writes", ANEW):
         settings = about["parameters"] | {"the environment": about["environment"]}
     for name, value in (parameters | {"the environment": _environment()}).items():
@@ -58,14 +69,11 @@ def describe(run_dir, parameters):
                 f"{run_dir} was made with other settings of {name}: {settings[name]}, now {value}; "
                 f"{ANEW}"
             )
-    write_json(path, about | {"parameters": about["parameters"] | parameters})
-    if begins and about["uncommitted"]:
-        with atomic_write(run_dir / CHANGES) as temporary:
-            temporary.write_text(f"{_git('diff', 'HEAD')}\n")
+    return about
 
 
-def _fingerprint(place):
-    """Check sum of the names and sizes of the files that a path of the environment leads to."""
+def fingerprint(place):
+    """Check sum of the names and sizes of the files that a path leads to; None where none is."""
     path = Path(place)
     inside = [*path.glob("*"), *path.glob("models/*")]
     files = [path] if path.is_file() else sorted(file for file in inside if file.is_file())
@@ -83,16 +91,23 @@ def _made_by():
         "command": shlex.join(sys.argv),
         "parameters": {},
         "environment": _environment(),
-        "fingerprints": {name: _fingerprint(v) for name, v in _environment().items() if v},
+        "fingerprints": {name: fingerprint(v) for name, v in _environment().items() if v},
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _git("status", "--porcelain", "--untracked-files=no"),
+        "untracked": _git("ls-files", "--others", "--exclude-standard"),
     }
 
 
 def _git(*arguments):
+    said = _git_bytes(*arguments)
+    return None if said is None else said.decode(errors="replace").strip()
+
+
+def _git_bytes(*arguments):
+    """What git says of the repository that handlib lies in; None where there is none."""
     command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

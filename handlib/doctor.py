@@ -186,7 +186,7 @@ def backgrounds():
     from handlib.data import load_backgrounds
 
     pictures = load_backgrounds()
-    return (f"{len(pictures.paths)} pictures in {pictures.folder}",)
+    return (f"{len(pictures.paths)} files in {pictures.folder}",)
 
 
 def outputs():

@@ -174,7 +174,9 @@ def matrix_to_axis_angle(matrix):
     squared = (xyz * xyz).sum(-1, keepdim=True)
     small = squared < 1e-12
     sine = torch.where(small, torch.ones_like(squared), squared).sqrt()
-    return xyz * torch.where(small, 2 / w, 2 * torch.atan2(sine, w) / sine)
+    # Where it is not taken, the division is of 1, or half a turn (w = 0) has no gradient.
+    near_zero = 2 / torch.where(small, w, torch.ones_like(w))
+    return xyz * torch.where(small, near_zero, 2 * torch.atan2(sine, w) / sine)
 
 
 def nearest_rotation(matrix):

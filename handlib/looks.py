@@ -100,7 +100,8 @@ def settle(model, seen, refine=None):
     # As the hand model, turns and crops are geometry: half precision would be seen.
     with torch.autocast(seen.image.device.type, enabled=False):
         if refine:
-            said = refined(model, said, seen.camera if view is None else view.K, refine)
+            camera = seen.camera if view is None else view.K
+            said = refined(model, said, camera, refine, seen.image.shape[-1])
         if view is not None:
             said = turned_back(said, view.affine, view.motion)
     # The side stays the last look's: knuckles and wrist are found in hands of the other side too.

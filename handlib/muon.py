@@ -26,6 +26,9 @@ class Muon(torch.optim.AdamW):
 
     def __init__(self, groups, **settings):
         super().__init__([{"orthogonal": False} | group for group in groups], **settings)
+        # A gradient scaler then leaves out steps whose gradients overflowed, and unscales others:
+        # AdamW's fused step would do both, for its own groups alone.
+        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure=None):

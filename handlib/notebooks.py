@@ -12,6 +12,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+from handlib.reading import short
+
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WORKFLOW = ("01_explore_data", "02_train", "03_visualize_meshes", "04_evaluate")
 
@@ -47,9 +49,9 @@ def notebook_parameters(path):
     from papermill import inspect_notebook
 
     try:
-        found = inspect_notebook(str(path))
-    except ValueError as error:
-        raise RunError(f"{path}: {error}") from None
+        found = inspect_notebook(_unformatted(path))
+    except (ValueError, AttributeError) as error:  # nbformat's are ValueErrors
+        raise RunError(f"{path} cannot be read as a notebook: {short(error)}") from None
     try:
         return {name: ast.literal_eval(p["default"]) for name, p in found.items()}
     except (ValueError, SyntaxError) as error:
@@ -100,7 +102,7 @@ def _literal(text):
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             pass
     return text
 
@@ -192,6 +194,11 @@ def _insistent_interrupts(again_s=10):
             timer.cancel()
 
 
+def _unformatted(path):
+    """A path as papermill, which fills parameters into braces, takes for itself."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def _papermill(path, output, parameters, quiet):
     from papermill import execute_notebook
     from traitlets.config import Config
@@ -203,8 +210,8 @@ def _papermill(path, output, parameters, quiet):
     with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})
         return execute_notebook(
-            str(path),
-            str(output),
+            _unformatted(path),
+            _unformatted(output),
             parameters=parameters,
             kernel_name="python3",
             progress_bar=sys.stderr.isatty() and not quiet,

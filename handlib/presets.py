@@ -9,6 +9,8 @@ CAMERAS = ("weak", "perspective")
 LOOKS = (1, 2)
 TURNS = (1, 2, 3, 4)
 LARGEST = 8192  # of any size of a network
+MOST_COMPONENTS = 45  # of a hand's pose
+DINO_PATCH = 14  # px
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,17 @@ class ModelConfig:
                 raise ValueError(f"{field.name} is {value!r:.80}, not of type {kind.__name__}")
             if kind in (int, float) and not 0 <= value <= LARGEST:
                 raise ValueError(f"{field.name} is {value!r:.80}, not from 0 to {LARGEST}")
+        least = {"n_pose": self.n_pose, "width": self.width, "input_size": self.input_size}
+        for name, value in least.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}, not from 1 on")
+        if self.n_pose > MOST_COMPONENTS:
+            raise ValueError(f"n_pose is {self.n_pose}, not from 1 to {MOST_COMPONENTS}")
+        if self.backbone.startswith("dinov2") and self.input_size % DINO_PATCH:
+            raise ValueError(
+                f"{self.backbone} sees patches of {DINO_PATCH} px: input_size is a multiple of it, "
+                f"not {self.input_size}"
+            )
         for value, known in (
             (self.pooling, POOLINGS),
             (self.rotation, ROTATION_SIZE),

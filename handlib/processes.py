@@ -140,8 +140,14 @@ def _environment(processes):
     if in_slurm_job(processes):
         added |= {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(_free_port())}
     elif "OMP_NUM_THREADS" not in os.environ:
-        added["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // processes))
+        added["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
     return os.environ | added
+
+
+def cores():
+    """How many cores this process may use; where the system does not tell (macOS), all."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _free_port():

@@ -38,7 +38,8 @@ USUAL = {
 # name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
 # WARM_UP of the training, then half a cosine down to zero.
 OPTIMIZERS = {
-    "adam": (torch.optim.Adam, 1e-3, "constant"),
+    # Decoupled decay here too: as an L2 term of Adam, 0.05 |w| outweighs the gradients.
+    "adam": (torch.optim.AdamW, 1e-3, "constant"),
     "adamw": (torch.optim.AdamW, 1e-3, "cosine"),
     "muon": (Muon, 1e-3, "cosine"),
 }

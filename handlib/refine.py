@@ -29,16 +29,18 @@ PLACE = 0.025
 PULL = 1.4
 
 
-def refined(model, prediction, K, steps):
+@torch.inference_mode(False)
+def refined(model, prediction, K, steps, size=None):
     """A ``Prediction`` after gradient steps of pose, view, shape and camera.
 
     What is minimised: the distances of the projected joints from ``keypoints_2d`` (Huber's loss:
     a joint that was found in the wrong place pulls little), and the squared distance from the
-    first estimate.
+    first estimate. Of all steps the one that reaches least of it counts, for each hand.
 
     Args:
         model: ``HandNet``. prediction: what it says of B crops, in one look.
         K: (B, 3, 3) of the crops. steps: how many. No gradient passes through them.
+        size: side of the crops, px; None: the model's usual one.
 
     Raises:
         ValueError: a model that does not find joints in the image.
@@ -49,7 +51,8 @@ def refined(model, prediction, K, steps):
             "leave refine at 0"
         )
     given = {name: getattr(prediction, name) for name in ("rotations", "scale", "trans", "betas")}
-    prediction = replace(prediction, **{name: value.detach() for name, value in given.items()})
+    # Copies: what was made in inference mode takes part in no gradient.
+    prediction = replace(prediction, **{n: value.detach().clone() for n, value in given.items()})
     first = {
         "turn": torch.zeros_like(prediction.betas[:, :3]),
         "fingers": matrix_to_axis_angle(prediction.rotations[:, 1:]).flatten(1),
@@ -57,23 +60,34 @@ def refined(model, prediction, K, steps):
         "depth": torch.zeros_like(prediction.scale),
         "shift": torch.zeros_like(prediction.trans),
     }
-    size, K, found = model.config.input_size, K.detach(), prediction.keypoints_2d.detach()
-    place = size * place_error(prediction.heatmaps)[..., None] / PULL
-    with torch.enable_grad():
-        # In spreads from the first estimate: steps are as long for what is sure as for what is not.
-        moved = {name: torch.zeros_like(value).requires_grad_() for name, value in first.items()}
-        optimizer = torch.optim.Adam(moved.values(), lr=STEP, betas=(0.8, 0.95))
-        for _ in range(steps):
+    size = model.config.input_size if size is None else size
+    K, found = K.detach().clone(), prediction.keypoints_2d.detach().clone()
+    place = (size * place_error(prediction.heatmaps)[..., None] / PULL).clone()
+    # In spreads from the first estimate: steps are as long for what is sure as for what is not.
+    moved = {name: torch.zeros_like(value) for name, value in first.items()}
+    best, least = moved, torch.full_like(prediction.scale, torch.inf)
+    optimizer = torch.optim.Adam([m.requires_grad_() for m in moved.values()], STEP, (0.8, 0.95))
+    for step in range(steps + 1):
+        with torch.set_grad_enabled(step < steps):
             seen = _posed(model, prediction, K, _now(first, moved), size)["joints_2d"]
             apart = (seen - found) / place
-            loss = huber_loss(apart, torch.zeros_like(apart), reduction="sum")
-            loss = loss + sum(0.5 * way.square().sum() for way in moved.values())
+            loss = huber_loss(apart, torch.zeros_like(apart), reduction="none").sum((1, 2))
+            loss = loss + sum(0.5 * m.square().reshape(len(m), -1).sum(1) for m in moved.values())
+        better = loss.detach() < least
+        least = torch.where(better, loss.detach(), least)
+        best = {n: _where(better, m.detach().clone(), best[n]) for n, m in moved.items()}
+        if step < steps:
             optimizer.zero_grad()
-            loss.backward()
+            loss.sum().backward()
             optimizer.step()
     with torch.no_grad():
-        made = _posed(model, prediction, K, _now(first, moved), size)
+        made = _posed(model, prediction, K, _now(first, best), size)
     return replace(prediction, **made)
+
+
+def _where(rows, new, old):
+    """``new`` in some rows (B,), ``old`` in the others."""
+    return torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old.detach())
 
 
 def _now(first, moved):

@@ -65,6 +65,7 @@ nav a {margin-right: 1.2em}
 {% for block in part.blocks %}{{ block|safe }}
 {% endfor %}</section>
 {% endfor %}
+{% if fault %}<pre class="error">{{ fault }}</pre>{% endif %}
 {% if scenes %}<script>{{ plotly|safe }}</script>
 <script>
 const scenes = {{ scenes|tojson }};
@@ -79,12 +80,13 @@ scenes.forEach((scene, number) => {
 """
 
 
-def write_report(run_dir):
+def write_report(run_dir, fault=""):
     """Write ``report.html`` of a run: its settings, and what its notebooks show so far.
 
     Args:
         run_dir: run folder with ``run.json`` and ``notebooks/``; of a notebook that failed, what
             there is of it, and the error.
+        fault: what ended the run, in words.
 
     Returns:
         Path of the page.
@@ -105,6 +107,7 @@ def write_report(run_dir):
         settings=settings,
         parts=parts,
         scenes=scenes,
+        fault=fault,
         plotly=_plotly() if scenes else "",
     )
     with atomic_write(run_dir / NAME) as temporary:

@@ -4,12 +4,23 @@ each, and what it does with them."""
 _PARAMETER = "set a parameter of the notebooks that have it"
 
 
+def _count(text):
+    """A number from 1 on, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_count.__name__ = "number from 1 on"  # argparse says "invalid ... value"
+
+
 def add_run_commands(commands):
     """Add the subcommands to an argparse subparsers object."""
     run = commands.add_parser("run", help="execute notebooks in order into one run folder")
     _what(run, _PARAMETER)
     run.add_argument(
-        "--processes", type=int, default=1, help="that execute each notebook together [1]"
+        "--processes", type=_count, default=1, help="that execute each notebook together [1]"
     )
     run.set_defaults(function=_run)
 
@@ -24,7 +35,7 @@ def add_run_commands(commands):
     sweep.add_argument(
         "--submit", action="store_true", help="as an array of Slurm jobs [here, one after another]"
     )
-    sweep.add_argument("--at-once", type=int, default=1, help="runs at a time, here [1]")
+    sweep.add_argument("--at-once", type=_count, default=1, help="runs at a time, here [1]")
     _machines(sweep)
     sweep.set_defaults(function=_sweep)
 
@@ -61,14 +72,14 @@ def _machines(command):
     group = command.add_argument_group("the job")
     group.add_argument("--partition")
     group.add_argument("--account")
-    group.add_argument("--nodes", type=int, default=1, help="[1]")
-    group.add_argument("--gpus", type=int, help="of each node")
+    group.add_argument("--nodes", type=_count, default=1, help="[1]")
+    group.add_argument("--gpus", type=_count, help="of each node")
     group.add_argument(
         "--processes",
-        type=int,
+        type=_count,
         help="of each node; of a run, where it runs here [one for each GPU]",
     )
-    group.add_argument("--cpus", type=int, help="cores of each process")
+    group.add_argument("--cpus", type=_count, help="cores of each process")
     group.add_argument("--time", help="limit: minutes, or [days-]hours:minutes:seconds")
     group.add_argument(
         "--warning", type=int, metavar="SECONDS", default=180,
@@ -115,13 +126,14 @@ def _asked_machines(args):
 
 def _submit(args):
     from handlib import runs, slurm
-    from handlib.description import describe
+    from handlib.description import check_same, describe
     from handlib.state import alone_in
 
     names, given, machines = args.notebooks or runs.WORKFLOW, _given(args), _asked_machines(args)
     planned = runs.plan(names, given, args.name)
     run_dir, folder = planned.run.path, planned.run.path / "slurm"
     if planned.is_done:
+        check_same(run_dir, planned.parameters)
         print(f"finished before: {run_dir}")
         return
     job = slurm.job_of(run_dir)
@@ -177,9 +189,14 @@ def _sweep(args):
 
 def _values(text):
     """Values of a sweep's parameter: separated by commas outside of brackets."""
-    import re
-
-    return re.split(r",(?![^\[{(]*[\]})])", text)
+    values, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth <= 0:
+            values.append("")
+        else:
+            values[-1] += letter
+    return [value.strip() for value in values]
 
 
 def _status(args):

@@ -10,6 +10,7 @@ from handlib.processes import rank
 from handlib.reading import read_json
 
 PACKAGE = Path(__file__).resolve().parent
+LONGEST_NAME = 200  # bytes; file systems take 255
 CHECKPOINT = "checkpoints/best/model.safetensors"
 
 
@@ -22,6 +23,8 @@ def check_name(name):
     """RunError for the name of a folder that would not be one in ``runs_root``."""
     if name and (name in (".", "..") or Path(name).name != name):
         raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
+    if name and len(name.encode()) > LONGEST_NAME:
+        raise RunError(f"--name {name}: give one of at most {LONGEST_NAME} letters")
 
 
 def matching(known, patterns, what, where=""):
@@ -29,12 +32,19 @@ def matching(known, patterns, what, where=""):
     without patterns. RunError for a pattern of none, telling which ``what`` there are ``where``."""
     chosen = set() if patterns else set(known)
     for pattern in patterns:
-        found = fnmatch.filter(known, pattern)
+        found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         if not found:
             there = ", ".join(known) or "none"
             raise RunError(f"no {what} {pattern}{where}; there are: {there}")
         chosen |= set(found)
     return [name for name in known if name in chosen]
+
+
+def has_model(path):
+    """Whether a run, or a folder of weights, has a network to predict with: its best, or its last
+    where none was evaluated yet."""
+    places = ("", "checkpoints/best", "checkpoints/last")
+    return any((path / place / "model.json").is_file() for place in places)
 
 
 class Run:
@@ -85,9 +95,10 @@ class Run:
             result: ``TrainResult``.
 
         Raises:
-            Stopped: a file named STOP, or a signal to the process, ended the training.
+            Stopped: a file named STOP, a signal to the process, or ``max_minutes`` ended the
+                training before its last step.
         """
-        if result.stopped in ("STOP file", "SIGTERM"):
+        if result.stopped in ("STOP file", "SIGTERM", "deadline"):
             raise Stopped(f"stopped after {result.step} steps, all saved")
 
     @property
@@ -101,7 +112,7 @@ class Run:
 
     @property
     def is_trained(self):
-        return (self.path / CHECKPOINT).exists()
+        return has_model(self.path)
 
     def __repr__(self):
         return f"Run({str(self.path)!r})"

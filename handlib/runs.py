@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlib.description import describe, run_name
+from handlib.description import describe, fingerprint, run_name
 from handlib.notebooks import (
     WORKFLOW,
     Finished,
@@ -20,11 +20,19 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, write_json
+from handlib.paths import SHIPPED, user_path, write_json
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
-from handlib.runfolder import CHECKPOINT, Run, check_name, matching, open_run, runs_root
+from handlib.runfolder import (
+    CHECKPOINT,
+    Run,
+    check_name,
+    has_model,
+    matching,
+    open_run,
+    runs_root,
+)
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
 
@@ -53,9 +61,10 @@ def trained_run(run_dir="", own=None):
     """A run with a trained model.
 
     Args:
-        run_dir: of it, or "shipped" for the weights that come with handlib. Where empty: ``own``,
-            else the newest one, else the shipped weights; with a hand model other than the
-            stand-in, for which they do not speak, one trained by 02_train now.
+        run_dir: of it, or its name in ``runs_root``, or "shipped" for the weights that come with
+            handlib. Where empty: ``own``, else the newest one, else the shipped weights; with a
+            hand model other than the stand-in, for which they do not speak, one trained by
+            02_train now.
         own: the ``Run`` that asks; taken where it has trained a model itself.
 
     Raises:
@@ -64,9 +73,10 @@ def trained_run(run_dir="", own=None):
     if run_dir == "shipped":
         return Run(SHIPPED)
     if run_dir:
-        if not (Path(run_dir).expanduser() / CHECKPOINT).exists():
-            raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
-        return Run(run_dir)
+        for place in (user_path(run_dir), runs_root() / run_dir):
+            if has_model(place):
+                return Run(place)
+        raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
     if own is not None and own.is_trained:
         return own
     found = _trained()
@@ -141,8 +151,19 @@ def plan(names=WORKFLOW, given=None, name=None):
         raise RunError("the notebooks of one run need names of their own")
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
-    run = Run(runs_root() / (name or run_name(paths, parameters, given)))
+    name = name or run_name(paths, parameters, given, _seen(parameters))
+    run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
+
+
+def _seen(parameters):
+    """What notebooks see beyond their parameters: the runs trained so far, photos of a folder. A
+    run without a name is another one when they change."""
+    takes = {name: value for values in parameters.values() for name, value in values.items()}
+    seen = [fingerprint(user_path(takes["photos"]))] if takes.get("photos") else []
+    if "02_train" not in parameters and takes.keys() & {"trained", "compared"}:
+        seen += [f"{path.name} {(path / CHECKPOINT).stat().st_mtime_ns}" for path in _trained()]
+    return seen
 
 
 def run_notebooks(names=WORKFLOW, given=None, name=None, processes=1):
@@ -193,8 +214,8 @@ def _execute(run, path, output, parameters, processes):
         raise Stopped(f"stopped before {path.stem}")
     try:
         execute_on(processes, path, output, parameters, run.path / "ranks")
-    except RunError:
-        write_report(run.path)
+    except RunError as error:
+        write_report(run.path, str(error))
         raise
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from handlib.notebooks import RunError
 from handlib.paths import atomic_write, write_json
-from handlib.reading import read_json
+from handlib.reading import expecting, read_json
 
 # Seconds before the time limit at which a job is warned, and how long of them other things than a
 # training, which stops at its next step, may still take.
@@ -87,9 +87,11 @@ class Machines:
 def run_command(notebooks, given, name, processes):
     """The words that run notebooks: ``handlib run ...``."""
     parameters = [word for n, value in given.items() for word in ("-p", n, _text(value))]
-    places = [str(Path(n).resolve()) if Path(n).is_file() else n for n in notebooks]
+    paths = [Path(n) for n in notebooks]
+    is_path = [path.suffix == ".ipynb" and path.is_file() for path in paths]
+    places = [str(p.resolve()) if is_path[i] else notebooks[i] for i, p in enumerate(paths)]
     together = ["--processes", str(processes)] if processes > 1 else []
-    return ["handlib", "run", *places, *parameters, "--name", name, *together]
+    return ["handlib", "run", *places, *parameters, f"--name={name}", *together]
 
 
 def _text(value):
@@ -152,7 +154,9 @@ def submit(folder, script, runs, dry_run=False):
 def job_of(run_dir):
     """Number of the job that was last submitted for a run, or ""."""
     try:
-        return str(read_json(run_dir / "job.json", "remove it").get("job", ""))
+        about = read_json(run_dir / "job.json", "remove it")
+        with expecting(run_dir / "job.json", "not what a submission writes", "remove it"):
+            return str(about["job"])
     except FileNotFoundError:
         return ""
 

@@ -1,7 +1,7 @@
 """All runs at a glance, and the way to stop one."""
 
 from handlib import slurm
-from handlib.reading import read_json
+from handlib.reading import expecting, read_json, short
 from handlib.runfolder import Run, matching, runs_root
 from handlib.runlog import BEST_BY, read_records
 from handlib.state import read_state
@@ -30,6 +30,15 @@ def status(patterns=()):
 
 
 def _row(folder, jobs):
+    try:
+        with expecting(folder, "not what a run writes", "look at its files"):
+            return _sound_row(folder, jobs)
+    except ValueError as error:  # one damaged run hides no others
+        unknown = dict.fromkeys(("notebook", "step", "epoch", "best", "left", "where"))
+        return {"state": f"damaged: {short(error)}"} | unknown
+
+
+def _sound_row(folder, jobs):
     about, job = read_state(folder), slurm.job_of(folder)
     state, where = about["state"], about.get("host", "")
     if about.get("job"):

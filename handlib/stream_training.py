@@ -58,6 +58,8 @@ def train_on_stream(
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
     """
+    if (threads is not None and threads < 1) or (seed is not None and seed < 0):
+        raise ValueError(f"threads are 1 or more, a seed 0 or more: {threads}, {seed}")
     if threads:
         torch.set_num_threads(threads)
     hand, run_dir = load_hand_model(), Path(run_dir)

@@ -1,5 +1,6 @@
 """The same notebooks with several parameters: as an array of jobs, or some at a time here."""
 
+import hashlib
 import itertools
 import json
 import re
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handlib import slurm
-from handlib.description import describe
+from handlib.description import check_same, describe
 from handlib.notebooks import RunError
-from handlib.paths import write_json
+from handlib.paths import user_path, write_json
 from handlib.runfolder import check_name, runs_root
 from handlib.runs import plan
 from handlib.state import alone_in, read_state
+
+LONGEST = 100  # letters of a folder's name that say what differs
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,12 @@ def read_sweep(file):
     Raises:
         RunError: naming the file and what is wrong with it.
     """
-    file = Path(file)
+    file = user_path(file)
     try:
         text = file.read_text()
-        content = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
+        content = tomllib.loads(text) if file.suffix.lower() == ".toml" else json.loads(text)
+        json.dumps(content)  # a date of TOML is no parameter
+    except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{file}: {error}; a sweep is a TOML or JSON file") from None
     if not isinstance(content, dict):
         raise RunError(f"{file}: a sweep is a table of parameters, not {type(content).__name__}")
@@ -88,11 +92,14 @@ def plan_sweep(notebooks, members, name=None):
     labels = [", ".join(f"{n}={m[n]}" for n in varied if n in m) or "alone" for m in members]
     if len(set(labels)) < len(labels):
         raise RunError("two members of the sweep have the same parameters")
-    name = name or "-".join(["sweep", Path(notebooks[0]).stem, *varied])
+    name = _folder_name(name or "-".join(["sweep", Path(notebooks[0]).stem, *varied]))
     planned = [
         Member(label, given, plan(notebooks, given, _folder_name(f"{name}-{label}")))
         for label, given in zip(labels, members, strict=True)
     ]
+    for member in planned:
+        if member.plan.is_done:
+            check_same(member.run.path, member.plan.parameters)
     folder = runs_root() / name
     folder.mkdir(exist_ok=True)
     write_json(folder / "sweep.json", {m.run.path.name: m.given for m in planned})
@@ -100,7 +107,11 @@ def plan_sweep(notebooks, members, name=None):
 
 
 def _folder_name(text):
-    return re.sub(r"[^\w.=-]+", "-", text)
+    """Of a member, or of a sweep: what no folder's name should hold gives way to a check sum."""
+    plain = re.sub(r", |[^\w.=+-]+", "-", text)
+    if plain != text.replace(", ", "-") or len(plain) > LONGEST:
+        plain = f"{plain[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return plain
 
 
 def run_sweep(notebooks, members, at_once=1, processes=1):

@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 
 
 class Table:
@@ -57,7 +58,12 @@ def _justified(line, widths):
     return "  ".join([line[0].ljust(widths[0]), *numbers]).rstrip()
 
 
+# What Markdown would take for a link, for emphasis (of _ at the edge of a word) or for code.
+_MARKS = re.compile(r"[\[*`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
 def _escaped(text):
     escaped = html.escape(text, quote=False)
-    escaped = escaped.replace("[", "&#91;")  # no link, which could run something
+    # No link, which could run something, and names as they are.
+    escaped = _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", escaped)
     return escaped.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -208,7 +208,7 @@ class Trainer:
         name = self.config.log_with
         if name == "tensorboard":
             # A resumed run takes back what was drawn beyond its checkpoint.
-            options = {"tensorboard": {"purge_step": self.step}}
+            options = {"tensorboard": {"purge_step": self.step + 1}}
             self.accelerator.init_trackers("tensorboard", init_kwargs=options)
         elif name:
             self.accelerator.init_trackers("handlib", config=asdict(self.config))
@@ -226,7 +226,8 @@ class Trainer:
         values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
         record = self.record({f"val_{name}": value for name, value in values.items()})
         self.model.train()
-        if record[BEST_BY] < self.best.get(BEST_BY, math.inf):
+        # Without 3D joints to compare with, the last is the best.
+        if record.get(BEST_BY, -math.inf) < self.best.get(BEST_BY, math.inf):
             self.best = record
             self.save("best")
         self.save("last")
@@ -258,6 +259,7 @@ class Trainer:
         """What a run cannot change on the way."""
         return {
             "config": asdict(self.config),
+            "network": asdict(self.net.config) | {"hand model": self.net.hand.fingerprint},
             "loss_weights": asdict(self.loss_weights),
             "samples": len(self.train_set),
         }
@@ -283,6 +285,8 @@ class Trainer:
     def check_same(self, folder, saved):
         """ValueError when the run was begun with other settings."""
         for part, now in self.settings().items():
+            if part == "network" and part not in saved:  # of an earlier handlib
+                continue
             before = saved[part] if isinstance(now, dict) else {part: saved[part]}
             now = now if isinstance(now, dict) else {part: now}
             for name in now.keys() - MAY_CHANGE:
@@ -338,7 +342,9 @@ def train(
         if not result.finished:
             return result
         if config.max_minutes is not None:
-            left = config.max_minutes - first.elapsed() / 60  # of earlier sessions too
+            # Minutes are of a session, or, where they are the budget, of all sessions.
+            spent = first.elapsed() - (first.earlier_s if config.steps else 0)
+            left = config.max_minutes - spent / 60
             config = replace(config, max_minutes=max(left, 1e-9))
     trainer = Trainer(model, train_set, val_set, config, run_dir, loss_weights)
     trainer.watchers = list(watchers)

@@ -310,3 +310,9 @@ def test_rows_of_annotations_belong_to_samples(synthetic):
     for pose in (0, -1):
         sample = reader[int(reader.annotated[pose])]
         np.testing.assert_array_equal(sample.joints, reader.annotation("xyz")[pose])
+
+
+def test_a_large_auc_is_the_best():
+    columns = {"auc_pa_50mm": np.array([0.9, 0.5, 0.1]), "id": np.arange(3)}
+    found = analysis.best_median_worst(columns, "auc_pa_50mm", 1)
+    assert found == {"best": [0], "median": [1], "worst": [2]}

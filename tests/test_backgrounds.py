@@ -67,6 +67,18 @@ def test_pictures_of_a_folder_are_used_whatever_their_size(tmp_path):
     assert red > 2 * green
 
 
+def test_a_folder_is_known_by_its_place_and_its_pictures(tmp_path, monkeypatch):
+    picture(tmp_path / "bg" / "a.png", (8, 8), (1, 2, 3))
+    monkeypatch.chdir(tmp_path)
+    here = Backgrounds("bg")
+    assert here.source == str(tmp_path / "bg") == Backgrounds(tmp_path / "bg").source
+    assert here.fingerprint() == Backgrounds(tmp_path / "bg").fingerprint()
+    picture(tmp_path / "bg" / "strip.png", (4000, 1), (1, 2, 3))  # however thin
+    assert Backgrounds("bg").fingerprint() != here.fingerprint()
+    rng = np.random.default_rng(0)
+    assert {Backgrounds("bg").draw(rng, (16, 16)).shape for _ in range(8)} == {(16, 16, 3)}
+
+
 def test_broken_pictures_are_skipped_with_a_warning(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"not a picture")
     picture(tmp_path / "b.jpg", (50, 50), (10, 20, 200))

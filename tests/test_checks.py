@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_data import write_mp, write_rhd
 
+from handlib.augment import Flip
 from handlib.data import checks, open_dataset
 from handlib.tables import results_table
 
@@ -69,6 +70,22 @@ def test_a_planted_fault_is_found_by_its_check(fault, synthetic, hand, tmp_path)
     assert any(reason.startswith(f"! {check} ") for reason in reasons)
     assert f"](debug_{fault}.jpg)" in PAGE and f"`{check}`" in PAGE
     assert (DOCS / f"debug_{fault}.jpg").stat().st_size <= 60_000
+
+
+def test_labels_of_the_next_sample_are_found_of_left_hands_too(sound, hand):
+    """As of RHD: samples are left hands, and what is listed of all is mirrored."""
+
+    class Left(Changed):
+        def __getitem__(self, index):
+            flipped = Flip(1.0)(super().__getitem__(index), np.random.default_rng(0))
+            return flipped.replace(vertices=None, joints_2d=None)
+
+    joints = np.roll(sound.annotation("xyz"), 1, 0)
+    shares = []
+    for kind in (Changed, Left):
+        found = {c.name: c for c in checks.check_annotations(kind(sound, joints), hand)}
+        shares.append(found["neighbour fits"].beyond.mean())
+    assert min(shares) > 0.4 and shares[1] == pytest.approx(shares[0], abs=0.1)
 
 
 def test_single_broken_hands_are_found_and_lead_the_suspects(sound, hand):

@@ -80,6 +80,19 @@ def test_versions_are_inferred_from_the_files(tmp_path):
     assert FreiHANDReader(tmp_path, "train").versions == [0]
 
 
+@pytest.mark.parametrize("missing", [0, 19])
+def test_one_missing_picture_hides_no_version(tmp_path, missing):
+    write_public(tmp_path)
+    assert open_dataset(tmp_path).describe()["versions"][0] == "green screen"
+    assert "versions" not in open_dataset(tmp_path, "evaluation").describe()
+    path = tmp_path / f"training/rgb/{missing:08d}.jpg"
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{missing:08d}.jpg is missing"):
+        open_dataset(tmp_path)
+    whole = [v for v in range(4) if v in open_dataset(tmp_path, skip_bad=True).versions]
+    assert whole == [0, 1, 2, 3]
+
+
 def test_synthetic_data_never_calls_itself_freihand(broken):
     (broken / "synthetic.json").write_text(json.dumps({"hand_model": "stand-in hand"}))
     assert FreiHANDReader(broken)[0].source == "synthetic (stand-in hand)"
@@ -128,6 +141,11 @@ def test_damaged_annotations_are_named(broken):
         path.write_text(damaged)
         with pytest.raises(ValueError, match=r"training_xyz\.json"):
             FreiHANDReader(broken)
+    shifted = json.loads(text)  # as many numbers, and brackets, as there should be
+    shifted[2].append(shifted[1].pop())
+    path.write_text(json.dumps(shifted))
+    with pytest.raises(ValueError, match=r"xyz\.json: entry 1 has 60 numbers, expected 63"):
+        FreiHANDReader(broken)
     path.write_text(json.dumps(json.loads(text)[:3]))
     with pytest.raises(ValueError, match=r"training_xyz\.json has 3 entries.*has 4"):
         FreiHANDReader(broken)

@@ -135,3 +135,11 @@ def test_a_hand_with_an_unknown_joint_is_not_aligned_and_harms_no_other():
     assert np.isnan(aligned[1]).all() and np.isnan(determinant[1])
     np.testing.assert_allclose(aligned[[0, 2]], expected[[0, 2]])
     np.testing.assert_array_equal(determinant[[0, 2]], signs[[0, 2]])
+
+
+def test_half_a_turn_has_no_gradient_that_is_not_a_number():
+    matrix = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)).requires_grad_()
+    axis_angle = geometry.matrix_to_axis_angle(matrix)
+    assert axis_angle.norm().item() == pytest.approx(np.pi)
+    axis_angle.sum().backward()
+    assert matrix.grad.isfinite().all()

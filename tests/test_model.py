@@ -237,7 +237,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state_alone(
 
 @pytest.mark.parametrize("name", ["convnextv2-atto", "dinov2-small", "resnet-50"])
 def test_other_backbones_serve_the_same_head(hand, name):
-    model = make_model("small", hand, backbone=name, hidden=32).eval()
+    model = make_model("small", hand, backbone=name, hidden=32, input_size=70).eval()
     assert model(images(1, size=70)).joints.shape == (1, 21, 3)
 
 
@@ -246,6 +246,11 @@ def test_wrong_requests_say_what_is_right(hand, small):
         make_model("smal", hand)
     with pytest.raises(ValueError, match="ModelConfig has no n_poses"):
         make_model("small", hand, n_poses=3)
+    for wrong in ({"n_pose": 60}, {"n_pose": 0}, {"width": 0}, {"input_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            make_model("small", hand, **wrong)
+    with pytest.raises(ValueError, match="sees patches of 14 px"):
+        make_model("small", hand, backbone="dinov2-small", input_size=96)
     with pytest.raises(ValueError, match="unknown setting 'mean'"):
         make_model("small", hand, pooling="mean")
     with pytest.raises(ValueError, match="unknown backbone 'resnet-33'"):

@@ -106,3 +106,19 @@ def test_the_encoders_kernels_after_its_first_are_orthogonalised(hand, backbone)
     assert {n for n in decayed if n.startswith("backbone.")} <= {first} | {
         n for n in decayed if "grn" in n
     }
+
+
+def test_a_scaler_leaves_out_a_step_that_overflowed():
+    weight = torch.nn.Parameter(torch.ones(4, 3))
+    bias = torch.nn.Parameter(torch.ones(4))
+    groups = [{"params": [weight], "orthogonal": True}, {"params": [bias]}]
+    optimizer = Muon(groups, lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    scaler.scale((weight.sum() + bias.sum()) * torch.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert (weight == 1).all() and (bias == 1).all()
+    optimizer.zero_grad()
+    scaler.scale(weight.sum() + bias.sum()).backward()
+    scaler.step(optimizer)
+    assert weight.isfinite().all() and (weight != 1).all() and (bias < 1).all()

@@ -1,5 +1,6 @@
 """A hand is moved onto the joints that were found, by how sure their places are."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,27 @@ def test_a_hand_comes_nearer_in_the_image_and_in_space(guess):
     )  # fmt: skip
     assert near < 0.4 * far and better < 0.85 * before
     assert near < between < far and better < unsure
+
+
+def test_it_never_ends_farther_off_than_it_began(guess):
+    """Places on the head's own joints: every step leads away from them, so none is taken."""
+    said = guess.said
+    there = replace(said, keypoints_2d=said.joints_2d.detach().clone())
+    for steps in (1, 5, 10):
+        made = refined(guess.model, there, guess.batch["K"], steps)
+        torch.testing.assert_close(made.joints, there.joints, atol=1e-5, rtol=0)
+
+
+def test_it_refines_in_inference_mode_too(guess):
+    with torch.no_grad():
+        expected = refined(guess.model, guess.said, guess.batch["K"], 3).joints
+    with torch.inference_mode():
+        said = replace(guess.said, **{
+            name: value.clone() for name, value in vars(guess.said).items()
+            if torch.is_tensor(value)
+        })  # fmt: skip
+        made = refined(guess.model, said, guess.batch["K"].clone(), 3).joints
+    torch.testing.assert_close(made, expected)
 
 
 def test_a_joint_that_was_not_found_does_not_pull_the_others(guess):

@@ -36,6 +36,14 @@ def test_a_picture_depends_on_seed_and_index_alone(hand, stream):
     assert not np.array_equal(other.image, stream[5].image)
 
 
+def test_a_stream_ends(stream):
+    n = len(stream)
+    with pytest.raises(IndexError, match=f"sample {n} of {n}"):
+        stream[n]
+    np.testing.assert_array_equal(stream[-1].image, stream[n - 1].image)
+    assert stream[-1].id == n - 1
+
+
 def test_no_hand_comes_twice(hand):
     stream = HandStream(hand, SIZE, 1000, seed=4)
     poses = np.stack([stream[i].pose for i in range(300, 340)])

@@ -30,6 +30,7 @@ def test_every_combination_has_its_turn():
         combinations({"a": [1], "b": []})
     assert _values("1e-3,3e-4") == ["1e-3", "3e-4"]
     assert _values("[1, 2],[3]") == ["[1, 2]", "[3]"]
+    assert _values("[[1,2],[3,4]], [5]") == ["[[1,2],[3,4]]", "[5]"]
 
 
 def test_a_file_may_vary_share_or_list(tmp_path):
@@ -43,6 +44,55 @@ def test_a_file_may_vary_share_or_list(tmp_path):
     assert read_sweep(other) == [{"lr": 0.1}, {"lr": 0.2}]
 
 
+def test_members_that_were_made_otherwise_are_not_taken_for_finished(experiments, tmp_path, capsys):
+    book = str(write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS))
+    sweep = ["sweep", book, "--name", "s", "-p", "lr", "1,2"]
+    assert cli.main(sweep) == 0 and "all finished" in capsys.readouterr().out
+    assert cli.main(sweep) == 0 and capsys.readouterr().out.count("finished before") == 2
+    assert cli.main([*sweep, "-p", "name", "y"]) == 1
+    assert "was made with other settings of any" in capsys.readouterr().err
+    words = ["submit", book, "--name", "s-lr=1", "--dry-run", "-p", "lr", "1"]
+    assert cli.main([*words, "-p", "name", "z"]) == 1
+    assert "was made with other settings of any" in capsys.readouterr().err
+
+
+def test_members_have_folders_of_their_own(experiments, tmp_path, capsys):
+    book = str(write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS))
+    words = ["--name", "a b", "-p", "name", "a>1,a<1,a+1,a-1", "--dry-run"]
+    assert cli.main(["sweep", book, *words]) == 0
+    said = capsys.readouterr().out
+    folders = [p.name for p in experiments.iterdir() if (p / "run.json").is_file()]
+    assert len(folders) == 4
+    pattern = said.splitlines()[0].split("/")[-1].removesuffix("-*")
+    assert all(name.startswith(f"{pattern}-") for name in folders)
+    long = ",".join(letter * 300 for letter in "ab")
+    assert cli.main(["sweep", book, "--name", "l", "-p", "name", long, "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--processes", "0"], "invalid number from 1 on"),
+        (["sweep", "--at-once", "-1"], "invalid number from 1 on"),
+        (["submit", "--param", "lr", "2"], "unrecognized arguments: --param"),
+    ],
+)
+def test_words_that_would_be_taken_wrongly_are_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_one_damaged_run_hides_no_other(experiments, tmp_path, capsys):
+    book = str(write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS))
+    for name in ("sound", "x[1]"):
+        assert cli.main(["run", book, "--name", name]) == 0
+    (experiments / "x[1]" / "job.json").write_text("[]")
+    found = status()
+    assert found["sound"]["state"] == "finished" and "damaged" in found["x[1]"]["state"]
+    assert list(status(["x[1]"])) == ["x[1]"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -50,6 +100,7 @@ def test_a_file_may_vary_share_or_list(tmp_path):
         ("a.json", "[1]", "is a table of parameters"),
         ("a.json", '{"members": 3}', "members is a list of tables"),
         ("a.json", '{"lr": []}', "no values"),
+        ("a.TOML", "day = 2026-01-01", "a.TOML: .*date is not JSON"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_named(tmp_path, name, text, message):
@@ -127,4 +178,4 @@ def test_a_job_is_a_script_that_a_shell_reads(experiments, tmp_path, monkeypatch
     assert shown.stdout.splitlines()[:4] == [str(path), "-p", "name", "a b'c"]
     array = job_script("s", tmp_path, Machines(), [["x", "a b"], ["y"]], "0,1")
     assert "  0) set -- x 'a b' ;;" in array
-    assert run_command(["02_train"], {"steps": 3}, "n", 1)[-3:] == ["3", "--name", "n"]
+    assert run_command(["02_train"], {"steps": 3}, "n", 1)[-2:] == ["3", "--name=n"]

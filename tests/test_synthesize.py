@@ -159,6 +159,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(dataset, settings, tmp_pat
     assert digest(tmp_path / "set") == digest(dataset)
 
 
+def test_a_part_that_was_cut_short_is_made_anew(dataset, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_write_annotations", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        synthesize(tmp_path / "set", **settings)
+    monkeypatch.undo()
+    part = next((tmp_path / "set" / ".parts").glob("training_*.npz"))
+    part.write_bytes(part.read_bytes()[:40])
+    synthesize(tmp_path / "set", **settings)
+    assert digest(tmp_path / "set") == digest(dataset)
+
+
 def test_the_number_of_workers_changes_nothing(dataset, settings, tmp_path):
     synthesize(tmp_path / "set", **settings | {"workers": 2})
     assert digest(tmp_path / "set") == digest(dataset)
@@ -172,6 +183,12 @@ def test_what_cannot_be_drawn_is_refused_at_once(settings, tmp_path, monkeypatch
         with pytest.raises(ValueError, match=message):
             synthesize(tmp_path / "new", **settings | {"workers": 2} | wrong)
         assert not (tmp_path / "new").exists()
+
+
+def test_a_negative_seed_is_refused_before_anything_is_written(settings, tmp_path):
+    with pytest.raises(ValueError, match="seed must be 0 or more"):
+        synthesize(tmp_path / "out", **settings | {"seed": -1})
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_finished_dataset_is_left_alone_and_another_is_refused(dataset, settings, tmp_path):

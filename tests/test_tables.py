@@ -22,3 +22,6 @@ def test_a_notebook_shows_no_foreign_html():
     markdown = results_table(RESULTS, "stand-in & test")._repr_markdown_()
     assert markdown.startswith("stand-in &amp; test\n\n|  | pa_mpjpe_mm | n | auc |\n| --- |")
     assert "&lt;b&gt;\\|x" in markdown and "<b>" not in markdown
+    names = {name: {"n": 1} for name in ("a*b*c", "__init__", "x`y`z", "a_b")}
+    markdown = results_table(names)._repr_markdown_()
+    assert not set("*`") & set(markdown) and "__init" not in markdown and "a_b" in markdown

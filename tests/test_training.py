@@ -213,12 +213,17 @@ def test_pretraining_takes_its_time_from_the_minutes_in_every_session(
         return run(trainer)
 
     monkeypatch.setattr(Trainer, "run", noted)
-    config = replace(QUICK, pretrain_steps=3, eval_every=None, max_minutes=5.0)
-    for _ in range(2):
-        train(fresh(hand), data, None, config, tmp_path)
-    first, again = left[1], left[3]
-    assert 5.0 - first > 0.001
-    assert again <= first + 1e-3  # the second session did not take the pretraining for free
+    config = replace(QUICK, pretrain_steps=3, eval_every=None, max_minutes=0.05)
+    for steps, folder in ((None, "by the clock"), (QUICK.steps, "by steps")):
+        left.clear()
+        for _ in range(2):
+            train(fresh(hand), data, None, replace(config, steps=steps), tmp_path / folder)
+        first, again = left[1], left[3]
+        assert 0.05 - first > 1e-4
+        if steps is None:  # one budget: the second session does not take the pretraining for free
+            assert again < (0.05 + first) / 2
+        else:  # a session's own: what an earlier one pretrained takes nothing from it
+            assert again > first
 
 
 class StopAfter(HandDataset):
@@ -510,9 +515,34 @@ def test_schedules(model):
     assert schedule_factor("cosine", 0.05) == pytest.approx(1)
     assert schedule_factor("cosine", 0.525) == pytest.approx(0.5)
     assert schedule_factor("cosine", 1) == pytest.approx(0)
-    optimizer, rate = make_optimizer(model, TrainConfig(optimizer="adam"))
-    assert type(optimizer) is torch.optim.Adam
-    assert rate(0.9) == 1e-3
+    _, rate = make_optimizer(model, TrainConfig(optimizer="adam"))
+    assert rate(0.1) == rate(0.9) == 1e-3
+
+
+def test_adam_decays_weights_apart_from_their_gradients(model):
+    """As an L2 term, the usual decay would outweigh the gradients."""
+    config = TrainConfig(optimizer="adam", weight_decay=0.05, lr=1e-3)
+    optimizer, _ = make_optimizer(model, config)
+    weight = next(p for p in optimizer.param_groups[0]["params"] if p.ndim > 1)
+    before = weight.detach().clone()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), before * (1 - 1e-3 * 0.05))
+
+
+def test_a_run_does_not_go_on_with_another_network(hand, data, tmp_path):
+    train(fresh(hand), data, None, QUICK, tmp_path)
+    other = make_model("small", hand, camera="perspective")
+    with pytest.raises(ValueError, match="was trained with camera='weak', not 'perspective'"):
+        train(other, data, None, QUICK, tmp_path)
+
+
+def test_validation_data_without_joints_cost_no_training(hand, data, tmp_path):
+    blind = HandDataset([s.replace(joints=None) for s in data.reader], data.transforms)
+    result = train(fresh(hand), data, blind, replace(QUICK, eval_every=2), tmp_path)
+    assert result.finished and find_checkpoint(tmp_path).name == "best"
 
 
 def test_settings_that_make_no_sense_are_refused():

@@ -176,5 +176,5 @@ def _best_order(pred, truth):
 def _in_order(pred, order):
     rows = np.arange(len(pred))[:, None]
     reordered = pred.copy()
-    reordered[:, _FINGERS.ravel()] = pred[rows, _FINGERS[order].reshape(len(pred), -1)]
+    reordered[:, _FINGERS.ravel()] = pred[rows, _FINGERS[order].reshape(len(pred), _FINGERS.size)]
     return reordered

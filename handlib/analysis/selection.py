@@ -82,12 +82,15 @@ def _known(name, names):
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, names))}"
 
 
+LARGER_IS_BETTER = ("auc_", "pa_f_")  # metrics whose names begin so
+
+
 def best_median_worst(columns, by, count, among=None):
     """Rows of the best, the middle and the worst samples, each pose once.
 
     Args:
         columns: as of ``select``; ``columns["id"]`` is the pose of each sample.
-        by: name of a column of errors: the smallest is the best.
+        by: name of a column: the smallest is the best, of ``LARGER_IS_BETTER`` the largest.
         count: of each kind at most; among: (N,) bool, which samples to take from; None for all.
 
     Returns:
@@ -101,6 +104,7 @@ def best_median_worst(columns, by, count, among=None):
     if by not in numbers:
         raise ValueError(f"samples cannot be ranked by {by!r}; {_known(by, numbers)}")
     errors, ids = columns[by], columns["id"]
+    errors = -errors if by.startswith(LARGER_IS_BETTER) else errors
     rows = np.flatnonzero(np.isfinite(errors) & (True if among is None else among))
     if not len(rows):
         raise ValueError(f"{by} is not known of any of these samples: widen the filter")

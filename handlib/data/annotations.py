@@ -82,34 +82,45 @@ def _cached(paths, kind):
 
 
 def _parse(path, shape):
-    """All numbers of a JSON list, in order; brackets only have to balance."""
-    parts, rest, depth, last = [], b"", 0, b""
-    size = path.stat().st_size
+    """All numbers of a JSON list, in order; each entry must have as many as the others."""
+    parts, rest, separator, count = [], b"", None, 0
+    wanted, size = int(np.prod(shape)), path.stat().st_size
     bar = tqdm(total=size, desc=f"reading {path.name} once", unit="B", unit_scale=True,
                disable=size < BLOCK)  # fmt: skip
     with path.open("rb") as file, bar:
         while block := file.read(BLOCK):
             bar.update(len(block))
-            depth += block.count(b"[") - block.count(b"]")
-            last = block.rstrip()[-1:] or last
-            numbers = rest + block.translate(None, b"[] \t\r\n")
-            cut = numbers.rfind(b",") + 1
-            parts.append(_numbers(numbers[:cut], path))
-            rest = numbers[cut:]
-    parts.append(_numbers(rest, path))
-    values = np.concatenate(parts)
-    entry = int(np.prod(shape))
-    if depth or last != b"]" or not len(values) or len(values) % entry:
+            text = rest + block.translate(None, b" \t\r\n")
+            if separator is None:
+                opened = len(text) - len(text.lstrip(b"["))
+                separator = b"]" * (opened - 1) + b"," + b"[" * (opened - 1)
+                text = text[opened:]
+            *entries, rest = text.split(separator)
+            parts.append(_entries(entries, path, wanted, count))
+            count += len(entries)
+    end = b"]" * ((len(separator) - 1) // 2 + 1) if separator else b"]"
+    if not rest.endswith(end) or not rest.removesuffix(end):
         raise BadFile(
-            f"{path} is truncated or is not a list of {shape} arrays "
-            f"({len(values)} numbers): copy or extract it again"
+            f"{path} is truncated or is not a list of {shape} arrays ({count} entries): copy or "
+            "extract it again"
         )
-    return values.reshape(-1, *shape)
+    parts.append(_entries([rest.removesuffix(end)], path, wanted, count))
+    return np.concatenate(parts).reshape(-1, *shape)
+
+
+def _entries(entries, path, wanted, before):
+    """The numbers of entries, texts without their outer brackets, of so many numbers each."""
+    for place, entry in enumerate(entries, before):
+        if entry.count(b",") != wanted - 1:
+            raise BadFile(
+                f"{path}: entry {place} has {entry.count(b',') + 1} numbers, expected {wanted}: "
+                "copy or extract it again"
+            )
+    return _numbers(b",".join(entries).translate(None, b"[]"), path)
 
 
 def _numbers(text, path):
-    """Numbers of comma-separated text that may end in a comma."""
-    text = text.rstrip(b",")
+    """Numbers of comma-separated text."""
     if not text:
         return np.empty(0)
     try:

@@ -3,6 +3,8 @@
 The made-up ones are of places and people as in photos, or of nothing at all.
 """
 
+import hashlib
+import json
 import warnings
 from functools import lru_cache
 
@@ -36,9 +38,15 @@ class Backgrounds:
     """
 
     def __init__(self, folder=None, seed=0):
-        self.folder, self.seed = folder and user_path(folder), seed
+        self.folder, self.seed = folder and user_path(folder).resolve(), seed
         self.paths = _pictures(self.folder) if folder else ()
         self.source = str(self.folder) if folder else "procedural"
+
+    def fingerprint(self):
+        """What names the pictures of the folder as they are now."""
+        about = [(p.relative_to(self.folder).as_posix(), p.stat()) for p in self.paths]
+        known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in about]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
     def draw(self, rng, size):
         """A random crop, mirrored and recoloured at random.
@@ -95,7 +103,8 @@ def _load(path):
         return None
     shrink = 1024 / max(picture.shape)
     if shrink < 1:
-        picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        size = [max(1, round(side * shrink)) for side in picture.shape[1::-1]]
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return picture
 
 

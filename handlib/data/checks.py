@@ -201,9 +201,12 @@ def _look(sample, n, joints, K, hand):
     if sample.mask is not None and sample.mask.any():
         points = project(sample.vertices, sample.K) if sample.has("vertices") else own
         values[2] = 100 * outside(points, sample.mask).mean()
+        mask = sample.mask
+        if sample.is_left:  # the neighbours' are as the network sees them
+            mask, own = mask[:, ::-1], own * (-1, 1) + (mask.shape[1] - 1, 0)
         others = [m for m in (n - 1, n + 1) if 0 <= m < len(joints)]
-        shares = [outside(project(joints[m], K[m]), sample.mask).mean() for m in others]
-        values[3] = 100 * (outside(own, sample.mask).mean() - min(shares, default=1))
+        shares = [outside(project(joints[m], K[m]), mask).mean() for m in others]
+        values[3] = 100 * (outside(own, mask).mean() - min(shares, default=1))
     return values
 
 

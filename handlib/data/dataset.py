@@ -1,5 +1,7 @@
 """Samples transformed and in random order: the same for any number of workers."""
 
+import re
+
 import cv2
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ class HandDataset(Dataset):
     def __getitem__(self, key):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.reader[index]
+        index = index + len(self) if index < 0 else index
         if self.transforms is None:
             return sample
         return self.transforms(sample, np.random.default_rng([self.seed, epoch, index]))
@@ -91,7 +94,7 @@ def batches(loader):
         except (OSError, ValueError) as error:
             if _FROM_WORKER not in str(error):
                 raise
-            told = str(error).rsplit(f"\n{type(error).__name__}: ", 1)[-1]
+            told = re.split(rf"\n[\w.]*{type(error).__name__}: ", str(error))[-1]
             raise type(error)(told.strip()) from error
         except RuntimeError as error:
             if "DataLoader worker" not in str(error) or _FROM_WORKER in str(error):

@@ -17,9 +17,15 @@ def dataset_root(path="", samples=1000, seed=0):
     named = user_path(path) if path else from_environment("MP_DATA")
     if named:
         return named
-    from handlib.data.synthesize import settings_name, synthesize  # numba: only where needed
+    from handlib.data.synthesize import (  # numba: only where needed
+        MARKER,
+        settings_name,
+        synthesize,
+    )
 
     hand = load_hand_model()
     out = cache_folder("synthetic") / settings_name(samples, seed=seed, hand=hand)
+    if (out / MARKER).is_file():  # in a cache that others wrote, perhaps
+        return out
     with FileLock(f"{out}.lock"):  # the processes of a multi-GPU run ask for it at the same time
         return synthesize(out, samples, seed=seed, hand=hand)

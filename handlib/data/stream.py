@@ -53,6 +53,9 @@ class HandStream:
         return self.samples
 
     def __getitem__(self, index):
+        if not -self.samples <= index < self.samples:
+            raise IndexError(f"sample {index} of {self.samples}")
+        index = int(index) % self.samples
         rng = np.random.default_rng([self.seed, _STREAM, index])
         if rng.random() < self.absent:
             image = self._without_hand(rng, index)

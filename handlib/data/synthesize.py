@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -122,7 +123,10 @@ def _settings(samples, evaluation, seed, size, hand, backgrounds):
     evaluation = max(1, samples // 10) if evaluation is None else evaluation
     if samples < 1 or evaluation < 1:
         raise ValueError(f"samples and evaluation must be at least 1: {samples}, {evaluation}")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more: {seed}")
     Generator.check(hand, size)
+    behind = load_backgrounds(backgrounds)
     return {
         "generator": generator_version(),
         "seed": seed,
@@ -131,7 +135,8 @@ def _settings(samples, evaluation, seed, size, hand, backgrounds):
         "size": size,
         "hand_model": hand.name,
         "hand_fingerprint": hand.fingerprint,
-        "backgrounds": load_backgrounds(backgrounds).source,
+        "backgrounds": behind.source,
+        **({"background_pictures": behind.fingerprint()} if behind.folder else {}),
     }
 
 
@@ -176,7 +181,8 @@ def _part(out, split, start):
 
 
 def _run_chunks(job, hand, chunks, workers, progress):
-    left = [c for c in chunks if not _part(job["out"], *c[:2]).is_file()]
+    # One that a full disk or a crash cut short is rendered again.
+    left = [c for c in chunks if not zipfile.is_zipfile(_part(job["out"], *c[:2]))]
     total = sum(c[2] - c[1] for c in chunks)
     done = total - sum(c[2] - c[1] for c in left)
     workers = min(workers, len(left))

@@ -100,6 +100,11 @@ def show_pck(curves, title=None):
     return figure
 
 
+def _shown(label):
+    """A label that matplotlib does not hide for its first letter."""
+    return f"\u200b{label}" if label.startswith("_") else label
+
+
 @styled
 def show_histories(histories, title=None):
     """Loss and validation error of several runs over their steps.
@@ -110,7 +115,7 @@ def show_histories(histories, title=None):
     figure, ((losses, errors),) = new_figure(1, 2, 10, 3.4, title)
     for n, (name, records) in enumerate(histories.items()):
         look = {"color": SERIES[n % len(SERIES)], "linestyle": DASHES[n // len(SERIES) % 4]}
-        losses.plot(*_series(records, "loss"), **look, label=shortened(name))
+        losses.plot(*_series(records, "loss"), **look, label=_shown(shortened(name)))
         errors.plot(*_series(records, "val_pa_mpjpe_mm"), marker="o", markersize=3, **look)
     losses.set(xlabel="step", ylabel="weighted loss", yscale="log")
     errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)", ylim=(0, None))

@@ -11,6 +11,7 @@ from handlib.plots.style import PREDICTION, SKIN, TRUTH, new_figure, styled
 
 COLORS = {"truth": TRUTH, "prediction": PREDICTION}
 MARKERS = {"truth": "o", "prediction": "D"}
+LEAST_CELL = 0.1  # rad, where all poses are one
 AZIMUTH, ELEVATION = "azimuth (°)", "elevation (°)"
 
 
@@ -25,7 +26,7 @@ def show_atlas(hand, fingers, columns=8, rows=5, title=None):
     """
     points = {name: to_components(hand, poses)[:, :2] for name, poses in fingers.items()}
     low, high = np.percentile(np.concatenate(list(points.values())), (1, 99), axis=0)
-    cell = max((high - low) / (columns - 1, rows - 1))
+    cell = max(*(high - low) / (columns - 1, rows - 1), LEAST_CELL)
     grid = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in (columns, rows))), -1)
     centres = (low + high) / 2 + cell * grid.reshape(-1, 2)
     poses = [pose_hand(hand, f).vertices for f in from_components(hand, centres)]

@@ -34,6 +34,7 @@ STYLE = {
     "legend.fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
+    "text.parse_math": False,  # a file's name may hold dollars
 }
 # Decorator: run a plotting function under STYLE, and leave the global style alone.
 styled = matplotlib.rc_context(STYLE)

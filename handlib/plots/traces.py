@@ -5,6 +5,8 @@ plotly turns scenes about its own z axis, which points up, so a point (x, y, z) 
 (x, z, -y), in millimetres: a rotation, not a mirror image.
 """
 
+import html
+
 import cv2
 import numpy as np
 
@@ -36,7 +38,11 @@ def layout(title, view, legend):
     camera = {"eye": _xyz(eye.tolist()), "up": _xyz(up.tolist())}
     return {
         "template": "none",
-        "title": {"text": title, "x": 0.01, "font": {"size": 14}},  # beside the buttons
+        "title": {
+            "text": html.escape(title or "", quote=False),
+            "x": 0.01,
+            "font": {"size": 14},
+        },  # beside the buttons
         "width": 640,
         "height": 520,
         "margin": {"l": 0, "r": 0, "t": 40 if title else 10, "b": 40 if legend else 0},
