@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
-from handlib.checkpoints import load_checkpoint
+from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data import HandDataset, KeypointFiles, collate
 from handlib.data.dataset import batches, one_thread_worker
 from handlib.paths import user_path
@@ -54,6 +54,15 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
         first = GivenKeypoints(partial(_look_up, find_keypoints(model, dataset.reader, workers)))
     rest = [] if dataset.transforms is None else [dataset.transforms]
     return HandDataset(dataset.reader, Compose([first, *rest]), dataset.seed)
+
+
+def source_of(given):
+    """What ``given`` is a source of: "predicted" where it has a checkpoint, else "file"."""
+    try:
+        find_checkpoint(user_path(given))
+    except FileNotFoundError:
+        return "file"
+    return "predicted"
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from posed_hands import PosedHands
 from handlib import augment, geometry, keypoints
 from handlib.augment import Compose, Flip, GivenKeypoints, NoisyKeypoints, Rotate
 from handlib.backbones import make_backbone
+from handlib.checkpoints import export
 from handlib.data import HandDataset, KeypointFiles, collate
 from handlib.evaluation import predict
 from handlib.joints import convert
-from handlib.keypoints import add_keypoints
+from handlib.keypoints import add_keypoints, source_of
 from handlib.model import MAP_SIGMA, inputs, keypoint_maps, make_model
 from handlib.presets import MODEL_PRESETS
 from handlib.recipe import TrainConfig
@@ -151,6 +152,13 @@ def test_noisy_truth_never_enters_an_evaluation(hand):
         add_keypoints(data, "truth")
     with pytest.raises(ValueError, match="need keypoints_from"):
         add_keypoints(data, "file")
+
+
+def test_what_a_source_is_given_tells_which_it_is(hand, tmp_path):
+    (tmp_path / "found.json").write_text("{}")
+    assert source_of(tmp_path / "found.json") == source_of(tmp_path) == "file"
+    export(make_model("small", hand), tmp_path / "run/checkpoints/best")
+    assert source_of(tmp_path / "run") == "predicted"
 
 
 class FindsTheDot(torch.nn.Module):

@@ -26,18 +26,18 @@ def run(args):
         reader = _Given(read_boxes(args.boxes, *args.photos), **options)
         photos = list(dict.fromkeys(reader.paths()))
     out = Path(args.out).expanduser()
-    work = dict(zip(videos, file_stems(videos), strict=True)), dict(zip(photos, file_stems(photos)))
-    _spare(out, *work, args)
+    videos, photos = (dict(zip(p, file_stems(p), strict=True)) for p in (videos, photos))
+    _spare(out, videos, photos, args)
     predictor = Predictor(args.weights, views=args.views, refine=args.refine)
-    for video, stem in work[0].items():
+    for video, stem in videos.items():
         from handlib.inference.video import predict_video
 
         where = video, out, stem
         _try(faults, lambda w=where: print(predict_video(predictor, *w, **options)))
     if reader is None:
-        _photos(predictor, args, work[1], out, options, faults)
+        _photos(predictor, args, photos, out, options, faults)
     else:
-        _annotated(predictor, args, reader, work[1], out, faults)
+        _annotated(predictor, args, reader, photos, out, faults)
     if videos or photos:
         print(f"files: {out.resolve()}")
     return _end(faults, len(videos) + len(photos))
@@ -68,7 +68,7 @@ def _sorted(given, faults):
 
 
 def _spare(out, videos, photos, args):
-    """ValueError where a file that is read would be written over."""
+    """ValueError where a file that is read would be written over; dicts of path -> stem."""
     written = {out / f"{stem}.{kind}" for stem in photos.values() for kind in args.format}
     written |= {out / f"{stem}.{kind}" for stem in videos.values() for kind in ("mp4", "jsonl")}
     read = [*videos, *photos, *([args.boxes] if args.boxes else ())]
