@@ -1,4 +1,5 @@
-"""What is minimised. Each loss counts only the rows that have the annotation.
+"""What is minimised. Each loss counts only the rows that have the annotation; of joints, those that
+are known.
 
 Shapes: B batch, 21 joints, V=778 vertices. A batch is what ``data.sample.collate`` makes: NaN and
 ``has_<name>`` False where an annotation is missing. A loss without any annotated row is exactly
@@ -132,8 +133,7 @@ def _of_right_hands(batch):
 
 def joint_2d_loss(joints_2d, batch, size):
     """Mean absolute difference of (B, 21, 2) px, in half crops of ``size`` px."""
-    error = (joints_2d - _target(joints_2d, batch["joints_2d"], batch["has_joints_2d"])).abs()
-    return _mean(error, batch["has_joints_2d"]) / (size / 2)
+    return _of_joints(joints_2d, batch["joints_2d"], known_joints(batch, "joints_2d")) / (size / 2)
 
 
 def heatmap_loss(heatmaps, batch, size):
@@ -146,7 +146,7 @@ def heatmap_loss(heatmaps, batch, size):
         batch: has ``joints_2d`` (B, 21, 2).
     """
     target = torch.nan_to_num(batch["joints_2d"], nan=-size)
-    seen = ((target > -0.5) & (target < size - 0.5)).all(-1) & batch["has_joints_2d"][:, None]
+    seen = ((target > -0.5) & (target < size - 0.5)).all(-1) & known_joints(batch, "joints_2d")
     x, y = target.unbind(-1)
     rows, columns = heatmaps.shape[-2:]
     truth = _log_gaussian(y, rows, size)[..., None] + _log_gaussian(x, columns, size)[..., None, :]
@@ -162,15 +162,13 @@ def _log_gaussian(centre, cells, size):
 
 def depth_loss(depths, batch):
     """Mean absolute difference of (B, 21) metres behind the root joint."""
-    has = batch["has_joints"]
-    z = batch["joints"][..., 2] * batch["unit"][:, None]
-    return _mean((depths - _target(depths, z - z[:, ROOT : ROOT + 1], has)).abs(), has)
+    target, known = _rooted(batch)
+    return _of_joints(depths[..., None], target[..., 2:], known)
 
 
 def joint_3d_loss(joints, batch):
     """Mean absolute difference of root-relative joints (B, 21, 3), metres."""
-    target = batch["joints"] - batch["joints"][:, ROOT : ROOT + 1]
-    return _absolute_3d(joints, target, batch["has_joints"], batch)
+    return _of_joints(joints, *_rooted(batch))
 
 
 def aligned_loss(joints, batch):
@@ -194,8 +192,9 @@ def aligned_loss(joints, batch):
 
 def vertex_loss(vertices, batch):
     """Mean absolute difference of vertices (B, V, 3) relative to the root joint, metres."""
-    target = batch["vertices"] - batch["joints"][:, ROOT : ROOT + 1]
-    return _absolute_3d(vertices, target, batch["has_vertices"] & batch["has_joints"], batch)
+    has = batch["has_vertices"] & batch["has_joints"]
+    target = (batch["vertices"] - batch["joints"][:, ROOT : ROOT + 1]) * _unit(batch)
+    return _mean((vertices - _target(vertices, target, has)).abs(), has)
 
 
 def pose_loss(rotations, mean_pose, batch):
@@ -282,15 +281,33 @@ def regulariser(pose, betas, betas_weight=1.0, rows=None):
     return _mean(torch.where(rows, error, 0.0), rows)
 
 
-def _absolute_3d(points, target, has, batch):
-    # Both sides in metres, whatever the unit of the annotations.
-    target = target * batch["unit"][:, None, None]
-    return _mean((points - _target(points, target, has)).abs(), has)
+def known_joints(batch, name):
+    """(B, 21) bool: which of the ``joints`` or ``joints_2d`` of right hands are known."""
+    return batch[name].isfinite().all(-1) & batch["is_right"][:, None]
+
+
+def _rooted(batch):
+    """Joints (B, 21, 3) relative to the root joint, in metres whatever the annotations' unit, and
+    which (B, 21) of them are known: none where the root is not."""
+    known, joints = known_joints(batch, "joints"), batch["joints"]
+    target = (joints - joints[:, ROOT : ROOT + 1]) * _unit(batch)
+    return target, known & known[:, ROOT : ROOT + 1]
+
+
+def _unit(batch):
+    return batch["unit"][:, None, None]
+
+
+def _of_joints(points, target, known):
+    """Mean absolute difference of (B, 21, D) over the joints known (B, 21); 0 without any."""
+    error = (points - _target(points, target, known)).abs()
+    return error.sum() / (known.sum() * points.shape[-1]).clamp(min=1)
 
 
 def _target(prediction, annotation, has):
-    """The annotation where there is one, else the prediction itself: no error and no gradient."""
-    has = has.reshape(-1, *[1] * (prediction.ndim - 1))
+    """The annotation where there is one, of rows (B,) or joints (B, 21); else the prediction
+    itself: no error and no gradient."""
+    has = has.reshape(*has.shape, *[1] * (prediction.ndim - has.ndim))
     return torch.where(has, annotation, prediction.detach())
 
 

@@ -84,11 +84,13 @@ def test_a_batch_says_whose_side_is_known():
     assert batch["has_is_right"].tolist() == [True, True, False]
 
 
-def test_single_missing_joints_count_as_missing():
+def test_single_missing_joints_are_missing():
     sample = fake_sample(0)
     sample.joints_2d[4] = np.nan
     batch = collate([sample])
-    assert not batch["has_joints_2d"][0] and torch.isnan(batch["joints_2d"]).all()
+    assert not batch["has_joints_2d"][0]  # the whole is not there, the others are
+    missing = torch.isnan(batch["joints_2d"]).all(-1)[0]
+    assert missing.nonzero().flatten().tolist() == [4]
 
 
 def test_a_copy_with_an_unknown_field_is_refused():

@@ -45,6 +45,45 @@ def make_batch(missing=(), rows=range(B)):
     return batch
 
 
+@pytest.mark.parametrize("name", ["joints", "joints_2d"])
+def test_known_joints_of_a_hand_teach_without_the_unknown_ones(name):
+    batch = make_batch()
+    missing = torch.zeros(B, 21, dtype=torch.bool)
+    missing[1, 5] = missing[1, 20] = missing[3, 7] = True
+    partly = batch | {name: batch[name].masked_fill(missing[..., None], torch.nan)}
+    partly |= {f"has_{name}": torch.tensor([True, False, True, False])}
+    points = torch.randn(B, 21, batch[name].shape[-1]).requires_grad_()
+    heatmaps = torch.randn(B, 21, 16, 16).flatten(2).log_softmax(-1).unflatten(-1, (16, 16))
+    if name == "joints":
+        target = (batch["joints"] - batch["joints"][:, [ROOT]]) * batch["unit"][:, None, None]
+        cases = [
+            (losses.joint_3d_loss(points, partly), (points - target).abs()[~missing].mean()),
+            (
+                losses.depth_loss(points[..., 2], partly),
+                (points - target)[~missing][:, 2].abs().mean(),
+            ),
+        ]
+    else:
+        half = S / 2
+        cases = [
+            (
+                losses.joint_2d_loss(points, partly, S),
+                (points - batch[name]).abs()[~missing].mean() / half,
+            )
+        ]
+        every = losses.heatmap_loss(heatmaps, partly, S)
+        assert every.isfinite() and every != losses.heatmap_loss(heatmaps, batch, S)
+    for loss, expected in cases:
+        torch.testing.assert_close(loss, expected)
+        (gradient,) = torch.autograd.grad(loss, points, retain_graph=True)
+        assert gradient.isfinite().all() and (gradient[missing] == 0).all()
+    # Without the root, there is nothing that other joints could be relative to.
+    if name == "joints":
+        partly["joints"][0, ROOT] = torch.nan
+        (gradient,) = torch.autograd.grad(losses.joint_3d_loss(points, partly), points)
+        assert (gradient[0] == 0).all() and gradient[1].any()
+
+
 def heatmaps_of(joints_2d, cells=16):
     """(B, 21, 16, 16) log-probabilities: Gaussians about the joints."""
     centres = (torch.arange(cells) + 0.5) * (S / cells) - 0.5

@@ -61,7 +61,7 @@ class HandReader(SplitReader):
         return super().describe() | {
             "images": len(np.unique(self.ids)),
             "left hands": int((~self.is_right).sum()),
-            **({"hands with an unknown joint (their joints do not count)": parts} if parts else {}),
+            **({"hands with an unknown joint (trained on, not scored)": parts} if parts else {}),
             "annotations": ["K", "xyz", *self.also],
         }
 

@@ -1,7 +1,7 @@
 """One image of one hand with what is known about it, and batches of them.
 
 An annotation that a source does not have is None: never zeros, which would train. In a batch it
-is NaN, and ``has_<name>`` says which rows have it.
+is NaN, and ``has_<name>`` says which rows have all of it: of joints, some may be known alone.
 """
 
 from dataclasses import dataclass
@@ -109,6 +109,7 @@ class Sample:
         return value is not None and bool(np.isfinite(value).all())
 
 
+PARTIAL = ("joints", "joints_2d")  # of which single joints may be unknown, NaN
 OPTIONAL = ("K", "joints", "joints_2d", "vertices", "mask", "pose", "betas", "scale")
 
 
@@ -121,7 +122,7 @@ def collate(samples):
     Returns:
         dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
         ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,), ``keypoints``
-        (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool for each of these;
+        (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool, whether a row is complete;
         ``present``, ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool, False where
         nobody knows the side: ``is_right`` is True there, as the network sees right hands;
         ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
@@ -153,8 +154,9 @@ def collate(samples):
         has = [s.has(name) for s in samples]
         values = np.full((len(samples), *shapes[name]), np.nan, np.float32)
         for row, sample in enumerate(samples):
-            if has[row]:
-                values[row] = getattr(sample, name)
+            value = getattr(sample, name)
+            if has[row] or (value is not None and name in PARTIAL):
+                values[row] = value
         batch[name] = torch.from_numpy(values)
         batch[f"has_{name}"] = torch.tensor(has)
     return batch
