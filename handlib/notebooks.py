@@ -50,7 +50,7 @@ def notebook_parameters(path):
 
     try:
         found = inspect_notebook(_unformatted(path))
-    except (ValueError, AttributeError) as error:  # nbformat's are ValueErrors
+    except Exception as error:  # nbformat and jsonschema raise what they like
         raise RunError(f"{path} cannot be read as a notebook: {short(error)}") from None
     try:
         return {name: ast.literal_eval(p["default"]) for name, p in found.items()}

@@ -44,7 +44,7 @@ def has_model(path):
     """Whether a run, or a folder of weights, has a network to predict with: its best, or its last
     where none was evaluated yet."""
     places = ("", "checkpoints/best", "checkpoints/last")
-    return any((path / place / "model.json").is_file() for place in places)
+    return any((path / place / "model.safetensors").is_file() for place in places)
 
 
 class Run:

@@ -151,17 +151,17 @@ def plan(names=WORKFLOW, given=None, name=None):
         raise RunError("the notebooks of one run need names of their own")
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
-    name = name or run_name(paths, parameters, given, _seen(parameters))
+    name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
 
 
-def _seen(parameters):
+def _seen(paths, given):
     """What notebooks see beyond their parameters: the runs trained so far, photos of a folder. A
     run without a name is another one when they change."""
-    takes = {name: value for values in parameters.values() for name, value in values.items()}
-    seen = [fingerprint(user_path(takes["photos"]))] if takes.get("photos") else []
-    if "02_train" not in parameters and takes.keys() & {"trained", "compared"}:
+    seen = [fingerprint(user_path(given["photos"]))] if given.get("photos") else []
+    takes = {name for path in paths for name in notebook_parameters(path)}
+    if "02_train" not in (path.stem for path in paths) and takes & {"trained", "compared"}:
         seen += [f"{path.name} {(path / CHECKPOINT).stat().st_mtime_ns}" for path in _trained()]
     return seen
 

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from launched import write_notebook
 
 from handlib import cli, notebooks, runs
+from handlib.paths import SHIPPED
 from handlib.state import alone_in
 
 
@@ -263,3 +266,50 @@ def test_summary_has_a_line_for_each_metric(tmp_path):
     runs.write_json(tmp_path / "metrics.json", {"evaluate": about})
     lines = runs.summary(tmp_path).splitlines()
     assert "pa_mpjpe_mm   9.00      19.25" in lines and "good" in lines
+
+
+@pytest.mark.parametrize("stopped", ["deadline", "SIGTERM", "STOP file", "finished"])
+def test_a_training_that_can_go_on_does_not_count_as_done(tmp_path, stopped):
+    result = SimpleNamespace(stopped=stopped, step=3)
+    run = runs.Run(tmp_path)
+    if stopped == "finished":
+        run.go_on_unless_stopped(result)
+        return
+    with pytest.raises(runs.Stopped, match="stopped after 3 steps, all saved"):
+        run.go_on_unless_stopped(result)
+
+
+def test_a_run_that_was_never_evaluated_is_itself_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    last = tmp_path / "mine/checkpoints/last"
+    last.mkdir(parents=True)
+    (last / "model.safetensors").touch()
+    own = runs.Run(tmp_path / "mine")
+    assert runs.trained_run("", own).path == own.path
+    assert runs.trained_run("mine").path == own.path  # by its name, too
+    assert runs.trained_run(str(SHIPPED)).path == SHIPPED
+    with pytest.raises(runs.RunError, match="yours has no trained model"):
+        runs.trained_run("yours")
+
+
+def test_names_that_papermill_or_the_disk_would_not_take(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out{x}"))
+    book = write_notebook(tmp_path / "any{1}.ipynb", "print(seed)")
+    assert cli.main(["run", str(book), "--name", "a{b}"]) == 0
+    assert (tmp_path / "out{x}/a{b}/notebooks/any{1}.ipynb").is_file()
+    assert cli.main(["run", str(book), "--name", "n" * 300]) == 1
+    (tmp_path / "odd.ipynb").write_text("{}")
+    assert cli.main(["run", str(tmp_path / "odd.ipynb")]) == 1
+
+
+def test_a_run_without_a_name_is_another_one_where_it_sees_other_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    before = runs.plan(["06_compare_runs"]).run.path
+    assert runs.plan(["06_compare_runs"]).run.path == before
+    checkpoint = tmp_path / "new/checkpoints/best/model.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert runs.plan(["06_compare_runs"]).run.path != before
+    training = runs.plan(["02_train", "04_evaluate"]).run.path
+    checkpoint.unlink()
+    assert runs.plan(["02_train", "04_evaluate"]).run.path == training
