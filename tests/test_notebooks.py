@@ -159,7 +159,8 @@ def test_modern_is_taken_apart(finished, synthetic):
     run_dir = runs.run_notebooks(["07_ablation"], given)
     each = json.loads((run_dir / "metrics.json").read_text())["ablation"]["each"]
     assert list(each) == ["modern", "without the second look", "boukhayma2019"]
-    files = [run_dir / f"trainings/{n}-0/checkpoints/last/model.json" for n in range(3)]
+    folders = [f"pieces-{name.replace(' ', '_')}-0" for name in each]
+    files = [run_dir / "trainings" / f / "checkpoints/last/model.json" for f in folders]
     trained = [json.loads(file.read_text())["config"] for file in files]
     assert [config["looks"] for config in trained] == [2, 1, 1]
     assert trained[0] | {"looks": 1} == trained[1]
