@@ -159,7 +159,9 @@ def load_checkpoint(path, hand):
     if fingerprint != hand.fingerprint:
         remedy = "load that hand model (set or unset MANO), or train again"
         if name == hand.name:
-            remedy = "it is of another version: train again, or begin with it (init)"
+            remedy = (
+                "load that version of it (set or unset MANO), begin with it (init), or train again"
+            )
         raise ValueError(
             f"{folder} was trained with {name!r} ({fingerprint}), not with "
             f"{hand.name!r} ({hand.fingerprint}): {remedy}"

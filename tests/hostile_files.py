@@ -41,7 +41,7 @@ def _read_coco(path):
 
 
 def _find_keypoints(path):
-    sample = SimpleNamespace(path=path.parent / "a.jpg", is_right=None, size=(80, 60))
+    sample = SimpleNamespace(path=path.parent / "a.jpg", is_right=None, size=(80, 60), box=None)
     return keypoints.KeypointFiles(path.parent)(sample)
 
 

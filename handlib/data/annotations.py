@@ -110,13 +110,14 @@ def _parse(path, shape):
 
 def _entries(entries, path, wanted, before):
     """The numbers of entries, texts without their outer brackets, of so many numbers each."""
+    numbers = _numbers(b",".join(entries).translate(None, b"[]"), path)
     for place, entry in enumerate(entries, before):
         if entry.count(b",") != wanted - 1:
             raise BadFile(
                 f"{path}: entry {place} has {entry.count(b',') + 1} numbers, expected {wanted}: "
                 "copy or extract it again"
             )
-    return _numbers(b",".join(entries).translate(None, b"[]"), path)
+    return numbers
 
 
 def _numbers(text, path):
