@@ -19,10 +19,10 @@ from handlib.checkpoints import load_checkpoint
 from handlib.data import load_backgrounds
 from handlib.data.bodies import body_part
 from handlib.evaluation import handedness_scores, in_the_mirror, predict, score_each
-from handlib.geometry import similarity_align, tight_box
+from handlib.geometry import box_overlap, similarity_align, tight_box
 from handlib.inference import Predictor, made_up_photos
 from handlib.inference.examples import SIZE
-from handlib.inference.find import OVERLAP, overlap
+from handlib.inference.find import OVERLAP
 from handlib.mano import load_hand_model, pose_hand
 from handlib.paths import SHIPPED
 from handlib.stream_training import HELD_OUT_SEED, held_out_set, read_card
@@ -179,7 +179,7 @@ def finding(hand):
     predictor, share, others, false = Predictor(), 0, 0, 0
     for sample in made_up_photos(hand, PHOTOS, HELD_OUT_SEED):
         box = tight_box(sample.joints_2d)
-        right = [overlap(found.box, box) > OVERLAP for found in predictor.find(sample.image)]
+        right = [box_overlap(found.box, box) > OVERLAP for found in predictor.find(sample.image)]
         share += any(right) / PHOTOS
         others += right.count(False) / PHOTOS
     rng, backgrounds = np.random.default_rng(HELD_OUT_SEED), load_backgrounds(seed=HELD_OUT_SEED)
