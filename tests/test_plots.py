@@ -346,6 +346,21 @@ def test_training_curves_have_units_and_the_baselines():
     assert top == pytest.approx(250) and "ms" in times.get_ylabel()
 
 
+def test_powers_are_plain_numbers_and_dollars_in_names_no_formula():
+    """Whatever a run or a photo is called, its figure is drawn."""
+    records = [{"step": n, "loss": 10.0**-n, "val_pa_mpjpe_mm": 9.0} for n in range(4)]
+    figures = [
+        plots.show_training(records, title="lr$^$"),
+        plots.show_histories({"lr$^$": records, "_hidden": records}),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert {"0.01", "0.1", "1"} <= set(labels) and "$" not in "".join(labels)
+    names = [text.get_text() for text in figures[1].legends[0].get_texts()]
+    assert names == ["lr$^$", "\u200b_hidden"]
+
+
 def test_many_loss_terms_are_told_apart_and_the_smallest_do_not_squeeze_the_others():
     record = {"step": 1, "loss": 1.0} | {f"loss_{n}": 10.0**-n for n in range(9)}
     losses = plots.show_training([record, record | {"step": 2}]).axes[0]

@@ -1,7 +1,7 @@
 """Training curves and error curves."""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
 from handlib.metrics import Interval, area_under
@@ -24,7 +24,8 @@ def show_training(history, baselines=None, title=None):
     keys = dict.fromkeys(key for record in history for key in record)
     for n, key in enumerate(k for k in keys if k.startswith("loss")):
         losses.plot(*_series(history, key), DASHES[n // len(SERIES)], label=_words(key, "loss_"))
-    losses.set(yscale="log", ylabel="weighted loss")
+    losses.set_ylabel("weighted loss")
+    _log(losses)
     highest = losses.get_ylim()[1]
     losses.set_ylim(bottom=max(losses.get_ylim()[0], 1e-4 * highest))  # terms that matter
     error.plot(*_series(history, "val_pa_mpjpe_mm"), "o-", markersize=3, label="validation")
@@ -55,18 +56,28 @@ def show_layers(layers, title=None):
     """
     figure, ((speaks, learns, silent),) = new_figure(1, 3, 11, 3, title)
     wanted = (
-        (speaks, "activation", "RMS of the output", "log"),
-        (learns, "gradient", "gradient / weights (RMS)", "log"),
-        (silent, "silent", "silent units (%)", "linear"),
+        (speaks, "activation", "RMS of the output"),
+        (learns, "gradient", "gradient / weights (RMS)"),
+        (silent, "silent", "silent units (%)"),
     )
-    for ax, key, label, scale in wanted:
+    for ax, key, label in wanted:
         values = np.array([each[key] for each in layers.values() if key in each])
         values = 100 * values if key == "silent" else values
         ax.plot(np.arange(1, len(values) + 1), values, "o-", markersize=3)
-        ax.set(xlabel="layer, from the image on", ylabel=label, yscale=scale)
+        ax.set(xlabel="layer, from the image on", ylabel=label)
+        if key != "silent":
+            _log(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     silent.set_ylim(0, 100)
     return figure
+
+
+def _log(ax):
+    """A vertical axis in powers, labelled with plain numbers: the style knows no formulas, for
+    dollars in the name of a file are none."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _series(records, key):
@@ -117,7 +128,8 @@ def show_histories(histories, title=None):
         look = {"color": SERIES[n % len(SERIES)], "linestyle": DASHES[n // len(SERIES) % 4]}
         losses.plot(*_series(records, "loss"), **look, label=_shown(shortened(name)))
         errors.plot(*_series(records, "val_pa_mpjpe_mm"), marker="o", markersize=3, **look)
-    losses.set(xlabel="step", ylabel="weighted loss", yscale="log")
+    losses.set(xlabel="step", ylabel="weighted loss")
+    _log(losses)
     errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)", ylim=(0, None))
     figure.legend(loc="outside lower left", ncols=2)
     return figure
