@@ -289,8 +289,8 @@ class Trainer:
                 continue
             before = saved[part] if isinstance(now, dict) else {part: saved[part]}
             now = now if isinstance(now, dict) else {part: now}
-            for name in now.keys() - MAY_CHANGE:
-                if before.get(name) != now[name]:
+            for name in now:
+                if name not in MAY_CHANGE and before.get(name) != now[name]:
                     raise BadFile(
                         f"{folder} was trained with {name}={before.get(name)!r}, not "
                         f"{now[name]!r}: go on with the old value, or give a new run folder"

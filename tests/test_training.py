@@ -534,7 +534,7 @@ def test_adam_decays_weights_apart_from_their_gradients(model):
 
 def test_a_run_does_not_go_on_with_another_network(hand, data, tmp_path):
     train(fresh(hand), data, None, QUICK, tmp_path)
-    other = make_model("small", hand, camera="perspective")
+    other = make_model("small", hand, hidden=32, dropout=0.2, camera="perspective")
     with pytest.raises(ValueError, match="was trained with camera='weak', not 'perspective'"):
         train(other, data, None, QUICK, tmp_path)
 
