@@ -135,7 +135,7 @@ def execute(path, output, parameters, quiet=False):
         if error.ename == Stopped.__name__:
             raise Stopped(error.evalue) from None
         if error.ename == Finished.__name__:
-            _without_banners(partial)
+            _take_out_banners(partial)
             partial.replace(output)
             return
         reason = f"in cell {error.exec_count}: {error.ename}: {error.evalue}"
@@ -155,15 +155,18 @@ def execute(path, output, parameters, quiet=False):
     raise RunError(f"{path.stem} failed {reason}\nexecuted notebook: {partial}")
 
 
-def _without_banners(path):
-    """Take out the cells that papermill puts into a notebook whose cell raised something."""
-    import nbformat
+def without_banners(cells):
+    """Cells of a notebook but those that papermill adds where one raised something."""
     from papermill.execute import ERROR_MARKER_TAG
 
+    return [cell for cell in cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", ())]
+
+
+def _take_out_banners(path):
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells = [
-        c for c in notebook.cells if ERROR_MARKER_TAG not in c.metadata.get("tags", ())
-    ]
+    notebook.cells = without_banners(notebook.cells)
     nbformat.write(notebook, path)
 
 

@@ -13,7 +13,7 @@ import nbformat
 from jinja2 import Environment
 from markdown import Markdown
 
-from handlib.notebooks import Finished
+from handlib.notebooks import Finished, without_banners
 from handlib.paths import atomic_write
 from handlib.reading import expecting, read_json
 
@@ -138,7 +138,7 @@ def _listed(values):
 def _part(path, scenes):
     """One notebook: its name and the blocks of its section; 3D scenes are added to ``scenes``."""
     blocks = []
-    for cell in _cells(path):
+    for cell in without_banners(_cells(path)):
         if cell.cell_type == "markdown":
             blocks.append(_markdown(cell.source))
         outputs = cell.get("outputs", [])

@@ -51,6 +51,17 @@ def test_a_report_shows_what_the_notebooks_showed_and_how_it_was_made(run_dir):
     assert {"id": "scene-0", "class": "wide"} in page.found("div")
 
 
+def test_of_a_failed_run_the_fault_is_told_and_not_papermills_banner(run_dir):
+    path = next((run_dir / "notebooks").glob("*.ipynb"))
+    notebook = nbformat.read(path, as_version=4)
+    banner = new_markdown_cell('<span style="color:red">An Exception was encountered</span>')
+    banner.metadata["tags"] = ["papermill-error-cell-tag"]
+    notebook.cells.insert(0, banner)
+    nbformat.write(notebook, path)
+    page = Page(write_report(run_dir, "02_train failed: <killed>").read_text())
+    assert "02_train failed: <killed>" in page.text and "Exception" not in page.text
+
+
 def test_a_progress_bar_that_was_a_widget_is_left_out_too(run_dir):
     path = next((run_dir / "notebooks").glob("*.ipynb"))
     notebook = nbformat.read(path, as_version=4)
