@@ -28,7 +28,7 @@ import torch
 
 from handlib import reading
 from handlib.model import HandNet, make_model
-from handlib.paths import SHIPPED
+from handlib.paths import CHECKPOINT_PLACES, SHIPPED
 from handlib.presets import ModelConfig
 from handlib.reading import BadFile, expecting
 from handlib.resnet import ResNet
@@ -218,15 +218,15 @@ def begin(preset, hand, init="random", seed=0, **overrides):
 def find_checkpoint(path):
     """The checkpoint folder at or below ``path``; FileNotFoundError says where it looked."""
     path = Path(path).resolve()
-    names = ("", "checkpoints/best", "checkpoints/last", "best", "last")
-    for place in (path / name for name in names):
+    for place in (path / name for name in CHECKPOINT_PLACES):
         # Killed between the two renames of a save, a run leaves only the one before.
         for folder in (place, _previous(place)):
             if (folder / "model.json").is_file():
                 return folder
+    looked = ", ".join(CHECKPOINT_PLACES[1:])
     raise FileNotFoundError(
-        f"no checkpoint in {path} (looked for model.json there and in {', '.join(names[1:])}): "
-        "train one with the notebook 02_train, or give the folder of a finished run"
+        f"no checkpoint in {path} (looked for model.json there and in {looked}): train "
+        "one with the notebook 02_train, or give the folder of a finished run"
     )
 
 

@@ -56,8 +56,12 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
     return HandDataset(dataset.reader, Compose([first, *rest]), dataset.seed)
 
 
-def source_of(given):
-    """What ``given`` is a source of: "predicted" where it has a checkpoint, else "file"."""
+def in_validation(source, given):
+    """The source of keypoints of validation data, where ``source`` is that of the training: noisy
+    truth gives way to what ``given`` names, "predicted" where that has a checkpoint, else "file".
+    """
+    if source != "noisy truth" or not given:
+        return source
     try:
         find_checkpoint(user_path(given))
     except FileNotFoundError:

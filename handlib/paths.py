@@ -14,6 +14,8 @@ STOP = "STOP"
 _FULL = (ENOSPC, EDQUOT, EFBIG)
 # Weights that come with handlib: trained on its own generator alone (see their README.md).
 SHIPPED = Path(__file__).parent / "weights"
+# Where the network lies in a run, or in a folder of weights: the best one first.
+CHECKPOINT_PLACES = ("", "checkpoints/best", "checkpoints/last", "best", "last")
 
 
 def cache_dir():

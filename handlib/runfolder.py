@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import STOP, from_environment, write_json
+from handlib.paths import CHECKPOINT_PLACES, STOP, from_environment, write_json
 from handlib.processes import rank
 from handlib.reading import read_json
 
@@ -43,8 +43,7 @@ def matching(known, patterns, what, where=""):
 def has_model(path):
     """Whether a run, or a folder of weights, has a network to predict with: its best, or its last
     where none was evaluated yet."""
-    places = ("", "checkpoints/best", "checkpoints/last")
-    return any((path / place / "model.safetensors").is_file() for place in places)
+    return any((path / place / "model.safetensors").is_file() for place in CHECKPOINT_PLACES)
 
 
 class Run:

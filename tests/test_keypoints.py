@@ -17,7 +17,7 @@ from handlib.checkpoints import export
 from handlib.data import HandDataset, KeypointFiles, collate
 from handlib.evaluation import predict
 from handlib.joints import convert
-from handlib.keypoints import add_keypoints, source_of
+from handlib.keypoints import add_keypoints, in_validation
 from handlib.model import MAP_SIGMA, inputs, keypoint_maps, make_model
 from handlib.presets import MODEL_PRESETS
 from handlib.recipe import TrainConfig
@@ -154,11 +154,13 @@ def test_noisy_truth_never_enters_an_evaluation(hand):
         add_keypoints(data, "file")
 
 
-def test_what_a_source_is_given_tells_which_it_is(hand, tmp_path):
+def test_noisy_truth_gives_way_in_validation(hand, tmp_path):
     (tmp_path / "found.json").write_text("{}")
-    assert source_of(tmp_path / "found.json") == source_of(tmp_path) == "file"
     export(make_model("small", hand), tmp_path / "run/checkpoints/best")
-    assert source_of(tmp_path / "run") == "predicted"
+    given = [tmp_path / "found.json", tmp_path, tmp_path / "run"]
+    assert [in_validation("noisy truth", each) for each in given] == ["file", "file", "predicted"]
+    assert in_validation("noisy truth", "") == "noisy truth"  # for want of another: it is named
+    assert in_validation("predicted", tmp_path) == "predicted" and in_validation("", tmp_path) == ""
 
 
 class FindsTheDot(torch.nn.Module):
