@@ -64,7 +64,7 @@ def _rate(kind, data, hand, folder, config):
         if kind == "loop":
             trainer.run()
         else:
-            batch = next(iter(training.step_loader(data, replace(config, workers=0))))
+            batch = next(training.batches(training.step_loader(data, replace(config, workers=0))))
             model.train()
             for _ in range(config.steps):
                 timed(batch)

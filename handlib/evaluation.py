@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
 from handlib.augment import Flip, ToRight
-from handlib.data.dataset import batches, one_thread_worker
-from handlib.data.sample import collate
+from handlib.data.dataset import batches, collate_to_send, one_thread_worker
 from handlib.mano import pose_hand
 from handlib.model import inputs
 
@@ -99,7 +98,7 @@ def _predict(model, dataset, batch_size, workers):
         Subset(dataset, share),
         batch_size,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_to_send,
         worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )

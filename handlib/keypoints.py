@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
-from handlib.data import HandDataset, KeypointFiles, collate
-from handlib.data.dataset import batches, one_thread_worker
+from handlib.data import HandDataset, KeypointFiles
+from handlib.data.dataset import batches, collate_to_send, one_thread_worker
 from handlib.paths import user_path
 
 SOURCES = ("predicted", "file", "noisy truth")
@@ -81,7 +81,7 @@ def find_keypoints(model, reader, workers=0):
         HandDataset(reader, shown),
         64,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_to_send,
         worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )

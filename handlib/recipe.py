@@ -9,8 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from handlib.data.dataset import ShuffledSampler, one_thread_worker
-from handlib.data.sample import collate
+from handlib.data.dataset import ShuffledSampler, collate_to_send, one_thread_worker
 from handlib.muon import Muon
 from handlib.precision import PRECISIONS
 
@@ -137,12 +136,12 @@ class StepBatches:
 
 
 def step_loader(dataset, config, start=0, rank=0, world=1):
-    """An endless DataLoader of the batches from step ``start`` on; see ``StepBatches``."""
+    """An endless DataLoader, for ``batches``, of those from step ``start`` on; see ``StepBatches``."""
     n, in_order = len(dataset), getattr(dataset, "in_order", False)
     return DataLoader(
         dataset,
         batch_sampler=StepBatches(n, config.batch_size, config.seed, start, rank, world, in_order),
-        collate_fn=collate,
+        collate_fn=collate_to_send,
         num_workers=config.workers,
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),

@@ -11,6 +11,7 @@ import torch
 from handlib import checkpoints
 from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream, collate
+from handlib.data.dataset import batches
 from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss
 from handlib.model import inputs, make_model
@@ -90,9 +91,10 @@ def test_some_pictures_without_a_hand_show_its_arm_alone(stream):
 
 def test_a_stream_is_asked_for_in_order_and_a_dataset_is_not(stream):
     config = TrainConfig(steps=4, batch_size=8, log_with=None)
-    ids = [b["id"].tolist() for b, _ in zip(step_loader(HandDataset(stream), config), range(3))]
+    steps = batches(step_loader(HandDataset(stream), config))
+    ids = [b["id"].tolist() for b, _ in zip(steps, range(3))]
     assert ids == [list(range(k, k + 8)) for k in (0, 8, 16)]
-    later = next(iter(step_loader(HandDataset(stream), config, start=2)))
+    later = next(batches(step_loader(HandDataset(stream), config, start=2)))
     assert later["id"].tolist() == ids[2]
 
 
