@@ -1,12 +1,14 @@
 """Is anything off with a training? Plain sentences, and the layers at a glance."""
 
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
 from handlib.joints import ROOT
+from handlib.losses import total_loss
 from handlib.model import inputs
 
 # What counts as off. Shares of the training are of its records.
@@ -32,31 +34,63 @@ def layer_figures(model, batch, loss):
         weights' gradient over RMS of the weights), both of layers with weights; ``silent`` (share
         of units that are 0 for the whole batch), of rectifiers.
     """
-    figures, hooks, mode = {}, [], model.training
+    figures, hooks = {}, []
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.ReLU):
             figures[name] = {}
             hooks.append(layer.register_forward_hook(_note(figures[name])))
-    kept = {name: value.clone() for name, value in model.named_buffers()}
+    try:
+        with _learning(model):
+            loss(model(**inputs(batch)), batch).backward()
+            for name, layer in model.named_modules():
+                weight = getattr(layer, "weight", None) if name in figures else None
+                if weight is not None and weight.grad is not None:
+                    figures[name]["gradient"] = _rms(weight.grad) / max(_rms(weight), 1e-12)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: values for name, values in figures.items() if values}
+
+
+def loss_gradients(model, batch, weights):
+    """How hard each loss pulls at the encoder, on one batch: a loss may be large and move little.
+
+    Args:
+        model, batch: as of ``layer_figures``.
+        weights: ``LossWeights``.
+
+    Returns:
+        dict of loss -> norm of its gradient, times its factor, by the kernel of the encoder's last
+        layer: what Chen et al. 2018, "GradNorm", balance. Those of all layers have nearly the same
+        shares, and cost a pass through the network for each loss.
+    """
+    norms = {}
+    with _learning(model):
+        prediction = model(**inputs(batch))
+        last = [p for p in model.backbone.parameters() if p.requires_grad and p.ndim > 1][-1]
+        for name in total_loss(prediction, batch, weights)[1]:
+            term, _ = total_loss(prediction, batch, weights.only(name))
+            (gradient,) = torch.autograd.grad(term, last, retain_graph=True, materialize_grads=True)
+            norms[name] = gradient.norm().item()
+    return norms
+
+
+@contextmanager
+def _learning(model):
+    """The model as it learns, without gradients; afterwards all is as it was."""
+    mode, kept = model.training, {name: value.clone() for name, value in model.named_buffers()}
     before = {name: p.grad for name, p in model.named_parameters()}
     try:
         model.train()
         model.zero_grad(set_to_none=True)
-        loss(model(**inputs(batch)), batch).backward()
-        for name, layer in model.named_modules():
-            weight = getattr(layer, "weight", None) if name in figures else None
-            if weight is not None and weight.grad is not None:
-                figures[name]["gradient"] = _rms(weight.grad) / max(_rms(weight), 1e-12)
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
         for name, p in model.named_parameters():
             p.grad = before[name]
         with torch.no_grad():
             for name, value in model.named_buffers():
                 value.copy_(kept[name])
         model.train(mode)
-    return {name: values for name, values in figures.items() if values}
 
 
 def _note(figures):

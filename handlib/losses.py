@@ -61,6 +61,11 @@ class LossWeights:
         """The factors at ``progress`` of the training, 0 at its start and 1 at its end."""
         return replace(self, mask=self.mask * max(1 - progress, 0.0))
 
+    def only(self, name):
+        """The factor of one loss, and 0 for all others."""
+        others = asdict(self).keys() - {name, "regulariser_betas"}
+        return replace(self, **dict.fromkeys(others, 0.0))
+
 
 # Losses of what only some models tell, and the field of a prediction that is None without it.
 TOLD_BY = {
@@ -76,6 +81,17 @@ PARAMETERS_ONLY = LossWeights(
     | {"camera": 1.0, "pose": 2.0, "betas": 0.01}
     | {name: getattr(LossWeights(), name) for name in ("handedness", "presence")}
 )
+# For a network that finds the joints already. By the usual factors, 94 % of its encoder's gradient
+# is of side and heatmaps, 2 % of joints, vertices and pose in 3D, where it errs: docs/modern.md.
+OF_TRAINED = LossWeights(
+    handedness=0.5, heatmaps=2.0, joints_2d=3.0, depths=30.0, joints=30.0, vertices=30.0,
+    aligned=160.0, pose=10.0,
+)  # fmt: skip
+
+
+def usual_weights(init):
+    """``LossWeights`` of a network that begins with ``init``, see ``checkpoints.begin``."""
+    return LossWeights() if init in ("random", "pretrained") else OF_TRAINED
 
 
 def total_loss(prediction, batch, weights):

@@ -136,7 +136,7 @@ class StepBatches:
 
 
 def step_loader(dataset, config, start=0, rank=0, world=1):
-    """An endless DataLoader, for ``batches``, of those from step ``start`` on; see ``StepBatches``."""
+    """An endless DataLoader, for ``batches``, from step ``start`` on; see ``StepBatches``."""
     n, in_order = len(dataset), getattr(dataset, "in_order", False)
     return DataLoader(
         dataset,

@@ -8,6 +8,7 @@ Beside them, ``card.json`` tells of every piece.
 import platform
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
 from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
-from handlib.losses import LossWeights
+from handlib.losses import OF_TRAINED, LossWeights
 from handlib.mano import load_hand_model
 from handlib.reading import BadFile
 from handlib.recipe import TrainConfig
@@ -30,7 +31,8 @@ SETTINGS = {
     "steps": None, "optimizer": "muon", "weight_decay": 0.05, "average": 0.999,
     "mixed_precision": "auto", "log_with": None, "save_every": 500,
 }  # fmt: skip
-# The side is told late: before the fingers are found, it would mostly disturb them.
+# Of random weights. The side is told late: before the fingers are found, it would mostly disturb
+# them.
 LOSSES = LossWeights(handedness=2.0)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
@@ -72,9 +74,10 @@ def train_on_stream(
     )  # fmt: skip
     held_out = held_out_set(hand, model.config.input_size, held_out)
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
-    result = train(model, _train_set(model, seed), None, config, run_dir, LOSSES, watchers=[watch])
+    losses = OF_TRAINED if pieces else LOSSES
+    result = train(model, _train_set(model, seed), None, config, run_dir, losses, watchers=[watch])
     scores = evaluate(model, held_out)
-    piece = _piece(model, result, config, scores)
+    piece = _piece(model, result, config, losses, scores)
     folder = run_dir / "weights"
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
@@ -89,7 +92,7 @@ def _train_set(model, seed):
     return HandDataset(stream, transforms, seed)
 
 
-def _piece(model, result, config, scores):
+def _piece(model, result, config, losses, scores):
     """What the card says of a piece of training."""
     last = result.history[-1] if result.history else {"time": 0.0}
     return {
@@ -103,6 +106,7 @@ def _piece(model, result, config, scores):
         "optimizer": config.optimizer,
         "learning_rate": config.lr,
         "seed": config.seed,
+        "loss_weights": asdict(losses),
         "held_out": scores,
     }
 

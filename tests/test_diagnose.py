@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from posed_hands import PosedHands
 
 from handlib import plots
-from handlib.data import HandDataset, collate
-from handlib.diagnose import find_faults, layer_figures
-from handlib.losses import LossWeights, total_loss
-from handlib.model import make_model
+from handlib.augment import stream_transforms
+from handlib.checkpoints import begin
+from handlib.data import HandDataset, HandStream, collate
+from handlib.diagnose import find_faults, layer_figures, loss_gradients
+from handlib.losses import LossWeights, joint_3d_loss, total_loss, usual_weights
+from handlib.model import inputs, make_model
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,33 @@ def test_figures_of_layers_leave_the_model_as_it_was(hand, batch):
     assert 0 <= layers["head.2"]["silent"] < 1
     assert find_faults(good_history(), 30, 9, layers=layers) == []
     assert len(plots.show_layers(layers, "small").axes) == 3
+
+
+def test_losses_gradients_are_those_of_their_terms(hand, batch):
+    model = make_model("small", hand, hidden=32).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    weights = replace(LossWeights(), joints=7.0)
+    norms = loss_gradients(model, batch, weights)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not model.training and all(p.grad is None for p in model.parameters())
+    model.train()
+    (7 * joint_3d_loss(model(**inputs(batch)).joints, batch)).backward()
+    last = model.backbone.encoder.stages[-1].layers[-1].layer[-1].convolution.weight
+    assert norms["joints"] == pytest.approx(last.grad.norm().item(), 1e-3)
+    (ax,) = plots.show_loss_gradients(norms).axes
+    assert len(ax.patches) == len(norms)
+
+
+def test_side_and_heatmaps_do_not_drown_the_bend_of_trained_fingers(hand):
+    model = begin("modern", hand, "shipped")
+    stream = HandStream(hand, model.config.input_size, 1000, seed=21)
+    shown = HandDataset(stream, stream_transforms(model.config.input_size, True, looks=2))
+    batch = collate([shown[i] for i in range(24)])
+    usual, ours = (
+        loss_gradients(model, batch, usual_weights(init)) for init in ("random", "shipped")
+    )
+    assert usual["aligned"] < 0.2 * max(usual.values())
+    assert ours["aligned"] > 0.2 * max(ours.values())
 
 
 def test_dead_units_and_layers_without_gradient_are_found(hand, batch):

@@ -90,7 +90,8 @@ def test_a_run_leaves_everything_in_one_folder(finished):
         assert (finished / name).exists(), name
     figures = {path.name for path in (finished / "figures").iterdir()}
     assert {"samples.png", "training.png", "predictions.png", "mesh_3d.html", "pck.png"} <= figures
-    assert {"film.png", "layers.png", "suspects.png", "distributions.png"} <= figures
+    wanted = {"film.png", "layers.png", "loss_gradients.png", "suspects.png", "distributions.png"}
+    assert wanted <= figures
     assert {"error_groups.png", "calibration.png", "failures.png", "explorer.png"} <= figures
     pages = re.findall(
         r"explorer_\d+\.html", (finished / "notebooks/04_evaluate.ipynb").read_text()

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream, collate
 from handlib.data.dataset import batches
 from handlib.geometry import project
-from handlib.losses import LossWeights, total_loss
+from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model
 from handlib.recipe import TrainConfig, step_loader
-from handlib.stream_training import read_card, train_on_stream
+from handlib.stream_training import LOSSES, read_card, train_on_stream
 
 SIZE = 64
 
@@ -122,6 +123,9 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
     assert [p["seed"] for p in pieces] == [0, 1]
     assert pieces[0]["images"] > 0 and pieces[1]["images"] == 0
     assert pieces[0]["held_out"] == scores
+    # Weights that find the joints have other things to learn than random ones.
+    losses = [asdict(LOSSES), asdict(usual_weights("shipped"))]
+    assert [p["loss_weights"] for p in pieces] == losses
 
 
 def test_several_processes_train_together_and_stop_in_order(tmp_path):

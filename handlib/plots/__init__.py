@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "curves": "show_error_histogram show_errors_per_joint show_histories show_intervals "
-        "show_layers show_pck show_settings show_training",
+        "show_layers show_loss_gradients show_pck show_settings show_training",
         "distributions": "show_distributions",
         "errors": "show_calibration show_error_groups show_explorer show_failure_examples "
         "show_failures",

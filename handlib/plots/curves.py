@@ -72,6 +72,23 @@ def show_layers(layers, title=None):
     return figure
 
 
+@styled
+def show_loss_gradients(gradients, title=None):
+    """How hard each loss pulls at the encoder, the hardest on top.
+
+    Args:
+        gradients: what ``diagnose.loss_gradients`` returns.
+    """
+    names = sorted(gradients, key=gradients.get)
+    figure, ((ax,),) = new_figure(1, 1, 8, 0.9 + 0.3 * len(names), title)
+    bars = ax.barh([name.replace("_", " ") for name in names], [gradients[n] for n in names])
+    ax.bar_label(bars, fmt="%.2g", padding=3)
+    ax.margins(x=0.1)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("gradient of the weighted loss by the encoder's last kernel (norm)")
+    return figure
+
+
 def _log(ax):
     """A vertical axis in powers, labelled with plain numbers: the style knows no formulas, for
     dollars in the name of a file are none."""
