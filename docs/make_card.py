@@ -59,8 +59,10 @@ data and no licensed hand model is in it. `handlib predict PHOTO` and the notebo
 
 The last column is of 512 held-out hands, rendered by the generator of the piece, as the network
 answered when it ended: before the sixth without refinement, before the seventh without looks from
-other sides. A network of more weights began as the one before it, with further layers that passed
-on what they got.
+other sides. The tenth was stopped while its rate was high. Losses: up to there by the factors for
+random weights, from the eleventh on by `losses.OF_TRAINED` ([why](../../docs/modern.md); `card.json`
+has them). A network of more weights began as the one before it, with further layers that passed on
+what they got.
 
 ## What they score
 
@@ -122,7 +124,7 @@ def main():
         mean.joints, mean.vertices, truth, predictions["gt_vertices"], truth
     )["mean pose"]
     rows = [
-        f"| {title.format(size=size)} | {scores[name]:.3g} | {_or_dash(baseline.get(name))} |"
+        f"| {title.format(size=size)} | {scores[name]:#.3g} | {_or_dash(baseline.get(name))} |"
         for name, title in TABLE.items()
     ]
     failures = analysis.failures(predictions)
@@ -213,7 +215,7 @@ def _save(figure, name):
 
 
 def _or_dash(value):
-    return "–" if value is None else f"{value:.3g}"
+    return "–" if value is None else f"{value:#.3g}"
 
 
 if __name__ == "__main__":
