@@ -60,9 +60,9 @@ data and no licensed hand model is in it. `handlib predict PHOTO` and the notebo
 The last column is of 512 held-out hands, rendered by the generator of the piece, as the network
 answered when it ended: before the sixth without refinement, before the seventh without looks from
 other sides. The tenth was stopped while its rate was high. Losses: up to there by the factors for
-random weights, from the eleventh on by `losses.OF_TRAINED` ([why](../../docs/modern.md); `card.json`
-has them). A network of more weights began as the one before it, with further layers that passed on
-what they got.
+random weights, from the eleventh on by `losses.OF_TRAINED` ([why](../../docs/modern.md), and
+`card.json` has them). A network of more weights began as the one before it, with further layers
+that passed on what they got.
 
 ## What they score
 
