@@ -81,8 +81,8 @@ PARAMETERS_ONLY = LossWeights(
     | {"camera": 1.0, "pose": 2.0, "betas": 0.01}
     | {name: getattr(LossWeights(), name) for name in ("handedness", "presence")}
 )
-# For a network that finds the joints already. By the usual factors, 94 % of its encoder's gradient
-# is of side and heatmaps, 2 % of joints, vertices and pose in 3D, where it errs: docs/modern.md.
+# For a network that finds the joints already. By the factors above, side and heatmaps would drown
+# joints, vertices and pose in 3D, where such a network errs: docs/modern.md.
 OF_TRAINED = LossWeights(
     handedness=0.5, heatmaps=2.0, joints_2d=3.0, depths=30.0, joints=30.0, vertices=30.0,
     aligned=160.0, pose=10.0,
