@@ -29,7 +29,7 @@ import torch
 from handlib import reading
 from handlib.model import HandNet, make_model
 from handlib.paths import CHECKPOINT_PLACES, SHIPPED
-from handlib.presets import ModelConfig
+from handlib.presets import UNTRAINED, ModelConfig
 from handlib.reading import BadFile, expecting
 from handlib.resnet import ResNet
 
@@ -203,7 +203,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     Raises:
         FileNotFoundError, ValueError: no such weights, or those of another network.
     """
-    if init in ("random", "pretrained"):
+    if init in UNTRAINED:
         return make_model(preset, hand, init, seed, **overrides)
     model = make_model(preset, hand, seed=seed, **overrides)
     folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())

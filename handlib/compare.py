@@ -8,10 +8,11 @@ import numpy as np
 from handlib.checkpoints import find_checkpoint, read_json
 from handlib.metrics import mean_interval
 from handlib.reading import expecting
+from handlib.recipe import MAY_CHANGE
 from handlib.runlog import BEST_BY, read_records
 
 # Settings that change nothing of what is learnt.
-SILENT = {"workers", "log_with", "log_every", "eval_every", "save_every"}
+SILENT = MAY_CHANGE - {"max_minutes"}
 
 
 def history(run_dir):

@@ -125,7 +125,8 @@ def find_faults(history, baseline_mm=None, train_mm=None, predictions=None, laye
     errors = [r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r]
     knows = bool(baseline_mm and errors) and min(errors) < KNOWS * baseline_mm
     found = [*_of_loss(history, knows), *_of_validation(errors, baseline_mm, train_mm)]
-    return found + [*_of_predictions(predictions or {}), *_of_layers(layers or {})]
+    found += [*_of_start(history), *_of_predictions(predictions or {})]
+    return found + [*_of_layers(layers or {})]
 
 
 def _of_loss(history, knows):
@@ -164,6 +165,18 @@ def _of_validation(errors, baseline_mm, train_mm):
         yield (
             f"training images have {train_mm:.1f} mm, validation ones {errors[-1]:.1f} mm: "
             "overfit; take more data, or a stronger augmentation"
+        )
+
+
+def _of_start(history):
+    """Of a training whose first evaluation was before its first step."""
+    errors = {r["step"]: r["val_pa_mpjpe_mm"] for r in history if "val_pa_mpjpe_mm" in r}
+    if len(errors) > 1 and min(errors, key=errors.get) == 0:
+        start, *_, last = errors.values()
+        yield (
+            f"no evaluation was better than that of the weights it began with ({start:.2f} mm, at "
+            f"the end {last:.2f} mm): checkpoints/best has those; take a smaller lr, or images of "
+            "a kind that they have not seen"
         )
 
 

@@ -15,6 +15,7 @@ import torch
 from handlib.geometry import axis_angle_to_matrix, focal_length
 from handlib.joints import ROOT
 from handlib.pooling import HEATMAP_SIGMA
+from handlib.presets import UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ OF_TRAINED = LossWeights(
 
 def usual_weights(init):
     """``LossWeights`` of a network that begins with ``init``, see ``checkpoints.begin``."""
-    return LossWeights() if init in ("random", "pretrained") else OF_TRAINED
+    return LossWeights() if init in UNTRAINED else OF_TRAINED
 
 
 def total_loss(prediction, batch, weights):

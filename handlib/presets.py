@@ -8,6 +8,8 @@ FINGERS = ("pca", "rot6d")
 CAMERAS = ("weak", "perspective")
 LOOKS = (1, 2)
 TURNS = (1, 2, 3, 4)
+# What a network may begin with that has not learnt hands: of it, or of its encoder.
+UNTRAINED = ("random", "pretrained")
 LARGEST = 8192  # of any size of a network
 MOST_COMPONENTS = 45  # of a hand's pose
 DINO_PATCH = 14  # px

@@ -44,7 +44,10 @@ OPTIMIZERS = {
 }
 WARM_UP = 0.05
 # Settings that may change when a run goes on: they do not touch the weights it ends with.
-MAY_CHANGE = {"max_minutes", "workers", "log_with", "log_every", "eval_every", "save_every"}
+MAY_CHANGE = {
+    "max_minutes", "workers", "log_with", "log_every", "eval_every", "evaluate_first",
+    "save_every",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class TrainConfig:
     """Steps between records of the training."""
     eval_every: int | None = None
     """Steps between evaluations on the validation data; None: only at the end."""
+    evaluate_first: bool = False
+    """Evaluate before the first step too: weights that were trained before may stay the best."""
     save_every: int = 200
     """Steps between checkpoints."""
 

@@ -97,7 +97,7 @@ class Trainer:
             self.start_tracker()
             with signals(self.interrupted, self.terminated):
                 reason = self.loop()
-        if reason == "finished" and self.val_set is not None and not self.evaluated():
+        if reason == "finished" and self.unevaluated():
             self.evaluate()
         # Not ``end_training``: with that, several processes could not even evaluate together.
         for tracker in self.accelerator.trackers:
@@ -114,6 +114,8 @@ class Trainer:
         loader = step_loader(self.train_set, config, self.step, self.rank, self.world)
         coming = batches(loader)
         self.model.train()
+        if config.evaluate_first and self.step == 0 and self.unevaluated():
+            self.evaluate()
         self.watch()
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
@@ -238,9 +240,10 @@ class Trainer:
             for buffer in dict.fromkeys([*self.net.buffers(), *self.kept.buffers()]):
                 torch.distributed.broadcast(buffer, 0)
 
-    def evaluated(self):
-        """Whether the metrics at the current step are known."""
-        return any(r["step"] == self.step and BEST_BY in r for r in self.log.history)
+    def unevaluated(self):
+        """Whether there are validation data whose metrics at the current step are not known."""
+        known = any(r["step"] == self.step and BEST_BY in r for r in self.log.history)
+        return self.val_set is not None and not known
 
     # -- saving and resuming ---------------------------------------------------------------------
     def save(self, name):

@@ -121,4 +121,6 @@ def test_what_was_learnt_before_need_not_be_learnt_again():
 
 def test_nothing_is_wrong_with_a_good_training():
     assert find_faults(good_history(), 20, 9) == []
+    begun = {"step": 0, "val_pa_mpjpe_mm": 15.0}
+    assert find_faults([begun, *good_history()], 20, 9) == []
     assert find_faults([]) == []

@@ -13,6 +13,7 @@ from handlib import checkpoints, session
 from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
+from handlib.diagnose import find_faults
 from handlib.evaluation import evaluate, handedness_scores, in_the_mirror, predict
 from handlib.geometry import project
 from handlib.joints import ROOT
@@ -337,6 +338,31 @@ def test_the_best_checkpoint_predicts_what_was_measured(hand, data, model, tmp_p
     assert not best.training
     measured = evaluate(best, val, batch_size=2)
     assert measured["pa_mpjpe_mm"] == pytest.approx(result.best["val_pa_mpjpe_mm"], abs=1e-3)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_the_weights_that_it_begins_with_may_stay_the_best(hand, data, tmp_path, average):
+    val = HandDataset(PosedHands(hand, 5, seed=9))
+    config = replace(QUICK, lr=0.03, average=average, evaluate_first=True, eval_every=3)
+    start, model = fresh(hand), fresh(hand)
+    stopped = train(model, data, val, replace(config, max_minutes=1e-9), tmp_path)
+    assert (stopped.step, [r["step"] for r in stopped.history]) == (0, [0])
+    result = train(fresh(hand), data, val, config, tmp_path)
+    evaluations = [r for r in result.history if "val_pa_mpjpe_mm" in r]
+    assert [r["step"] for r in evaluations] == [0, 3, 6]
+    assert result.best == evaluations[0]
+    best = load_checkpoint(tmp_path, hand)
+    assert same(best, start)
+    measured = evaluate(best, val)["pa_mpjpe_mm"]
+    assert measured == pytest.approx(result.best["val_pa_mpjpe_mm"], abs=1e-3)
+    (fault,) = [f for f in find_faults(result.history) if "began with" in f]
+    assert f"({measured:.2f} mm, at the end {evaluations[-1]['val_pa_mpjpe_mm']:.2f} mm)" in fault
+    # The same steps as without looking first.
+    plain = fresh(hand)
+    train(plain, data, val, replace(config, evaluate_first=False), tmp_path / "plain")
+    model = fresh(hand)
+    checkpoints.load_weights(model, find_checkpoint(tmp_path / "checkpoints" / "last"))
+    assert same(model, plain)
 
 
 def test_a_checkpoint_of_another_hand_or_damaged_says_so(hand, data, model, tmp_path):
