@@ -232,8 +232,8 @@ def mean_pose_scores(hand, reader, fit_reader):
     return metrics.baselines(
         mean.joints,
         mean.vertices,
-        reader.annotation("xyz"),
-        reader.annotation("verts"),
+        reader.annotation("xyz", whole=False),
+        reader.annotation("verts", whole=False),
         fit_reader.annotation("xyz"),
     )
 

@@ -25,6 +25,8 @@ N_JOINTS = len(JOINT_NAMES)
 WRIST = JOINT_NAMES.index("wrist")
 # FreiHAND's "mano" vector places the hand by this joint, and its scale is this bone's length.
 ROOT = JOINT_NAMES.index("middle_mcp")
+# A hand of which fewer joints are annotated (or seen) is no sample, and has no 3D score.
+ENOUGH_JOINTS = 11
 REFERENCE_BONE = (JOINT_NAMES.index("middle_mcp"), JOINT_NAMES.index("middle_pip"))
 
 PARENTS = tuple(-1 if i == 0 else 0 if i % 4 == 1 else i - 1 for i in range(N_JOINTS))

@@ -64,6 +64,9 @@ def test_a_joint_that_is_not_known_is_absent(interhand):
     assert not batch["has_joints"].any()
     assert batch["joints"].isnan().all(-1)[0].nonzero().flatten().tolist() == [0]
     assert len(reader.annotation("xyz")) == len(reader) - 1
+    every = reader.annotation("xyz", whole=False)
+    assert np.isnan(every).all(-1).sum(1).tolist() == [0] * (len(reader) - 1) + [1]
+    np.testing.assert_array_equal(every[:-1], reader.annotation("xyz"))
     assert [n for name, n in reader.describe().items() if "unknown joint" in name] == [1]
     assert reader.annotation("verts") is None
 

@@ -138,11 +138,18 @@ def photo_samples(hand, n=3):
 def test_errors_are_in_sides_of_the_box_and_the_mean_pose_fits_itself(hand, model, monkeypatch):
     samples = photo_samples(hand)
     shift = np.array([3.0, 4.0])
+    # One hand is known in 3D, but for a joint: the mean pose in centimetres, turned and moved.
+    mean = pose_hand(hand).joints
+    truth = 100 * mean[:, [1, 2, 0]] + [1, 2, 40]
+    truth[7] = np.nan
+    samples[1] = samples[1].replace(joints=truth, unit=0.01)
+    bent = np.tile(mean, (3, 1, 1))
+    bent[1, 20] += 0.02
 
     def seen_shifted(model, images, boxes, K, sides, expand, *views, refine=None):
         joints_2d = np.array([np.nan_to_num(s.joints_2d) for s in samples]) + shift
         right = {"right": np.array([2.0, -1.0, 0.5]), "is_right": np.ones(3, bool)}
-        return {"joints_2d": joints_2d, "keypoints_2d": joints_2d - shift} | right
+        return {"joints_2d": joints_2d, "keypoints_2d": joints_2d - shift, "joints": bent} | right
 
     monkeypatch.setattr("handlib.inference.scores.look", seen_shifted)
     errors = photo_errors(model, samples)
@@ -154,7 +161,14 @@ def test_errors_are_in_sides_of_the_box_and_the_mean_pose_fits_itself(hand, mode
     assert errors["handedness"] == pytest.approx(2 / 3)
     assert errors["each"][1]["right_probability"] == pytest.approx(1 / (1 + np.e))
     text = str(errors_table(errors))
-    assert "1 0.jpg, right" in text and "mean pose" in text
+    assert "1 0.jpg, right" in text and "mean pose" in text and "PA-MPJPE (mm)" in text
+    assert [e["pa_mpjpe_mm"] for e in errors["each"][::2]] == [None, None]
+    known = np.delete(np.arange(21), 7)
+    aligned, _ = geometry.similarity_align(bent[1, known], 0.01 * truth[known])
+    expected = 1000 * np.linalg.norm(aligned - 0.01 * truth[known], axis=-1).mean()
+    assert expected > 1
+    assert errors["pa_mpjpe_mm"] == errors["each"][1]["pa_mpjpe_mm"] == pytest.approx(expected)
+    assert errors["mean_pose_pa_mpjpe_mm"] == pytest.approx(0, abs=1e-6)
 
 
 def test_scores_are_of_the_views_and_the_refinement_that_were_asked_for(hand, model):
@@ -194,6 +208,7 @@ def test_a_hand_without_annotated_joints_is_left_out_of_the_means(hand, model):
     assert errors["n"] == 2 and np.isfinite(errors["error"])
     assert errors["left_out"] == [f"b.jpg: no joint of hand {unknown.id} is annotated"]
     assert "1 hands left out" in str(errors_table(errors))
+    assert "mm" not in str(errors_table(errors))  # none is known in 3D
 
 
 def test_the_best_view_of_a_bent_hand_leaves_its_bend(hand):

@@ -77,7 +77,7 @@ def test_f_scores_of_known_distances():
 def test_samples_count_only_for_what_they_have():
     gt, vertices = hands(4), hands(4, 50, seed=3)
     gt[1], vertices[2] = np.nan, np.nan
-    gt[3, 5, 0] = np.nan  # one coordinate missing: the joints do not count
+    gt[3, :11, 0] = np.nan  # a coordinate of eleven joints: too few are left
     pred, pred_vertices = hands(4, seed=8), hands(4, 50, seed=9)
     scores = metrics.per_sample(pred, gt, pred_vertices, vertices)
     assert np.isnan(scores["pa_mpjpe_mm"]).tolist() == [False, True, False, True]
@@ -89,6 +89,45 @@ def test_samples_count_only_for_what_they_have():
     assert metrics.evaluate(pred, gt * np.nan) == {}
     errors = metrics.errors_mm(pred, gt)
     assert metrics.pck(errors, np.array([1e6])) == pytest.approx([1.0])
+
+
+def test_a_hand_counts_for_the_joints_that_are_known():
+    """As if there were no others; as InterHand2.6M's own evaluation has it."""
+    gt, pred = hands(5), hands(5, seed=8)
+    planar = RNG.uniform(0, 100, (2, 5, 21, 2))
+    joints = {1: [20], 2: [20], 3: [ROOT, 3, 4], 4: range(1, 12)}
+    for row, some in joints.items():
+        gt[row, some] = planar[1, row, some] = np.nan
+        pred[row, some] = np.nan  # what nobody can check is no matter
+    root = RNG.normal(0, 0.1, (5, 3))
+    pred[3, ROOT] = 0.5
+    scores = metrics.per_sample(pred, gt, None, None, *planar, root)
+    whole = metrics.per_sample(pred[:1], gt[:1], None, None, *planar[:, :1], root[:1])
+    assert list(scores) == list(whole)
+    for name, values in scores.items():
+        assert values[0] == whole[name]
+    for row, some in joints.items():
+        known = np.setdiff1d(np.arange(21), some)
+        apart = np.linalg.norm(planar[0, row, known] - planar[1, row, known], axis=-1)
+        assert scores["error_2d_px"][row] == pytest.approx(apart.mean())
+        here, there = pred[row, known], gt[row, known]
+        aligned, _ = similarity_align(here, there)
+        expected = 1000 * np.linalg.norm(aligned - there, axis=-1)
+        if row == 4:  # ten
+            assert np.isnan([v[row] for n, v in scores.items() if n[:4] in ("mpjp", "pa_m")]).all()
+            continue
+        assert scores["pa_mpjpe_mm"][row] == pytest.approx(expected.mean())
+        assert scores["auc_pa_50mm"][row] == pytest.approx(
+            metrics.area_under(metrics.pck(expected[:, None]))
+        )
+        placed = here - pred[row, ROOT] + root[row]
+        apart = 1000 * np.linalg.norm(placed - there, axis=-1)
+        assert scores["mpjpe_abs_mm"][row] == pytest.approx(apart.mean())
+        rooted = here - pred[row, ROOT] - (there - gt[row, ROOT])
+        assert scores["mpjpe_root_mm"][row] == pytest.approx(
+            1000 * np.linalg.norm(rooted, axis=-1).mean(), nan_ok=True
+        )
+        assert np.isnan(scores["mpjpe_root_mm"][row]) == (row == 3)
 
 
 def test_a_prediction_that_is_not_finite_is_an_error_not_a_gap():

@@ -114,11 +114,12 @@ class FreiHANDReader(SplitReader):
             scale=float(known["scale"]) if "scale" in known else None,
         )
 
-    def annotation(self, name):
+    def annotation(self, name, whole=True):
         """One annotation of every pose of the split, without reading images.
 
         Args:
             name: "K", "xyz", "verts", "mano" or "scale".
+            whole: no matter here, where every joint of a hand is known.
 
         Returns:
             (poses, ...) float64 as in the file (see ``ENTRIES``), or None where it is absent.

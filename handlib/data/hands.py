@@ -20,10 +20,6 @@ def side_of(word):
     return {"right": True, "left": False}.get(str(word).lower())
 
 
-# A hand of which fewer of the 21 joints are annotated (or seen) is no sample.
-MOST = 11
-
-
 class HandReader(SplitReader):
     """One split of a dataset, as samples. Subclasses fill the attributes and the hooks below.
 
@@ -61,7 +57,7 @@ class HandReader(SplitReader):
         return super().describe() | {
             "images": len(np.unique(self.ids)),
             "left hands": int((~self.is_right).sum()),
-            **({"hands with an unknown joint (trained on, not scored)": parts} if parts else {}),
+            **({"hands with an unknown joint (the others count)": parts} if parts else {}),
             "annotations": ["K", "xyz", *self.also],
         }
 
@@ -90,20 +86,21 @@ class HandReader(SplitReader):
         """The image file of sample number ``index``."""
         return self._path(self.row(index))
 
-    def annotation(self, name):
-        """One annotation of every hand whose joints are all known, without reading images.
+    def annotation(self, name, whole=True):
+        """One annotation of every hand, without reading images.
 
         As a network sees them: left hands, and their cameras, are mirrored.
 
         Args:
             name: "K" or "xyz".
+            whole: leave out the hands that have an unknown joint.
 
         Returns:
             (n, 3, 3) or (n, 21, 3) metres, float64; None for any other name.
         """
         if name not in ("K", "xyz"):
             return None
-        rows = np.flatnonzero(self.complete)
+        rows = self.annotated if whole else np.arange(len(self.complete))
         left = ~self.is_right[rows]
         if name == "xyz":
             joints = self._joints(rows)
@@ -115,7 +112,7 @@ class HandReader(SplitReader):
 
     @property
     def annotated(self):
-        """(n,) which samples the rows of ``annotation`` belong to."""
+        """(n,) which samples the rows of ``annotation`` belong to: the whole hands."""
         return np.flatnonzero(self.complete)
 
     def looks(self, unique):

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, SIDES, HandReader, intrinsics
+from handlib.data.hands import SIDES, HandReader, intrinsics
 from handlib.data.usable import usable_hands
-from handlib.joints import N_JOINTS, check_metres, convert
+from handlib.joints import ENOUGH_JOINTS, N_JOINTS, check_metres, convert
 from handlib.reading import expecting, read_json
 
 HOMEPAGE = "https://mks0601.github.io/InterHand2.6M/"
@@ -157,7 +157,7 @@ def _tables(data, cameras, joints, mano):
         row, (_, _, width, capture, camera, frame) = images[image_id]
         known = known & _frame(joints, capture, frame)[1]
         place = row, frames[capture, frame], views[capture, camera], width
-        for side in np.flatnonzero(known.sum(1) >= MOST):
+        for side in np.flatnonzero(known.sum(1) >= ENOUGH_JOINTS):
             hands.append((image_id, side, *place))
             valid.append(known[side])
     tables = {

@@ -9,9 +9,9 @@ tip. The COCO-like JSON that others made of it (one hand per image, millimetres)
 import numpy as np
 
 from handlib.data.annotations import load_tables
-from handlib.data.hands import MOST, HandReader, intrinsics, side_of
+from handlib.data.hands import HandReader, intrinsics, side_of
 from handlib.data.usable import usable_hands
-from handlib.joints import N_JOINTS, check_metres, convert
+from handlib.joints import ENOUGH_JOINTS, N_JOINTS, check_metres, convert
 from handlib.mano.pickles import read_pickled_rows
 from handlib.reading import expecting, read_json, short
 
@@ -128,7 +128,7 @@ def _from_pickle(path):
             f"{path} is not RHD's annotation file ({said}); nothing of it was run. Extract it "
             f"again, or download it from {HOMEPAGE}."
         ) from error
-    image, side = np.nonzero(seen.sum(-1) >= MOST)
+    image, side = np.nonzero(seen.sum(-1) >= ENOUGH_JOINTS)
     return _checked(
         {
             "ids": ids[image],

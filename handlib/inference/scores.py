@@ -1,7 +1,8 @@
-"""How well a network does on photos whose hands are annotated in 2D, beside the mean pose.
+"""How well a network does on photos whose hands are annotated, beside the mean pose.
 
 The error of a hand is the mean distance of its annotated joints from the predicted ones, divided
-by the longer side of its box: 0.1 is about the width of a finger of an open hand.
+by the longer side of its box: 0.1 is about the width of a finger of an open hand. Where the joints
+are known in 3D, PA-MPJPE is told too.
 """
 
 import numpy as np
@@ -9,11 +10,15 @@ import numpy as np
 from handlib.geometry import best_view, mirror_points
 from handlib.inference.look import BATCH, EXPAND, assumed_camera, look, probability
 from handlib.mano import pose_hand
+from handlib.metrics import per_sample
 from handlib.tables import results_table
+
+# Figures of a hand whose means are told.
+MEANS = ("error", "keypoint_error", "mean_pose", "pa_mpjpe_mm", "mean_pose_pa_mpjpe_mm")
 
 
 def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
-    """2D errors and sides of the hands in photos; the boxes are given, and the side where known.
+    """Errors and sides of the hands in photos; the boxes are given, and the side where known.
 
     Args:
         model: ``HandNet``.
@@ -23,13 +28,16 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
         views, refine: see ``look``.
 
     Returns:
-        dict: ``error``, ``keypoint_error``, ``mean_pose``: means of what ``each`` lists;
+        dict: ``error``, ``keypoint_error``, ``mean_pose``, ``pa_mpjpe_mm``,
+        ``mean_pose_pa_mpjpe_mm``: means of what ``each`` lists;
         ``handedness`` the share of hands of known side that the model tells right, None where it
         does not tell the side; ``n`` hands; ``left_out``: a line for each hand without a photo or
         an annotated joint; ``each``: list
         of dict with ``name``, ``is_right`` (as annotated), ``error``, ``keypoint_error`` of the
         places found without the hand model (None where the network does not look for them),
-        ``mean_pose``, ``right_probability`` (None where the network does not tell the side).
+        ``mean_pose``, ``right_probability`` (None where the network does not tell the side),
+        ``pa_mpjpe_mm``, ``mean_pose_pa_mpjpe_mm`` (None where the joints are not known in 3D, see
+        ``metrics.per_sample``).
 
         The mean pose has every advantage: of the hand of the true side, turned, scaled and moved
         to where it is seen nearest to the annotated joints (``geometry.best_view``).
@@ -49,7 +57,7 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
         raise ValueError(f"none of the hands is there: {'; '.join(left_out[:3]) or 'no samples'}")
     known = [e for e in each if None not in (e["is_right"], e["right_probability"])]
     told = [(e["right_probability"] > 0.5) == e["is_right"] for e in known]
-    means = {name: _mean(each, name) for name in ("error", "keypoint_error", "mean_pose")}
+    means = {name: _mean(each, name) for name in MEANS}
     counts = {"handedness": float(np.mean(told)) if told else None, "n": len(each)}
     return means | counts | {"left_out": left_out, "each": each}
 
@@ -86,6 +94,8 @@ def _score(model, samples, expand, views, refine):
             places["keypoint_error"] = seen["keypoints_2d"][n]
         entry = {"name": sample.path.name, "is_right": sample.is_right, "keypoint_error": None}
         entry |= {name: _error(sample, points) for name, points in places.items()}
+        entry |= {"pa_mpjpe_mm": _aligned_mm(sample, seen["joints"][n])}
+        entry |= {"mean_pose_pa_mpjpe_mm": _aligned_mm(sample, fixed)}
         each.append(entry | {"right_probability": told[n]})
     return each
 
@@ -105,9 +115,19 @@ def _error(sample, joints_2d):
     return float(np.nanmean(apart) / max(x1 - x0, y1 - y0))
 
 
+def _aligned_mm(sample, joints):
+    """PA-MPJPE (mm); None where too few joints are known in 3D."""
+    if sample.joints is None:
+        return None
+    scores = per_sample(joints[None], sample.unit * sample.joints[None])
+    value = float(scores["pa_mpjpe_mm"][0])
+    return None if np.isnan(value) else value
+
+
 def _mean(each, name):
-    values = [entry[name] for entry in each]
-    return None if None in values else float(np.mean(values))
+    """Of the hands that have it; None where none has."""
+    values = [entry[name] for entry in each if entry[name] is not None]
+    return float(np.mean(values)) if values else None
 
 
 def errors_table(errors):
@@ -121,8 +141,12 @@ def errors_table(errors):
         "error / box": "error",
         "found directly": "keypoint_error",
         "mean pose": "mean_pose",
+        "PA-MPJPE (mm)": "pa_mpjpe_mm",
+        "mean pose (mm)": "mean_pose_pa_mpjpe_mm",
         "right, says the model": "said",
     }
+    if errors["pa_mpjpe_mm"] is None:
+        columns = {title: key for title, key in columns.items() if "mm" not in key}
     caption = "2D joint error, in longer sides of the hand's box (mean pose: best view of it)"
     if errors["left_out"]:
         caption += f"; {len(errors['left_out'])} hands left out"

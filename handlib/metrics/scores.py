@@ -1,9 +1,11 @@
 """Metrics of each sample, and their means."""
 
+from collections import defaultdict
+
 import numpy as np
 
 from handlib.geometry import similarity_align
-from handlib.joints import ROOT
+from handlib.joints import ENOUGH_JOINTS, ROOT
 from handlib.metrics.points import (
     PCK_THRESHOLDS_MM,
     area_under,
@@ -43,7 +45,9 @@ def per_sample(
         allow_reflection: align with reflections too, as FreiHAND's official evaluation does.
 
     Returns:
-        dict of metric -> (N,) float64, NaN where a sample lacks the annotation (NaN in ``gt_*``):
+        dict of metric -> (N,) float64, NaN where a sample lacks the annotation (NaN in ``gt_*``).
+        Of a hand some of whose joints are known these count: in 3D from ``ENOUGH_JOINTS`` on (an
+        alignment fits a few points whatever they are), relative to the root where that is one.
         ``mpjpe_root_mm``, ``mpjpe_scale_mm``, ``pa_mpjpe_mm`` (mean joint error), ``pa_mpvpe_mm``
         (the same of the vertices, aligned on themselves), ``auc_root_50mm``, ``auc_pa_50mm`` (area
         under the PCK curve of 0-50 mm), ``pa_f_5mm``, ``pa_f_15mm`` (F-score of the surfaces),
@@ -55,24 +59,26 @@ def per_sample(
         ValueError: shapes differ, or a prediction is not finite where there is an annotation.
     """
 
-    def joints_3d(pred, gt):
-        aligned, _ = similarity_align(pred, gt, allow_reflection)
-        return _joint_scores(pred, gt, aligned)
+    def joints_3d(pred, gt, known):
+        aligned, _ = similarity_align(pred[:, known], gt[:, known], allow_reflection)
+        pa = errors_mm(aligned, gt[:, known])
+        rooted = _rooted_scores(pred, gt, known) if known[ROOT] else {}
+        return rooted | {"pa_mpjpe_mm": pa.mean(1), "auc_pa_50mm": _sample_auc(pa)}
 
-    def vertices_3d(pred, gt):
+    def vertices_3d(pred, gt, known):
         aligned, _ = similarity_align(pred, gt, allow_reflection)
         scores = {"pa_mpvpe_mm": errors_mm(aligned, gt).mean(1)}
         columns = f_scores(aligned, gt).T
         return scores | {f"pa_f_{t}mm": f for t, f in zip(F_THRESHOLDS_MM, columns)}
 
-    def joints_2d(pred, gt):
-        return {"error_2d_px": distances(pred, gt).mean(1)}
+    def joints_2d(pred, gt, known):
+        return {"error_2d_px": distances(pred[:, known], gt[:, known]).mean(1)}
 
-    scores = _where_annotated(joints_3d, pred_joints, gt_joints, "joints")
+    scores = _where_annotated(joints_3d, pred_joints, gt_joints, "joints", ENOUGH_JOINTS)
     if pred_vertices is not None and gt_vertices is not None:
         scores |= _where_annotated(vertices_3d, pred_vertices, gt_vertices, "vertices")
     if pred_2d is not None and gt_2d is not None:
-        scores |= _where_annotated(joints_2d, pred_2d, gt_2d, "2D joints")
+        scores |= _where_annotated(joints_2d, pred_2d, gt_2d, "2D joints", 1)
     if pred_root is not None:
         scores |= _absolute_scores(pred_joints, gt_joints, pred_root)
     return scores
@@ -87,38 +93,51 @@ def summarise(scores):
     }
 
 
-def _where_annotated(scores_of, pred, gt, name):
-    """Apply ``scores_of`` to the annotated samples; NaN for the others."""
+def _where_annotated(scores_of, pred, gt, name, enough=None):
+    """Scores of the annotated samples; NaN for the others.
+
+    Args:
+        scores_of: function (pred (n, P, D), gt, known (P,) bool) -> dict of metric -> (n,).
+        enough: points that must be known; None: all.
+    """
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
     if pred.shape != gt.shape:
         raise ValueError(f"{name}: predictions are {pred.shape}, annotations {gt.shape}")
-    known = is_annotated(gt)
-    if not np.isfinite(pred[known]).all():
-        raise ValueError(f"{name}: a prediction is not finite, so there is no score")
-    scores = {}
-    for metric, values in scores_of(pred[known], gt[known]).items():
-        scores[metric] = np.full(len(gt), np.nan)
-        scores[metric][known] = values
-    return scores
+    complete = is_annotated(gt)
+    # First those that miss nothing, be there any or not: they have every metric.
+    groups = {(True,) * gt.shape[1]: complete}
+    if enough is not None and not complete.all():
+        known = np.isfinite(gt).all(-1)
+        parts = ~complete & (known.sum(1) >= enough)
+        for pattern in np.unique(known[parts], axis=0):
+            groups[tuple(pattern)] = parts & (known == pattern).all(1)
+    scores = defaultdict(lambda: np.full(len(gt), np.nan))
+    for pattern, rows in groups.items():
+        known, said = np.array(pattern), pred[rows]
+        if not np.isfinite(said).all((0, 2))[known].all():
+            raise ValueError(f"{name}: a prediction is not finite, so there is no score")
+        for metric, values in scores_of(said, gt[rows], known).items():
+            scores[metric][rows] = values
+    return dict(scores)
 
 
-def _joint_scores(pred, gt, aligned):
-    pred, gt_root = root_relative(pred), root_relative(gt)
-    rooted, pa = errors_mm(pred, gt_root), errors_mm(aligned, gt)
+def _rooted_scores(pred, gt, known):
+    pred, gt = root_relative(pred)[:, known], root_relative(gt)[:, known]
+    rooted = errors_mm(pred, gt)
     return {
         "mpjpe_root_mm": rooted.mean(1),
-        "mpjpe_scale_mm": errors_mm(best_scale(pred, gt_root) * pred, gt_root).mean(1),
-        "pa_mpjpe_mm": pa.mean(1),
+        "mpjpe_scale_mm": errors_mm(best_scale(pred, gt) * pred, gt).mean(1),
         "auc_root_50mm": _sample_auc(rooted),
-        "auc_pa_50mm": _sample_auc(pa),
     }
 
 
 def _absolute_scores(pred_joints, gt_joints, pred_root):
-    """Errors of position; NaN for a sample whose camera or joints are not known."""
+    """Errors of position; NaN for a sample whose camera is not known, or too few of its joints."""
     placed = root_relative(np.asarray(pred_joints, np.float64)) + np.asarray(pred_root)[:, None]
     errors = errors_mm(placed, np.asarray(gt_joints, np.float64))
-    return {"mpjpe_abs_mm": errors.mean(1), "root_abs_mm": errors[:, ROOT]}
+    mean, enough = np.full(len(errors), np.nan), np.isfinite(errors).sum(1) >= ENOUGH_JOINTS
+    mean[enough] = np.nanmean(errors[enough], 1)
+    return {"mpjpe_abs_mm": mean, "root_abs_mm": errors[:, ROOT]}
 
 
 def _sample_auc(errors):
