@@ -28,7 +28,7 @@ import torch
 
 from handlib import reading
 from handlib.model import HandNet, make_model
-from handlib.paths import CHECKPOINT_PLACES, SHIPPED
+from handlib.paths import CHECKPOINT_PLACES, SHIPPED, run_path
 from handlib.presets import UNTRAINED, ModelConfig
 from handlib.reading import BadFile, expecting
 from handlib.resnet import ResNet
@@ -196,9 +196,9 @@ def begin(preset, hand, init="random", seed=0, **overrides):
 
     Args:
         init: "random", "pretrained" (the encoder's, from the model hub), "shipped" (those that
-            come with handlib), or the folder of a run or checkpoint. The hand model that they were
-            trained with may be another one: they tell of rotations, not of a mesh. A ResNet may
-            have had fewer layers.
+            come with handlib), or those of a run (its folder, or its name) or checkpoint. The hand
+            model that they were trained with may be another one: they tell of rotations, not of a
+            mesh. A ResNet may have had fewer layers.
 
     Raises:
         FileNotFoundError, ValueError: no such weights, or those of another network.
@@ -206,7 +206,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     if init in UNTRAINED:
         return make_model(preset, hand, init, seed, **overrides)
     model = make_model(preset, hand, seed=seed, **overrides)
-    folder = find_checkpoint(SHIPPED if init == "shipped" else Path(init).expanduser())
+    folder = find_checkpoint(SHIPPED if init == "shipped" else run_path(init))
     verify(folder)
     try:
         load_weights(model, folder, grow=True)

@@ -56,7 +56,9 @@ def _parser():
 
     export = commands.add_parser("export", help="write a trained network for other programs")
     export.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
-    export.add_argument("--weights", metavar="RUN", help="run or checkpoint [handlib's own]")
+    export.add_argument(
+        "--weights", metavar="RUN", help="run's name or folder, or checkpoint [handlib's]"
+    )
     export.set_defaults(function=_export)
 
     doctor = commands.add_parser("doctor", help="check the whole set-up, and say what to do")

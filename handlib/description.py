@@ -16,9 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from handlib.notebooks import RunError
-from handlib.paths import atomic_write, from_environment, write_json
+from handlib.paths import PACKAGE, atomic_write, from_environment, write_json
 from handlib.reading import expecting, read_json
-from handlib.runfolder import PACKAGE
 
 CHANGES = "uncommitted.diff"
 ANEW = "give another --name, or remove the folder"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from handlib.paths import SHIPPED, cache_dir, from_environment
+from handlib.paths import SHIPPED, cache_dir, from_environment, runs_root
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
 OLDEST_PYTHON = (3, 11)
@@ -190,8 +190,6 @@ def backgrounds():
 
 
 def outputs():
-    from handlib.runfolder import runs_root
-
     return _disk(runs_root(), "MP_EXPERIMENTS")
 
 

@@ -10,7 +10,7 @@ from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transf
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data import HandDataset, KeypointFiles
 from handlib.data.dataset import batches, collate_to_send, one_thread_worker
-from handlib.paths import user_path
+from handlib.paths import run_path
 
 SOURCES = ("predicted", "file", "noisy truth")
 FRAME = 100.0  # px
@@ -50,7 +50,7 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
         first = GivenKeypoints(KeypointFiles(given))
     else:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_checkpoint(user_path(given), hand).to(device)
+        model = load_checkpoint(run_path(given), hand).to(device)
         first = GivenKeypoints(partial(_look_up, find_keypoints(model, dataset.reader, workers)))
     rest = [] if dataset.transforms is None else [dataset.transforms]
     return HandDataset(dataset.reader, Compose([first, *rest]), dataset.seed)
@@ -63,7 +63,7 @@ def in_validation(source, given):
     if source != "noisy truth" or not given:
         return source
     try:
-        find_checkpoint(user_path(given))
+        find_checkpoint(run_path(given))
     except FileNotFoundError:
         return "file"
     return "predicted"

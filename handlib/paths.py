@@ -9,11 +9,12 @@ from pathlib import Path
 
 import platformdirs
 
+PACKAGE = Path(__file__).resolve().parent
 # File in a run's folder that ends its training at the next step.
 STOP = "STOP"
 _FULL = (ENOSPC, EDQUOT, EFBIG)
 # Weights that come with handlib: trained on its own generator alone (see their README.md).
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = PACKAGE / "weights"
 # Where the network lies in a run, or in a folder of weights: the best one first.
 CHECKPOINT_PLACES = ("", "checkpoints/best", "checkpoints/last", "best", "last")
 
@@ -34,6 +35,18 @@ def cache_folder(name):
             "write to"
         ) from None
     return folder
+
+
+def runs_root():
+    """Folder of the runs: ``MP_EXPERIMENTS`` or ``outputs/`` of the repository."""
+    return from_environment("MP_EXPERIMENTS") or PACKAGE.parent / "outputs"
+
+
+def run_path(text):
+    """The folder that a user means: a path, or the name of a run in ``runs_root``."""
+    path = user_path(text)
+    named = runs_root() / path
+    return named if named.exists() and not path.exists() else path
 
 
 def from_environment(name):

@@ -200,7 +200,7 @@ def _values(text):
 
 
 def _status(args):
-    from handlib.runs import runs_root
+    from handlib.paths import runs_root
     from handlib.status import status
     from handlib.tables import results_table
 

@@ -5,18 +5,12 @@ from datetime import datetime
 from pathlib import Path
 
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import CHECKPOINT_PLACES, STOP, from_environment, write_json
+from handlib.paths import CHECKPOINT_PLACES, STOP, runs_root, write_json
 from handlib.processes import rank
 from handlib.reading import read_json
 
-PACKAGE = Path(__file__).resolve().parent
 LONGEST_NAME = 200  # bytes; file systems take 255
 CHECKPOINT = "checkpoints/best/model.safetensors"
-
-
-def runs_root():
-    """Folder of the runs: ``MP_EXPERIMENTS`` or ``outputs/`` of the repository."""
-    return from_environment("MP_EXPERIMENTS") or PACKAGE.parent / "outputs"
 
 
 def check_name(name):

@@ -20,7 +20,7 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, user_path, write_json
+from handlib.paths import SHIPPED, run_path, runs_root, user_path, write_json
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
@@ -31,7 +31,6 @@ from handlib.runfolder import (
     has_model,
     matching,
     open_run,
-    runs_root,
 )
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
@@ -73,9 +72,8 @@ def trained_run(run_dir="", own=None):
     if run_dir == "shipped":
         return Run(SHIPPED)
     if run_dir:
-        for place in (user_path(run_dir), runs_root() / run_dir):
-            if has_model(place):
-                return Run(place)
+        if has_model(run_path(run_dir)):
+            return Run(run_path(run_dir))
         raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
     if own is not None and own.is_trained:
         return own

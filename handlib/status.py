@@ -1,8 +1,9 @@
 """All runs at a glance, and the way to stop one."""
 
 from handlib import slurm
+from handlib.paths import runs_root
 from handlib.reading import expecting, read_json, short
-from handlib.runfolder import Run, matching, runs_root
+from handlib.runfolder import Run, matching
 from handlib.runlog import BEST_BY, read_records
 from handlib.state import read_state
 

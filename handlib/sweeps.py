@@ -16,8 +16,8 @@ from pathlib import Path
 from handlib import slurm
 from handlib.description import check_same, describe
 from handlib.notebooks import RunError
-from handlib.paths import user_path, write_json
-from handlib.runfolder import check_name, runs_root
+from handlib.paths import runs_root, user_path, write_json
+from handlib.runfolder import check_name
 from handlib.runs import plan
 from handlib.state import alone_in, read_state
 

@@ -58,7 +58,7 @@ def near(box, hand, within=0.12):
 
 
 # -- one hand ----------------------------------------------------------------------------------
-def test_weights_in_half_precision_predict_a_hand_in_a_box(weights):
+def test_weights_in_half_precision_predict_a_hand_in_a_box(weights, monkeypatch):
     photo = green_photo((300, 260), [(60, 80, 180, 240, True)])
     hand = handlib.predict(photo, box=(60, 80, 180, 240), K=K, weights=weights)
     assert hand.joints.shape == (21, 3) and hand.vertices.shape == (778, 3)
@@ -72,6 +72,9 @@ def test_weights_in_half_precision_predict_a_hand_in_a_box(weights):
     assert given.K[0, 0] == pytest.approx(2.1 * look_module.EXPAND * 160)
     faces = handlib.predict(photo, (60, 80, 180, 240), is_right=True, weights=weights).faces
     np.testing.assert_array_equal(given.faces, mirror_faces(faces))
+    monkeypatch.setenv("MP_EXPERIMENTS", str(weights.parent))  # a run, by its name
+    named = handlib.predict(photo, (60, 80, 180, 240), K=K, weights=weights.name)
+    np.testing.assert_array_equal(named.joints, hand.joints)
 
 
 def test_cameras_and_sides_are_taken_in_every_form(weights):

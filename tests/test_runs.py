@@ -12,7 +12,7 @@ import pytest
 from launched import write_notebook
 
 from handlib import cli, notebooks, runs
-from handlib.paths import SHIPPED
+from handlib.paths import SHIPPED, run_path
 from handlib.state import alone_in
 
 
@@ -287,6 +287,11 @@ def test_a_run_that_was_never_evaluated_is_itself_and_no_other(tmp_path, monkeyp
     own = runs.Run(tmp_path / "mine")
     assert runs.trained_run("", own).path == own.path
     assert runs.trained_run("mine").path == own.path  # by its name, too
+    assert (run_path("mine"), run_path(str(own.path))) == (own.path, own.path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine/mine").mkdir()
+    assert run_path("mine") == Path("mine")  # what is here comes first
+    assert run_path("nowhere") == Path("nowhere")
     assert runs.trained_run(str(SHIPPED)).path == SHIPPED
     with pytest.raises(runs.RunError, match="yours has no trained model"):
         runs.trained_run("yours")

@@ -23,7 +23,9 @@ def add_arguments(parser):
     sides = parser.add_mutually_exclusive_group()
     sides.add_argument("--left", action="store_true", help="they are left hands")
     sides.add_argument("--right", action="store_true", help="they are right hands")
-    parser.add_argument("--weights", metavar="RUN", help="run or checkpoint [handlib's own]")
+    parser.add_argument(
+        "--weights", metavar="RUN", help="run's name or folder, or checkpoint [handlib's]"
+    )
     parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where files go [{OUT}/]")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--most", type=int, default=10, help="hands in a photo at most [10]")

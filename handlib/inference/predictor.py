@@ -21,7 +21,7 @@ from handlib.inference.look import (
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
-from handlib.paths import SHIPPED, user_path
+from handlib.paths import SHIPPED, run_path
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
 
@@ -32,7 +32,8 @@ class Predictor:
     """A trained model for photos: hands in given boxes, or hands that it finds itself.
 
     Args:
-        weights: a run or checkpoint folder; None: the weights that come with handlib.
+        weights: a run (its name or folder) or a checkpoint; None: the weights that come with
+            handlib.
         expand: side of the network's crop, in longer sides of a hand's box.
         views: how many views of a crop are averaged: itself, and slightly turned and scaled ones
             (test-time augmentation).
@@ -155,7 +156,7 @@ def _folder(weights):
             f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
             "run (handlib run 02_train -p handedness True makes one)"
         )
-    return find_checkpoint(SHIPPED if weights is None else user_path(weights))
+    return find_checkpoint(SHIPPED if weights is None else run_path(weights))
 
 
 def predict(image, box=None, K=None, is_right=None, weights=None):
