@@ -176,6 +176,7 @@ def _sweep(args):
         if left:
             _tell(job, folder, folder / f"{job}_*.log", pattern)
         return 0
+    print(f"stop: handlib stop '{pattern}'", flush=True)
     failed = sweeps.run_sweep(notebooks, planned, args.at_once, args.processes or 1)
     if failed:
         logs = "\n".join(f"  {member.label}: {member.run.path / 'log.txt'}" for member in failed)

@@ -1,8 +1,10 @@
 """All runs at a glance, and the way to stop one."""
 
+from contextlib import suppress
+
 from handlib import slurm
 from handlib.paths import runs_root
-from handlib.reading import expecting, read_json, short
+from handlib.reading import BadFile, expecting, read_json, short
 from handlib.runfolder import Run, matching
 from handlib.runlog import BEST_BY, read_records
 from handlib.state import read_state
@@ -14,9 +16,26 @@ def find_runs(patterns=()):
     Raises:
         RunError: a name that is not there.
     """
-    files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
-    known = {file.parent.name: file.parent for file in files}
+    return _chosen(_runs(), patterns)
+
+
+def _chosen(known, patterns):
     return [known[name] for name in matching(known, patterns, "run", f" in {runs_root()}")]
+
+
+def _runs():
+    files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    return {file.parent.name: file.parent for file in files}
+
+
+def _not_begun():
+    """Folders of sweeps' members that have not begun."""
+    names = []
+    for file in runs_root().glob("*/sweep.json"):
+        with suppress(BadFile):  # the others can be stopped all the same
+            names += read_json(file)
+    folders = {name: runs_root() / name for name in names}
+    return {n: f for n, f in folders.items() if f.is_dir() and not (f / "run.json").exists()}
 
 
 def status(patterns=()):
@@ -79,15 +98,20 @@ def _left(folder, last):
 
 
 def stop(patterns):
-    """Stop runs: a training at its next step, with everything saved; a waiting job at once.
+    """Stop runs: a training at its next step, with everything saved; a waiting job, or a member of
+    a sweep that has not begun, at once.
 
     Returns:
         dict of name -> what was done.
     """
-    jobs, done = slurm.queue(), {}
-    for folder in find_runs(patterns):
+    jobs, done, waiting = slurm.queue(), {}, _not_begun()
+    # First those that a sweep would begin in the stead of one that ends.
+    for folder in _chosen(waiting | _runs(), patterns):
         job, state = slurm.job_of(folder), read_state(folder)["state"]
-        if state == "running":
+        if folder.name in waiting:
+            Run(folder).stop_file.touch()
+            done[folder.name] = "told not to begin: its sweep's next start runs it"
+        elif state == "running":
             Run(folder).stop_file.touch()
             done[folder.name] = "told to stop: its training saves after this step"
         elif job in jobs:

@@ -117,15 +117,18 @@ def _folder_name(text):
 def run_sweep(notebooks, members, at_once=1, processes=1):
     """Run the members that are not finished, ``at_once`` at a time.
 
-    What they print goes to ``log.txt`` of each.
+    What they print goes to ``log.txt`` of each. A file STOP in the folder of one that has not begun
+    keeps it from it, this time.
 
     Returns:
         list of the members that did not finish.
     """
     running, ended = set(), threading.Event()
+    for member in members:
+        member.run.stop_file.unlink(missing_ok=True)
 
     def run(member):
-        if member.plan.is_done or ended.is_set():
+        if member.plan.is_done or ended.is_set() or member.run.stop_file.exists():
             return
         words = slurm.run_command(notebooks, member.given, member.run.path.name, processes)
         command = [sys.executable, "-m", "handlib.cli", *words[1:]]

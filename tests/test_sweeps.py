@@ -12,7 +12,7 @@ from handlib import cli, slurm
 from handlib.notebooks import RunError
 from handlib.run_commands import _values
 from handlib.slurm import Machines, job_script, run_command
-from handlib.status import status
+from handlib.status import status, stop
 from handlib.sweeps import combinations, read_sweep
 
 PARAMETERS = "run_dir = ''\nlr = 1.0\nname = 'x'\nsizes = [1]"
@@ -144,6 +144,28 @@ def test_an_interrupt_ends_a_sweep(experiments, tmp_path):
     assert "interrupted; the same command goes on from here" in errors
     assert "lr=1: stopped" in out
     assert not (experiments / "s-lr=2" / "state.json").exists()
+
+
+def test_a_stopped_sweep_begins_no_other_member(experiments, tmp_path):
+    cell = "from pathlib import Path; import time"
+    cell += "\nwhile not Path(run_dir, 'STOP').exists(): time.sleep(0.1)"
+    path = write_notebook(tmp_path / "slow.ipynb", cell, parameters=PARAMETERS)
+    words = ("sweep", path, "-p", "lr", "1,2,3", "--name", "s")
+    process = handlib(*words)
+    wait_until(lambda: (experiments / "s-lr=1/notebooks/slow.partial.ipynb").exists())
+    (experiments / "torn").mkdir()
+    (experiments / "torn/sweep.json").write_text("{")
+    said = stop(["s-*"])
+    assert list(said) == ["s-lr=2", "s-lr=3", "s-lr=1"]
+    assert "told not to begin" in said["s-lr=3"] and "told to stop" in said["s-lr=1"]
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "2 of 3 runs did not finish" in errors
+    assert not (experiments / "s-lr=2" / "state.json").exists()
+    # The same command goes on.
+    process = handlib(*words)
+    wait_until(lambda: (experiments / "s-lr=2/notebooks/slow.partial.ipynb").exists())
+    stop(["s-*"])
+    process.communicate(timeout=60)
 
 
 def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys):
