@@ -160,6 +160,7 @@ def test_a_stopped_sweep_begins_no_other_member(experiments, tmp_path):
     assert "told not to begin" in said["s-lr=3"] and "told to stop" in said["s-lr=1"]
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "2 of 3 runs did not finish" in errors
+    assert "stop: handlib stop 's-*'" in out
     assert not (experiments / "s-lr=2" / "state.json").exists()
     # The same command goes on.
     process = handlib(*words)
