@@ -68,6 +68,34 @@ def overview(run_dirs):
     return table
 
 
+METRICS = {"pa_mpjpe_mm": "PA-MPJPE", "mpjpe_root_mm": "root-relative", "error_2d_px": "2D px"}
+
+
+def over_seeds(scores):
+    """Mean and standard deviation of trainings that differ by their seeds alone.
+
+    Args:
+        scores: dict of setting -> list of the scores of each seed.
+
+    Returns:
+        dict of setting -> dict of column -> text, for ``tables.results_table``.
+    """
+    return {
+        name: {
+            title: _spread([one[metric] for one in each])
+            for metric, title in METRICS.items()
+            if all(metric in one for one in each)
+        }
+        for name, each in scores.items()
+    }
+
+
+def _spread(values):
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
 def _plain(value):
     return None if value is None else str(value)
 

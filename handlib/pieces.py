@@ -5,6 +5,7 @@ from handlib.checkpoints import begin
 from handlib.data import HandDataset
 from handlib.presets import ModelConfig
 from handlib.recipe import TrainConfig, usual
+from handlib.runfolder import matching
 from handlib.training import train
 
 # Piece -> what 02_train (or ``ModelConfig``) is told to do without it.
@@ -32,6 +33,12 @@ def settings():
     return found | {name: (name, {"init": "random"}) for name in OTHERS}
 
 
+def chosen_settings(known, only=""):
+    """Those of ``settings`` that are named, by patterns too, with ; between them; all for ""."""
+    names = [name.strip() for name in only.split(";") if name.strip()]
+    return {name: known[name] for name in matching(known, names, "setting")}
+
+
 def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed, **config):
     """The network that a setting makes of random weights, trained.
 
@@ -41,13 +48,20 @@ def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed,
         folder: of the training: called again, it goes on.
         steps, seed, **config: fields of ``TrainConfig``, the same for all settings.
     """
-    preset, changes = setting
-    shape = {name: v for name, v in changes.items() if name in ModelConfig.__dataclass_fields__}
-    recipe = usual(preset, **{name: v for name, v in changes.items() if name not in shape})
-    model = begin(preset, hand, recipe.pop("init"), seed, input_size=size, **shape)
+    model, recipe = begin_setting(setting, hand, size, seed)
     transforms = named_transforms(
         recipe.pop("augmentation"), size, backgrounds, model.config.handedness, model.config.looks
     )
     config = TrainConfig(**recipe | config, steps=steps, seed=seed)
     train(model, HandDataset(reader, transforms, seed), None, config, folder)
     return model
+
+
+def begin_setting(setting, hand, size, seed, **instead):
+    """The network of a setting, and its recipe: as usual for its preset, or what is given
+    ``instead``, but for what the setting changes."""
+    preset, changes = setting
+    shape = {name: v for name, v in changes.items() if name in ModelConfig.__dataclass_fields__}
+    changes = {name: v for name, v in changes.items() if name not in shape}
+    recipe = usual(preset, **instead | changes)
+    return begin(preset, hand, recipe.pop("init"), seed, input_size=size, **shape), recipe

@@ -65,8 +65,8 @@ def execute_on(processes, path, output, parameters, folder):
 
 
 def train_together(processes, arguments, folder):
-    """``handlib train`` on so many processes of this machine; an interrupt or SIGTERM stops them in
-    order, all after the same step.
+    """A training command on so many processes of this machine; an interrupt or SIGTERM stops them
+    in order, all after the same step.
 
     Args:
         arguments: of the command, a list of words.

@@ -1,0 +1,57 @@
+"""Settings side by side on rendered hands; their trainings are tiny, their scores mean nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from handlib import ablation, cli
+from handlib.ablation import ablate, scores_table
+from handlib.compare import over_seeds
+from handlib.reading import BadFile
+
+TINY = {"batch_size": 4, "workers": 0, "size": 64, "held_out": 6}
+ONLY = "modern; boukhayma2019"
+
+
+def test_settings_see_equally_many_hands_by_their_own_recipes(tmp_path, capsys, monkeypatch):
+    stopped, _ = ablate(tmp_path, 7, ONLY, (0, 1), minutes=1e-9, **TINY)
+    assert stopped == {}
+    said = "modern, seed 0: stopped (deadline) after 0 of 2 steps; the same command goes on"
+    assert said in capsys.readouterr().out
+    scores, mean_pose = ablate(tmp_path, 7, ONLY, (0, 1), **TINY)
+    assert {name: len(each) for name, each in scores.items()} == {"modern": 2, "boukhayma2019": 2}
+    assert 10 < mean_pose["pa_mpjpe_mm"] < 30
+    saved = {
+        name: json.loads((tmp_path / f"{name}-1/checkpoints/last/trainer.json").read_text())
+        for name in scores
+    }
+    configs = [each["config"] for each in saved.values()]
+    assert [(c["optimizer"], c["lr"], c["average"]) for c in configs] == [
+        ("muon", 2e-3, 0.999), ("adam", 1e-3, 0.0),
+    ]  # fmt: skip
+    assert [(c["steps"], c["batch_size"], c["seed"]) for c in configs] == [(2, 4, 1)] * 2
+    monkeypatch.setattr(ablation, "Trainer", None)  # what is finished is not trained again
+    assert ablate(tmp_path, 7, ONLY, (0, 1), **TINY) == (scores, mean_pose)
+    with pytest.raises(BadFile, match=r"scores.json is of .*'images': 8.*not of .*'images': 12"):
+        ablate(tmp_path, 12, ONLY, (0,), **TINY)
+
+    pa = [np.mean([one["pa_mpjpe_mm"] for one in scores[name]]) for name in scores]
+    table = str(scores_table(scores, mean_pose, "of two"))
+    assert f"{pa[1] / pa[0]:.2f}" in table and f"{mean_pose['pa_mpjpe_mm']:.2f}" in table
+
+
+def test_the_command_on_several_processes(tmp_path, capfd):
+    words = ["ablate", str(tmp_path), "--images", "8", "--only", "small", "--seeds", "3"]
+    words += ["--batch-size", "4", "--workers", "0", "--processes", "2", "--size", "64"]
+    assert cli.main(words) == 0
+    out = capfd.readouterr().out
+    assert out.count("small, seed 3: PA-MPJPE") == 1 and out.count("mean pose") == 1
+    assert json.loads((tmp_path / "small-3/scores.json").read_text())["images"] == 8
+
+
+def test_spread_over_seeds():
+    rows = over_seeds(
+        {"a": [{"pa_mpjpe_mm": 9.0}, {"pa_mpjpe_mm": 11.0}], "b": [{"error_2d_px": 1}]}
+    )
+    assert rows == {"a": {"PA-MPJPE": "10.00 ± 1.41"}, "b": {"2D px": "1.00"}}
