@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import PartialState
 
 from handlib.augment import named_transforms, stream_transforms
@@ -23,7 +22,7 @@ from handlib.paths import STOP, write_json
 from handlib.pieces import begin_setting, chosen_settings, settings
 from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
-from handlib.stream_training import ABSENT, LOSSES, SETTINGS, held_out_set
+from handlib.stream_training import ABSENT, LOSSES, SETTINGS, held_out_set, set_up
 from handlib.tables import results_table
 from handlib.training import Trainer
 
@@ -51,10 +50,10 @@ def ablate(
         trainings that are finished; and the scores of the mean pose.
 
     Raises:
-        RunError: a setting that is not there. ValueError: the folder's trainings are others.
+        RunError: a setting that is not there. ValueError: numbers that cannot be, or a folder of
+            other trainings.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    set_up(seeds, threads)
     started, folder, hand = time.monotonic(), Path(folder), load_hand_model()
     steps, done = -(-images // batch_size), {}
     config = TrainConfig(
@@ -68,8 +67,9 @@ def ablate(
         place = folder / f"{re.sub(r'[^a-z0-9]+', '_', name)}-{seed}"
         scores = _finished(place / "scores.json", about)
         if scores is None:
-            left = None if minutes is None else minutes - (time.monotonic() - started) / 60
-            now = replace(config, seed=seed, max_minutes=left and max(left, 1e-6))
+            spent = (time.monotonic() - started) / 60
+            left = None if minutes is None else max(minutes - spent, 1e-6)
+            now = replace(config, seed=seed, max_minutes=left)
             scores = _train(name, chosen[name], hand, place, now, about, hands)
         if scores is None:
             break

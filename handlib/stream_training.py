@@ -60,10 +60,7 @@ def train_on_stream(
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
     """
-    if (threads is not None and threads < 1) or (seed is not None and seed < 0):
-        raise ValueError(f"threads are 1 or more, a seed 0 or more: {threads}, {seed}")
-    if threads:
-        torch.set_num_threads(threads)
+    set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
     pieces = read_card(start)["pieces"] if start else []
     seed = len(pieces) if seed is None else seed
@@ -82,6 +79,14 @@ def train_on_stream(
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
     return folder, scores
+
+
+def set_up(seeds, threads):
+    """Take so many threads of torch; ValueError for numbers that cannot be."""
+    if (threads is not None and threads < 1) or any(seed < 0 for seed in seeds):
+        raise ValueError(f"threads are 1 or more, seeds 0 or more: {threads}, {seeds}")
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def _train_set(model, seed):
