@@ -61,8 +61,9 @@ The last column is of 512 held-out hands, rendered by the generator of the piece
 answered when it ended: before the sixth without refinement, before the seventh without looks from
 other sides. The tenth was stopped while its rate was high. Losses: up to there by the factors for
 random weights, from the eleventh on by `losses.OF_TRAINED` ([why](../../docs/modern.md), and
-`card.json` has them). A network of more weights began as the one before it, with further layers
-that passed on what they got.
+`card.json` has them). A mean of the weights of several pieces, where there is one, is what the
+next piece began with, or what ships (`handlib average FOLDER WEIGHTS WEIGHTS`). A network of more
+weights began as the one before it, with further layers that passed on what they got.
 
 ## What they score
 
@@ -130,13 +131,18 @@ def main():
     failures = analysis.failures(predictions)
     shares = [f"{name} {rows.mean():.1%}" for name, rows in failures.items() if rows.any()]
     pieces = card["pieces"]
+    numbered = list(enumerate(pieces, 1))
     lines = [
         f"| {n} | {p['images']:,} | {p['minutes']:.0f} | {p['batch_size']} | "
         f"{p.get('optimizer', 'adamw')} | {p['learning_rate'] or 'usual'} | "
         f"{p['parameters'] / 1e6:.1f} M | {p['machine']} | "
         f"{p['held_out']['pa_mpjpe_mm']:.2f} mm |"
-        for n, p in enumerate(pieces, 1)
+        for n, p in numbered
     ]
+    for n, mean in reversed([(n, p["averaged"]) for n, p in numbered if "averaged" in p]):
+        of = ", ".join(map(str, [*mean["with"], n]))
+        pa = mean["held_out"]["pa_mpjpe_mm"]
+        lines.insert(n, f"| mean of {of} |{' – |' * 7} {pa:.2f} mm |")
     text = CARD.format(
         preset=card["preset"],
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,

@@ -37,6 +37,13 @@ def _parser():
     train.add_argument("--seed", type=int, help="of the pictures [the number of pieces before]")
     train.set_defaults(function=_train)
 
+    average = commands.add_parser(
+        "average", help="the mean of the weights of several pieces of one training"
+    )
+    average.add_argument("out", metavar="FOLDER", help="to write")
+    average.add_argument("weights", nargs="+", metavar="WEIGHTS", help="folders of weights")
+    average.set_defaults(function=_average)
+
     ablate = commands.add_parser(
         "ablate", help="train presets, and modern without each piece, on equally many hands"
     )
@@ -127,6 +134,14 @@ def _train(args):
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {folder}")
+    return 0
+
+
+def _average(args):
+    from handlib.stream_training import average
+
+    scores = average(args.weights, args.out)
+    print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {args.out}")
     return 0
 
 

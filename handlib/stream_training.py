@@ -116,6 +116,46 @@ def _piece(model, result, config, losses, scores):
     }
 
 
+def average(folders, out, held_out=512):
+    """The mean of the weights of several pieces of one training: a model soup (Wortsman et al.
+    2022, arXiv 2203.05482), which may be better than each of them.
+
+    Args:
+        folders: of the weights. out: folder to write. held_out: hands that it is scored on.
+
+    Returns:
+        dict of its scores.
+
+    Raises:
+        ValueError: fewer than two, or not of one training, or of networks of different shapes.
+    """
+    cards = sorted(((read_card(folder), folder) for folder in folders), key=_length)
+    pieces, counts = cards[-1][0]["pieces"], [_length(each) for each in cards]
+    if len(folders) < 2 or any(c["pieces"] != pieces[:n] for (c, _), n in zip(cards, counts)):
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: give two or more weights of one training, of which "
+            "each begins with another's; between others lies nothing of use"
+        )
+    hand = load_hand_model()
+    models = [checkpoints.load_checkpoint(folder, hand) for _, folder in cards]
+    if any(model.config != models[-1].config for model in models):
+        raise ValueError(f"{', '.join(map(str, folders))}: these networks differ in their shape")
+    states = [model.state_dict() for model in models]
+    model, mean = models[-1], states[-1].copy()
+    for name in (name for name, value in mean.items() if value.is_floating_point()):
+        mean[name] = torch.stack([state[name] for state in states]).mean(0)
+    model.load_state_dict(mean)
+    scores = evaluate(model, held_out_set(hand, model.config.input_size, held_out))
+    last = pieces[-1] | {"averaged": {"with": counts[:-1], "held_out": scores}}
+    card = cards[-1][0] | {"pieces": [*pieces[:-1], last]}
+    checkpoints.export(model, out, card=card)
+    return scores
+
+
+def _length(card_and_folder):
+    return len(card_and_folder[0]["pieces"])
+
+
 class _Evaluations:
     """Scores of the held-out hands now and then, printed and recorded."""
 

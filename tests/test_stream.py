@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from handlib import checkpoints
+from handlib import checkpoints, cli
 from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream, collate
 from handlib.data.dataset import batches
@@ -17,7 +17,7 @@ from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model
 from handlib.recipe import TrainConfig, step_loader
-from handlib.stream_training import LOSSES, read_card, train_on_stream
+from handlib.stream_training import LOSSES, average, read_card, train_on_stream
 
 SIZE = 64
 
@@ -126,6 +126,28 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
     # Weights that find the joints have other things to learn than random ones.
     losses = [asdict(LOSSES), asdict(usual_weights("shipped"))]
     assert [p["loss_weights"] for p in pieces] == losses
+
+
+def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    one, _ = train_on_stream(tmp_path / "one", 0.02, **small)
+    two, _ = train_on_stream(tmp_path / "two", 0.02, start=one, **small)
+    other, _ = train_on_stream(tmp_path / "other", 1e-6, **small)
+    scores = average([two, one], tmp_path / "mean", held_out=8)
+    files = [f / checkpoints.WEIGHTS for f in (one, two, tmp_path / "mean")]
+    a, b, mean = (safetensors.torch.load_file(file) for file in files)
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    for name, value in mean.items():
+        expected = (a[name].float() + b[name].float()) / 2 if value.is_floating_point() else b[name]
+        assert torch.equal(value, expected.to(value.dtype))
+    pieces = read_card(tmp_path / "mean")["pieces"]
+    assert pieces[:1] == read_card(one)["pieces"]
+    averaged = pieces[1].pop("averaged")
+    assert averaged == {"with": [1], "held_out": scores}
+    assert pieces == read_card(two)["pieces"]
+    assert cli.main(["average", str(tmp_path / "no"), str(one), str(other)]) == 1
+    assert "weights of one training" in capsys.readouterr().err
 
 
 def test_several_processes_train_together_and_stop_in_order(tmp_path):
