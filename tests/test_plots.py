@@ -346,6 +346,14 @@ def test_training_curves_have_units_and_the_baselines():
     assert top == pytest.approx(250) and "ms" in times.get_ylabel()
 
 
+@pytest.mark.filterwarnings("error")
+def test_curves_of_an_evaluation_before_the_first_step():
+    figure = plots.show_training([{"step": 0, "val_pa_mpjpe_mm": 7.0}], {"mean pose": 19.3})
+    losses, error, *_ = figure.axes
+    figure.canvas.draw()
+    assert losses.get_legend() is None and error.lines[0].get_xydata().tolist() == [[0, 7.0]]
+
+
 def test_powers_are_plain_numbers_and_dollars_in_names_no_formula():
     """Whatever a run or a photo is called, its figure is drawn."""
     records = [{"step": n, "loss": 10.0**-n, "val_pa_mpjpe_mm": 9.0} for n in range(4)]

@@ -22,7 +22,8 @@ def show_training(history, baselines=None, title=None):
     """
     figure, ((losses, error), (rate, times)) = new_figure(2, 2, 10, 5.6, title)
     keys = dict.fromkeys(key for record in history for key in record)
-    for n, key in enumerate(k for k in keys if k.startswith("loss")):
+    terms = [key for key in keys if key.startswith("loss")]
+    for n, key in enumerate(terms):
         losses.plot(*_series(history, key), DASHES[n // len(SERIES)], label=_words(key, "loss_"))
     losses.set_ylabel("weighted loss")
     _log(losses)
@@ -40,7 +41,8 @@ def show_training(history, baselines=None, title=None):
         times.stackplot(steps, [1000 * y for _, y in parts.values()], labels=parts)
         times.legend(loc="lower left", frameon=True, reverse=True)
     times.set_ylabel("time of one step (ms)")
-    losses.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    if terms:  # before the first step there may be an evaluation alone
+        losses.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     error.legend()
     for ax in (losses, error, rate, times):
         ax.set_xlabel("step")
