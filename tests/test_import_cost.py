@@ -20,6 +20,11 @@ HEAVY = ("transformers", "accelerate", "numba", "scipy", "matplotlib", "plotly",
             "import handlib.plots.page, handlib.plots.meshfiles",
             HEAVY,
         ),
+        # Plain Python: a GPU's machine may have nothing of notebooks.
+        (
+            "import handlib.ablation, handlib.stream_training",
+            ("papermill", "nbformat", "matplotlib", "plotly", "IPython"),
+        ),
     ],
 )
 def test_only_what_is_needed_is_imported(code, without):
