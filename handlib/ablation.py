@@ -4,7 +4,6 @@ As 07_ablation does with a stored dataset, here on hands that are rendered meanw
 are as many as a training can look at: plain Python, for minutes of a GPU or nights of a CPU.
 """
 
-import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from handlib.evaluation import evaluate
 from handlib.mano import load_hand_model, pose_hand
 from handlib.metrics import baselines
 from handlib.paths import STOP, write_json
-from handlib.pieces import begin_setting, chosen_settings, settings
+from handlib.pieces import begin_setting, chosen_settings, folder_name, settings
 from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
 from handlib.stream_training import ABSENT, LOSSES, SETTINGS, held_out_set, set_up
@@ -64,7 +63,7 @@ def ablate(
     about |= {"held out": held_out}
     hands, chosen = held_out_set(hand, size, held_out), chosen_settings(settings(), only)
     for name, seed in ((name, seed) for seed in seeds for name in chosen):
-        place = folder / f"{re.sub(r'[^a-z0-9]+', '_', name)}-{seed}"
+        place = folder / folder_name(name, seed)
         scores = _finished(place / "scores.json", about)
         if scores is None:
             spent = (time.monotonic() - started) / 60

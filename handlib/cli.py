@@ -5,10 +5,10 @@ import os
 import sys
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from handlib.inference.arguments import add_arguments
 from handlib.run_commands import add_run_commands
+from handlib.train_commands import add_train_commands
 
 
 def _parser():
@@ -23,39 +23,7 @@ def _parser():
     )
 
     add_run_commands(commands)
-
-    train = commands.add_parser(
-        "train", help="train on hands rendered meanwhile, for so many minutes: plain Python"
-    )
-    train.add_argument("out", metavar="FOLDER", help="of this piece of training; goes on there")
-    train.add_argument("--minutes", type=float, required=True)
-    train.add_argument("--start", help="folder of weights to begin with [random ones]")
-    train.add_argument("--preset", default="modern")
-    train.add_argument("--batch-size", type=int, default=32)
-    train.add_argument("--lr", type=float, help="highest learning rate [the optimizer's usual one]")
-    _add_machine(train)
-    train.add_argument("--seed", type=int, help="of the pictures [the number of pieces before]")
-    train.set_defaults(function=_train)
-
-    average = commands.add_parser(
-        "average", help="the mean of the weights of several pieces of one training"
-    )
-    average.add_argument("out", metavar="FOLDER", help="to write")
-    average.add_argument("weights", nargs="+", metavar="WEIGHTS", help="folders of weights")
-    average.set_defaults(function=_average)
-
-    ablate = commands.add_parser(
-        "ablate", help="train presets, and modern without each piece, on equally many hands"
-    )
-    ablate.add_argument("out", metavar="FOLDER", help="of the trainings; they go on there")
-    ablate.add_argument("--images", type=int, required=True, help="that each training sees")
-    ablate.add_argument("--only", default="", help="settings, with ; between them [all]")
-    ablate.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="[0 1 2]")
-    ablate.add_argument("--minutes", type=float, help="after which to stop, all saved")
-    ablate.add_argument("--batch-size", type=int, default=64)
-    ablate.add_argument("--size", type=int, default=128, help="of the networks' input, px [128]")
-    _add_machine(ablate)
-    ablate.set_defaults(function=_ablate)
+    add_train_commands(commands)
 
     synthesize = commands.add_parser(
         "synthesize", help="render a synthetic dataset in FreiHAND's folder layout"
@@ -91,58 +59,6 @@ def _shielded(words):
         if word in ("-p", "--parameter"):
             shielded[i + 2] = " " + words[i + 2]
     return shielded
-
-
-def _add_machine(parser):
-    parser.add_argument("--workers", type=int, default=1, help="processes that render [1]")
-    parser.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
-    parser.add_argument("--processes", type=int, default=1, help="that train together [1]")
-
-
-def _together(args):
-    """The exit code of a command that several processes run; None in each of them."""
-    if args.processes > 1 and "RANK" not in os.environ:
-        from handlib.processes import train_together
-
-        return train_together(args.processes, args.words, Path(args.out))
-    return None
-
-
-def _ablate(args):
-    if (code := _together(args)) is not None:
-        return code
-    from handlib.ablation import ablate, scores_table
-
-    scores, mean_pose = ablate(
-        args.out, args.images, args.only, args.seeds, args.minutes, args.batch_size, args.workers,
-        args.threads, args.size,
-    )  # fmt: skip
-    if os.environ.get("RANK", "0") == "0":
-        caption = f"{args.images} images of {args.size} px, on held-out rendered hands; mm and px"
-        print(f"\n{scores_table(scores, mean_pose, caption)}")
-    return 0
-
-
-def _train(args):
-    if (code := _together(args)) is not None:
-        return code
-    from handlib.stream_training import train_on_stream
-
-    folder, scores = train_on_stream(
-        args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
-        args.workers, args.threads,
-    )  # fmt: skip
-    if os.environ.get("RANK", "0") == "0":
-        print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {folder}")
-    return 0
-
-
-def _average(args):
-    from handlib.stream_training import average
-
-    scores = average(args.weights, args.out)
-    print(f"PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm on held-out hands; weights: {args.out}")
-    return 0
 
 
 def _synthesize(args):

@@ -1,5 +1,7 @@
 """The pieces of preset "modern", left out one at a time, to measure what each is worth."""
 
+import re
+
 from handlib.augment import named_transforms
 from handlib.checkpoints import begin
 from handlib.data import HandDataset
@@ -37,6 +39,11 @@ def chosen_settings(known, only=""):
     """Those of ``settings`` that are named, by patterns too, with ; between them; all for ""."""
     names = [name.strip() for name in only.split(";") if name.strip()]
     return {name: known[name] for name in matching(known, names, "setting")}
+
+
+def folder_name(setting, seed):
+    """What the folder of a setting's training is called."""
+    return f"{re.sub(r'[^a-z0-9]+', '_', setting)}-{seed}"
 
 
 def train_setting(setting, hand, reader, size, folder, backgrounds, steps, seed, **config):
