@@ -1,5 +1,10 @@
+import os
+import subprocess
+import sys
 import threading
 import time
+
+import pytest
 
 from handlib.data import dataset_root, synthesize
 
@@ -28,3 +33,16 @@ def test_processes_that_start_together_make_the_data_one_after_the_other(hand, m
     for thread in threads:
         thread.join()
     assert overlaps == [0, 0, 0]
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="one core: nothing but the script renders")
+def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_itself(tmp_path):
+    """Each process that renders reads the script, and would ask for the same dataset."""
+    script = tmp_path / "script.py"
+    script.write_text("from handlib.data import dataset_root\ndataset_root('', 40)\n")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120,
+        env=os.environ | {"HANDLIB_CACHE": str(tmp_path / "cache")}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "outside of `if __name__ ==" in done.stderr.splitlines()[-1]

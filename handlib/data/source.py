@@ -19,6 +19,7 @@ def dataset_root(path="", samples=1000, seed=0):
         return named
     from handlib.data.synthesize import (  # numba: only where needed
         MARKER,
+        leave_where_main_is_unguarded,
         settings_name,
         synthesize,
     )
@@ -27,5 +28,6 @@ def dataset_root(path="", samples=1000, seed=0):
     out = cache_folder("synthetic") / settings_name(samples, seed=seed, hand=hand)
     if (out / MARKER).is_file():  # in a cache that others wrote, perhaps
         return out
+    leave_where_main_is_unguarded()  # or it would wait for the lock of its parent, which waits
     with FileLock(f"{out}.lock"):  # the processes of a multi-GPU run ask for it at the same time
         return synthesize(out, samples, seed=seed, hand=hand)

@@ -78,7 +78,7 @@ def synthesize(
         ValueError: a left hand, a size under 32, or the folder holds other settings or things.
         FileNotFoundError: the folder of backgrounds does not exist.
     """
-    _leave_where_main_is_unguarded()
+    leave_where_main_is_unguarded()
     out = user_path(out)
     hand = hand or handlib.mano.load_hand_model()
     settings = _settings(samples, evaluation, seed, size, hand, backgrounds)
@@ -207,7 +207,7 @@ def _run_chunks(job, hand, chunks, workers, progress):
                 raise
 
 
-def _leave_where_main_is_unguarded():
+def leave_where_main_is_unguarded():
     """End a worker that is still being started: its parent's script came here without a guard."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         sys.exit(1)
