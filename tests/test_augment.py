@@ -17,6 +17,7 @@ from handlib.augment import (
     Degrade,
     Flip,
     MirrorBack,
+    MoveHand,
     Resize,
     Rotate,
     Scale,
@@ -50,7 +51,7 @@ MOVES = [
     CropToHand(100),
     Upright(112, 1.0),
 ]
-PAINTS = [AddClutter(1.0), ColorJitter(), Degrade(1.0), ChangeBackground(Plain())]
+PAINTS = [MoveHand(1.0), AddClutter(1.0), ColorJitter(), Degrade(1.0), ChangeBackground(Plain())]
 TRANSFORMS = st.lists(st.sampled_from(MOVES + PAINTS), min_size=1, max_size=6)
 # As in training: one warp, and what changes pixels before or after it.
 ONE_WARP = st.builds(
@@ -329,6 +330,52 @@ def test_motion_blurs_along_its_own_direction():
     for angle, along in ((0.0, 0), (np.pi / 2, 1)):
         soft = roughness(degrade.apply(sample, params | {"angle": angle}).image)
         assert soft[along] < 0.5 * soft[1 - along]
+
+
+def bright_hand():
+    """A white bar (the hand) before an even grey, with its mask."""
+    image, bar = np.full((96, 96, 3), 60, np.uint8), np.zeros((96, 96), bool)
+    bar[30:66, 45:51] = True
+    image[bar] = 240
+    joints_2d = np.array([[48.0, 30], [48, 66]] + [[48, 48]] * 19)
+    return fake_sample(11, size=(96, 96)).replace(image=image, mask=bar, joints_2d=joints_2d)
+
+
+def test_a_moving_hand_is_the_mean_of_where_it_was():
+    sample, move = bright_hand(), MoveHand(1.0)
+    # A radius of 36 joints' boxes to the left: all but straight up and down, a quarter of the box.
+    params = {"turn": 0.25 / 36, "reach": 36.0, "from": np.pi}
+    moved = move.apply(sample, params).image[:, 48, 0].astype(float)
+    offsets = np.linspace(-4.5, 4.5, 181)
+    rows = np.arange(96)[:, None] - offsets
+    share = ((rows > 29.5) & (rows < 65.5)).mean(1)
+    np.testing.assert_allclose(moved, 60 + 180 * share, atol=25)
+    assert moved.sum() == pytest.approx(sample.image[:, 48, 0].sum(), rel=0.02)
+    # Turned about its own middle, it stays in the middle and fans out at the ends.
+    turned = move.apply(sample, {"turn": 1.0, "reach": 1e-6, "from": 0.0}).image[..., 0]
+    assert turned[48, 48] > 230 and turned[33, 48] < 150 and turned[33, 41] > 65
+    for other in (sample, sample.replace(image=sample.image[:, ::-1].copy())):
+        still = move.apply(other, {"turn": 1e-9, "reach": 1.0, "from": 0.0}).image
+        np.testing.assert_allclose(still, other.image, atol=1)
+
+
+def test_a_moving_hand_leaves_no_copy_of_itself_behind():
+    sample = bright_hand()
+    away = MoveHand(1.0).apply(sample, {"turn": 0.5 / 36, "reach": 36.0, "from": np.pi / 2}).image
+    assert away[48, 48].max() < 0.6 * 240  # what stood there for a part of the time
+    assert (away[48, :30] == 60).all() and away[48, 56, 0] > 70
+
+
+def test_only_a_hand_that_is_known_moves():
+    rng, sample = np.random.default_rng(0), bright_hand()
+    unknown = np.full((21, 2), np.nan)
+    for other in (sample.replace(mask=None), sample.replace(joints=None, joints_2d=None),
+                  sample.replace(joints_2d=unknown)):  # fmt: skip
+        assert MoveHand(1.0)(other, rng).image is other.image
+    drawn = [MoveHand(0.2).draw(rng, sample) is not None for _ in range(500)]
+    assert 0.14 < np.mean(drawn) < 0.26
+    params = [MoveHand(1.0).draw(rng, sample) for _ in range(200)]
+    assert max(p["turn"] * p["reach"] for p in params) <= 0.35
 
 
 def test_a_camera_without_faults_changes_nothing():

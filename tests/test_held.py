@@ -103,6 +103,7 @@ def test_a_pen_does_not_run_through_the_palm(generator):
 def drawn(generator, monkeypatch, hand, hold):
     """A render of a hand that holds what ``hold`` says."""
     monkeypatch.setattr(scene, "hold", hold)
+    monkeypatch.setattr(scene, "add_other_hand", lambda rng, render, others: render)
     vertices, joints, _ = hand
     pose = scene.Pose(np.zeros(48), np.zeros(10))
     return generator.render(np.random.default_rng(3), pose, vertices, joints)

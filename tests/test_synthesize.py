@@ -378,9 +378,10 @@ def test_hair_darkens_the_back_and_not_the_palm(generator, monkeypatch):
 def test_clefts_open_up_to_between_the_knuckles_and_only_once(hand):
     rest = hand.v_template
     normals = vertex_normals(rest, hand.faces)
-    clefts, *knuckles, flesh = relief_of(hand, normals).T
+    clefts, *knuckles, flesh, stout = relief_of(hand, normals).T
     assert clefts.max() == 0 and -0.02 < clefts.min() < -0.006
     assert 0.0008 < flesh.max() <= 0.001
+    assert 0.0003 < stout.min() < 0.0004 and 0.0009 < stout.max() <= 0.001
     assert len(knuckles) == 8 and all(0.001 < bump.max() <= 0.004 for bump in knuckles)
     joints, deep = hand.J_regressor @ rest, rest[clefts < -0.002]
     assert 8 < len(deep) < 60 and normals[clefts < -0.002, 1].min() > -0.5 * np.abs(normals).max()
@@ -391,6 +392,13 @@ def test_clefts_open_up_to_between_the_knuckles_and_only_once(hand):
     open_ = replace(hand, v_template=rest + normals * clefts[:, None])
     again = relief_of(open_, vertex_normals(open_.v_template, hand.faces))[:, 0]
     assert np.abs(again).sum() < 0.6 * np.abs(clefts).sum()
+
+
+def test_an_arm_is_as_stout_as_its_hand(generator):
+    skin, n = generator.skin, len(generator.hand.v_template)
+    border = skin.relief[skin.forearm.border, -1]
+    np.testing.assert_allclose(skin.relief[n:, -1], border.mean(), rtol=0.02)
+    assert not skin.relief[n:, :-1].any()
 
 
 def test_relief_is_drawn_and_not_annotated(generator, monkeypatch):

@@ -18,6 +18,7 @@ from handlib.augment.geometric import (
     Upright,
 )
 from handlib.augment.keypoints import GivenKeypoints, NoisyKeypoints
+from handlib.augment.motion import MoveHand
 from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
 from handlib.augment.sensor import Degrade
 
@@ -32,6 +33,7 @@ __all__ = [
     "Flip",
     "GivenKeypoints",
     "MirrorBack",
+    "MoveHand",
     "NoisyKeypoints",
     "Resize",
     "Rotate",
@@ -63,6 +65,7 @@ def train_transforms(
     clutter=0.3,
     background=0.5,
     sensor=0.5,
+    motion=0.1,
 ):
     """The recipe that paid in published systems: a warp, then background, clutter, colour, sensor.
 
@@ -70,7 +73,7 @@ def train_transforms(
         size: side of the square network input, px.
         backgrounds: see ChangeBackground; None keeps the images' own.
         rotate: degrees either way; scale: range of the zoom; shift: fraction of the image.
-        color: strength; clutter, background, sensor: probabilities.
+        color: strength; clutter, background, sensor, motion: probabilities.
     """
     behind = [] if backgrounds is None else [ChangeBackground(backgrounds, background)]
     return Compose(
@@ -82,6 +85,7 @@ def train_transforms(
             Shift(shift),
             Resize(size),
             *behind,
+            MoveHand(motion),
             AddClutter(clutter),
             ColorJitter(color),
             Degrade(sensor),
@@ -92,22 +96,25 @@ def train_transforms(
 def light_transforms(size, backgrounds=None):
     """For trainings of minutes, which see each image a few times: small changes, own background."""
     return train_transforms(
-        size, rotate=0, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0, sensor=0
+        size, rotate=0, scale=(0.9, 1.1), shift=0.05, color=0.2, clutter=0, sensor=0, motion=0
     )
 
 
-def stream_transforms(size, left_hands=False, looks=1, clutter=0.3, color=0.4, sensor=0.5):
+def stream_transforms(
+    size, left_hands=False, looks=1, clutter=0.3, color=0.4, sensor=0.5, motion=0.1
+):
     """For hands that were rendered as the network is to see them: ``data.HandStream``.
 
     Args:
         size: side of the pictures, px.
         left_hands: show some as left hands, for a network that learns to tell the side.
         looks: of the network; ``UPRIGHT_SHARE`` are shown as at the second of 2.
-        clutter, sensor: probabilities; color: strength.
+        clutter, sensor, motion: probabilities; color: strength.
     """
     flip = [Flip(LEFT_SHARE)] if left_hands else []
     stand = [Upright(size, UPRIGHT_SHARE)] if looks == 2 else []
-    return Compose([*flip, *stand, AddClutter(clutter), ColorJitter(color), Degrade(sensor)])
+    paint = [MoveHand(motion), AddClutter(clutter), ColorJitter(color), Degrade(sensor)]
+    return Compose([*flip, *stand, *paint])
 
 
 def course_transforms(size=320, backgrounds=None, *, to_right=True):

@@ -48,8 +48,8 @@ def random_arm(rng, border=16):
         flexion=np.clip(rng.normal(0, 0.42), -1.0, 1.0),
         deviation=np.clip(rng.normal(0, 0.16), -0.35, 0.35),
         bend_length=rng.uniform(0.025, 0.06),
-        depth_growth=rng.uniform(0.5, 0.95),
-        width_growth=rng.uniform(0.25, 0.5),
+        depth_growth=rng.uniform(0.4, 1.15),
+        width_growth=rng.uniform(0.2, 0.75),
         cuff=rng.uniform(0.012, 0.12),
         sleeve=sleeve,
         # Neighbouring points move together.

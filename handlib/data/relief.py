@@ -12,6 +12,7 @@ _MM = 1e-3
 _CLEFT = np.array([[-40, -12, 0, 18, 26, 32, 33], [0, 1.5, 5, 12, 16, 16, 0]]) * _MM
 # Height, length and breadth of knuckles.
 _HEIGHTS = {"mcp": np.array([4, 8, 6]) * _MM, "pip": np.array([2, 6, 6]) * _MM}
+_STOUT_DIGITS = 0.35  # of what a stout hand has more than a slim one in its palm
 # The joints whose knuckles stand out, by their number without the wrist.
 KNUCKLES = [
     k - 1 for k, name in enumerate(MANO_JOINT_NAMES)
@@ -20,12 +21,12 @@ KNUCKLES = [
 
 
 def relief_of(hand, normals):
-    """How far real hands depart from a smooth one: (V, 10) metres outwards at rest.
+    """How far real hands depart from a smooth one: (V, 11) metres outwards at rest.
 
     Clefts: on the back of a hand they lie open up to between the knuckles, where a smooth hand has
     them closed like a mitten; a hand model that has such clefts gets none. ``KNUCKLES``, of a joint
-    that is bent by 23 degrees. And a millimetre of flesh, of which fingers that lie side by side
-    have so much that they touch.
+    that is bent by 23 degrees. A millimetre of flesh, of which fingers that lie side by side have
+    so much that they touch. And a millimetre that a hand is stouter, most in its palm.
 
     Args:
         hand: ``HandModel``. normals: (V, 3) of its vertices at rest, of any length.
@@ -34,7 +35,9 @@ def relief_of(hand, normals):
     up = normals[:, 1] / np.linalg.norm(normals, axis=1).clip(1e-9)
     columns = [_clefts(hand.v_template, joints, up)]
     columns += [_knuckle(hand, joints, up, k) for k in KNUCKLES]
-    return np.column_stack([*columns, _flesh(hand)])
+    palm = hand.weights[:, 0]
+    stout = _MM * (palm + _STOUT_DIGITS * (1 - palm))
+    return np.column_stack([*columns, _flesh(hand), stout])
 
 
 def _clefts(points, joints, up):

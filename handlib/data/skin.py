@@ -44,7 +44,7 @@ class Skin(NamedTuple):
     texels: np.ndarray  # (F, GRID * GRID, CHANNELS) uint8, at barycentric cells (i, j)
     cloth_start: int  # triangles from here on are covered by a sleeve, where there is one
     forearm: Forearm
-    relief: np.ndarray  # (V, 10) of ``relief_of``
+    relief: np.ndarray  # (V, 11) of ``relief_of``; an arm is stouter by as much as its hand
 
     def raised(self, rng, vertices, bends):
         """Posed vertices (V, 3) with a random amount of the relief, knuckles by how bent they are.
@@ -55,10 +55,11 @@ class Skin(NamedTuple):
         Args:
             bends: (15,) radians of the hand model's joints.
         """
-        cleft, flesh = rng.uniform([0, -0.7], [1.3, 3.2]) * (rng.random(2) < 0.9)
+        least, most = (0, -0.7, -1), (1.3, 3.2, 4)
+        cleft, flesh, stout = rng.uniform(least, most) * (rng.random(3) < 0.9)
         bent = np.minimum(bends[KNUCKLES], 1.5)
         knuckles = rng.uniform(0, 1) * rng.uniform(0.6, 1.2, len(bent)) * (0.6 + bent)
-        amount = np.array([cleft, *knuckles, flesh])
+        amount = np.array([cleft, *knuckles, flesh, stout])
         normals = vertex_normals(vertices, self.faces)
         return vertices + normals * (self.relief @ amount)[:, None]
 
@@ -96,6 +97,7 @@ def make_skin(hand):
     start = len(hand.faces) + forearm.cloth_start
     relief = relief_of(hand, normals[: len(hand.v_template)])
     relief = np.pad(relief, ((0, len(arm)), (0, 0)))
+    relief[len(hand.v_template) :, -1] = relief[:, -1].max()
     return Skin(rest, faces, texels, start, forearm, relief)
 
 
