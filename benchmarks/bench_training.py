@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
+from accelerate.utils import send_to_device
 from timing import Row
 
 from handlib import training
@@ -26,37 +28,49 @@ from handlib.recipe import TrainConfig
 
 
 def rows(rounds=9, steps=18, samples=64, workers=1, batch=32):
+    what = f"training loop, preset small, {workers} data worker"
+    return [row(what, rounds, steps, samples, workers, batch)]
+
+
+def row(what, rounds, steps, samples, workers, batch, preset="small", size=None, **config):
+    """A row of the table.
+
+    Args:
+        what: its name. samples: unique hands, each in four versions.
+        size: of the network's input, px; None is the preset's.
+        config: further fields of ``TrainConfig``.
+    """
     hand = load_hand_model()
-    size = MODEL_PRESETS["small"].input_size
+    size = size or MODEL_PRESETS[preset].input_size
+    config = TrainConfig(
+        steps=steps, batch_size=batch, workers=workers, log_with=None,
+        save_every=10**9, log_every=10**9, **config,
+    )  # fmt: skip
+    rates = {"loop": [], "bare": []}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         synthesize(folder / "data", samples, 1, progress=False)
         transforms = train_transforms(size, load_backgrounds())
         data = HandDataset(FreiHANDReader(folder / "data", "train"), transforms)
-        config = TrainConfig(
-            steps=steps, batch_size=batch, workers=workers, log_with=None,
-            save_every=10**9, log_every=10**9,
-        )  # fmt: skip
-        rates = {"loop": [], "bare": []}
         for number in range(2 * rounds):
-            kind = ("loop", "bare")[number % 2]
-            rates[kind].append(_rate(kind, data, hand, folder / str(number), config))
+            kind, model = ("loop", "bare")[number % 2], make_model(preset, hand, input_size=size)
+            rates[kind].append(_rate(kind, data, model, folder / str(number), config))
     share = statistics.median(a / b for a, b in zip(rates["loop"], rates["bare"]))
     loop, bare = (statistics.median(rates[kind]) for kind in ("loop", "bare"))
-    return [
-        Row(f"training loop, preset small, {workers} data worker", "images/s", loop, bare,
-            share, "0.95 of the bare step", share >= 0.95, "bare step")
-    ]  # fmt: skip
+    return Row(
+        what, "images/s", loop, bare, share, "0.95 of the bare step", share >= 0.95, "bare step"
+    )
 
 
-def _rate(kind, data, hand, folder, config):
+def _rate(kind, data, model, folder, config):
     """Images per second over the last five sixths of the steps."""
-    model = make_model("small", hand)
     trainer, times = training.Trainer(model, data, None, config, folder), []
-    step = trainer.train_step
+    step, device = trainer.train_step, trainer.accelerator.device
 
     def timed(batch):
         loss = step(batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter())
         return loss
 
@@ -65,6 +79,7 @@ def _rate(kind, data, hand, folder, config):
             trainer.run()
         else:
             batch = next(training.batches(training.step_loader(data, replace(config, workers=0))))
+            batch = send_to_device(batch, device)
             model.train()
             for _ in range(config.steps):
                 timed(batch)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import bench_augment
 import bench_generator
+import bench_gpu
 import bench_layer
 import bench_metrics
 import bench_predict
@@ -26,7 +27,7 @@ import bench_training
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = (
     bench_layer, bench_augment, bench_metrics, bench_generator, bench_startup, bench_predict,
-    bench_training,
+    bench_training, bench_gpu,
 )  # fmt: skip
 TINY = {  # settings that only show that everything runs
     bench_layer: {"rounds": 1, "batches": (1,)},
@@ -36,6 +37,17 @@ TINY = {  # settings that only show that everything runs
     bench_startup: {"rounds": 1},
     bench_predict: {"rounds": 1, "photos": 4},
     bench_training: {"rounds": 1, "steps": 3, "samples": 2, "workers": 0, "batch": 2},
+    bench_gpu: {
+        "device": "cpu",
+        "rounds": 1,
+        "batches": (1,),
+        "compiled": False,
+        "sizes": (64,),
+        "steps": 3,
+        "samples": 2,
+        "workers": 0,
+        "batch": 2,
+    },
 }
 PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
 NOTES = """\
@@ -58,6 +70,8 @@ come to here is told by smplx, which has its turns beside each of them.
 - The bare step of the training sees one batch in memory again and again, with the same losses and
   optimizer; the loop reads and transforms files in a worker process that has a core of its own
   where the machine has one to spare.
+- Where there is a GPU, its rows come last (alone: `python benchmarks/bench_gpu.py`), by the clock;
+  each call is counted until the GPU is done.
 """
 
 

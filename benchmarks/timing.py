@@ -61,10 +61,11 @@ def compare(times, ours, peer):
     return (*(statistics.median(times[n]) for n in (ours, peer)), statistics.median(ratios))
 
 
-def smplx_hands(batch):
+def smplx_hands(batch, device="cpu"):
     """A function: smplx's hand layer, forward and backward, on ``batch`` random hands."""
     model = smplx.MANO(str(standin_path("right").parent), use_pca=False, batch_size=batch)
-    pose, betas = random_hands(batch)
+    model.to(device)
+    pose, betas = random_hands(batch, device)
 
     def run():
         output = model(betas=betas, global_orient=pose[:, :3], hand_pose=pose[:, 3:])
@@ -73,11 +74,11 @@ def smplx_hands(batch):
     return run
 
 
-def random_hands(batch):
+def random_hands(batch, device="cpu"):
     """Axis-angle poses (batch, 48) and betas (batch, 10) that want gradients."""
     generator = torch.Generator().manual_seed(0)
-    pose = (0.5 * torch.randn(batch, 48, generator=generator)).requires_grad_()
-    return pose, torch.randn(batch, 10, generator=generator).requires_grad_()
+    pose, betas = (torch.randn(batch, n, generator=generator).to(device) for n in (48, 10))
+    return pose.mul_(0.5).requires_grad_(), betas.requires_grad_()
 
 
 def backward(pose, betas, output):

@@ -120,7 +120,9 @@ class Trainer:
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
                 with self.log.clock("data"):
-                    batch = send_to_device(next(coming), self.accelerator.device)
+                    # Without waiting for the copy, where the loader pinned what it copies.
+                    device = self.accelerator.device
+                    batch = send_to_device(next(coming), device, non_blocking=True)
                 with enough_memory(self.step, config.batch_size):
                     loss = self.train_step(batch)
                 show(self.step, self.progress(), loss)
