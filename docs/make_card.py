@@ -50,7 +50,7 @@ data and no licensed hand model is in it. `handlib predict PHOTO` and the notebo
 - **Training**: {images:,} pictures, each seen once, in {n} pieces ({minutes:.0f} minutes in all).
 - **Licence**: as handlib's (MIT).
 - **Command** of a piece, with its numbers below (on a CPU add `--processes 2 --threads 1`):
-  `handlib train FOLDER --minutes M --start handlib/weights --batch-size B --lr R`; then copy
+  `handlib train FOLDER --minutes M --start shipped --batch-size B --lr R`; then copy
   `FOLDER/weights` here and run `python docs/make_card.py`.
 
 | piece | pictures | minutes | batch | optimizer | highest rate | weights | machine | PA-MPJPE |

@@ -206,13 +206,18 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     if init in UNTRAINED:
         return make_model(preset, hand, init, seed, **overrides)
     model = make_model(preset, hand, seed=seed, **overrides)
-    folder = find_checkpoint(SHIPPED if init == "shipped" else run_path(init))
+    folder = trained(init)
     verify(folder)
     try:
         load_weights(model, folder, grow=True)
     except ValueError as error:
         raise ValueError(f"{error}. A network of its own begins with init 'random'") from error
     return model
+
+
+def trained(init):
+    """The folder of the weights that ``begin`` means, if they are not random ones."""
+    return find_checkpoint(SHIPPED if init == "shipped" else run_path(init))
 
 
 def find_checkpoint(path):

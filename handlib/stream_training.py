@@ -21,12 +21,14 @@ from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import OF_TRAINED, LossWeights
 from handlib.mano import load_hand_model
+from handlib.presets import UNTRAINED
 from handlib.reading import BadFile
 from handlib.recipe import TrainConfig
 from handlib.training import train
 
 # Pictures without a hand, for a network that tells whether there is one.
 ABSENT = 0.07
+CARD = "card.json"
 SETTINGS = {
     "steps": None, "optimizer": "muon", "weight_decay": 0.05, "average": 0.999,
     "mixed_precision": "auto", "log_with": None, "save_every": 500,
@@ -38,7 +40,7 @@ HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 
 def train_on_stream(
-    run_dir, minutes, preset="modern", start=None, batch_size=64, lr=None, seed=None, workers=1,
+    run_dir, minutes, preset="modern", start="random", batch_size=64, lr=None, seed=None, workers=1,
     threads=None, log_every=100, evaluations=10, held_out=512, **overrides,
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
@@ -50,7 +52,8 @@ def train_on_stream(
         run_dir: folder of the piece: checkpoints, ``metrics.jsonl`` and, at its end, ``weights``.
         minutes: how long it takes, over all calls together.
         preset: a key of ``presets.MODEL_PRESETS``; **overrides: fields of ``ModelConfig``.
-        start: folder of the weights to begin with; None for random ones.
+        start: the weights to begin with, as ``init`` of ``checkpoints.begin``. Those of another
+            training, without a card, are the first piece's.
         batch_size, lr, workers: see ``TrainConfig``.
         seed: of the pictures; by default the number of pieces before this one.
         threads: of torch on a CPU; None leaves them.
@@ -62,23 +65,33 @@ def train_on_stream(
     """
     set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
-    pieces = read_card(start)["pieces"] if start else []
+    pieces, before = _before(start)
     seed = len(pieces) if seed is None else seed
-    model = checkpoints.begin(preset, hand, start or "random", seed, **overrides)
+    model = checkpoints.begin(preset, hand, start, seed, **overrides)
     config = TrainConfig(
         max_minutes=minutes, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
         log_every=log_every, **SETTINGS,
     )  # fmt: skip
     held_out = held_out_set(hand, model.config.input_size, held_out)
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
-    losses = OF_TRAINED if pieces else LOSSES
+    losses = LOSSES if start in UNTRAINED else OF_TRAINED
     result = train(model, _train_set(model, seed), None, config, run_dir, losses, watchers=[watch])
     scores = evaluate(model, held_out)
-    piece = _piece(model, result, config, losses, scores)
+    piece = before | _piece(model, result, config, losses, scores)
     folder = run_dir / "weights"
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
     return folder, scores
+
+
+def _before(start):
+    """The pieces that weights were trained in, and what the next one says of weights without."""
+    if start in UNTRAINED:
+        return [], {}
+    folder = checkpoints.trained(start)
+    if (folder / CARD).is_file():
+        return read_card(folder)["pieces"], {}
+    return [], {"began_with": str(start)}
 
 
 def set_up(seeds, threads):
@@ -182,7 +195,7 @@ def held_out_set(hand, size, count):
 
 def read_card(folder):
     """The card beside weights: dict with ``preset`` and ``pieces``, a dict for each of them."""
-    path = Path(folder) / "card.json"
+    path = Path(folder) / CARD
     card = checkpoints.read_json(path)
     if not isinstance(card.get("pieces"), list):
         raise BadFile(f"{path} is not a card (it lists no pieces): {checkpoints.OTHER}")

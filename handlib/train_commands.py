@@ -12,7 +12,10 @@ def add_train_commands(commands):
     )
     train.add_argument("out", metavar="FOLDER", help="of this piece of training; goes on there")
     train.add_argument("--minutes", type=float, required=True)
-    train.add_argument("--start", help="folder of weights to begin with [random ones]")
+    train.add_argument(
+        "--start", default="random", metavar="WEIGHTS",
+        help="to begin with: random, shipped, a folder, or a run's name [random]",
+    )  # fmt: skip
     train.add_argument("--preset", default="modern")
     train.add_argument("--batch-size", type=int, default=32)
     train.add_argument("--lr", type=float, help="highest learning rate [the optimizer's usual one]")

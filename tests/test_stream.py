@@ -128,6 +128,22 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
     assert [p["loss_weights"] for p in pieces] == losses
 
 
+def test_a_training_begins_with_any_weights(hand, tmp_path):
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    folder, _ = train_on_stream(tmp_path / "run", 0.01, **small)
+    (folder / "card.json").unlink()  # a run of 02 has none
+    checkpoint = tmp_path / "run/checkpoints/last"
+    assert checkpoint.is_dir()
+    for start in (tmp_path / "run", checkpoint):
+        made, _ = train_on_stream(tmp_path / f"on-{start.name}", 1e-6, start=start, **small)
+        (piece,) = read_card(made)["pieces"]
+        assert piece["began_with"] == str(start) and piece["seed"] == 0
+        assert piece["loss_weights"] == asdict(usual_weights("shipped"))
+    began = [safetensors.torch.load_file(f / checkpoints.WEIGHTS) for f in (folder, made)]
+    assert all(torch.equal(began[0][name], began[1][name]) for name in began[0])
+
+
 def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
     small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
     small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}

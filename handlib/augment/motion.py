@@ -58,8 +58,8 @@ def _filled(picture):
     if min(height, width) < 2:
         return picture[..., :3] / np.maximum(picture[..., 3:], 1e-6)
     half = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    coarse = _filled(half).reshape(height // 2, width // 2, 3)
-    return picture[..., :3] + cv2.resize(coarse, (width, height)) * (1 - picture[..., 3:])
+    coarse = cv2.resize(_filled(half), (width, height))
+    return picture[..., :3] + coarse * (1 - picture[..., 3:])
 
 
 def _smear(picture, center, turn, radius):
