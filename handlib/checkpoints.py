@@ -206,7 +206,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     if init in UNTRAINED:
         return make_model(preset, hand, init, seed, **overrides)
     model = make_model(preset, hand, seed=seed, **overrides)
-    folder = trained(init)
+    folder = weights_folder(init)
     verify(folder)
     try:
         load_weights(model, folder, grow=True)
@@ -215,7 +215,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     return model
 
 
-def trained(init):
+def weights_folder(init):
     """The folder of the weights that ``begin`` means, if they are not random ones."""
     return find_checkpoint(SHIPPED if init == "shipped" else run_path(init))
 

@@ -88,7 +88,7 @@ def _before(start):
     """The pieces that weights were trained in, and what the next one says of weights without."""
     if start in UNTRAINED:
         return [], {}
-    folder = checkpoints.trained(start)
+    folder = checkpoints.weights_folder(start)
     if (folder / CARD).is_file():
         return read_card(folder)["pieces"], {}
     return [], {"began_with": str(start)}

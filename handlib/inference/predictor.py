@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handlib.checkpoints import OTHER, WEIGHTS, find_checkpoint, load_checkpoint, read_json
+from handlib.checkpoints import OTHER, WEIGHTS, load_checkpoint, read_json, weights_folder
 from handlib.geometry import mirror_faces
 from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
@@ -21,7 +21,7 @@ from handlib.inference.look import (
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
-from handlib.paths import SHIPPED, run_path
+from handlib.paths import SHIPPED
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
 
@@ -156,7 +156,7 @@ def _folder(weights):
             f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
             "run (handlib run 02_train -p handedness True makes one)"
         )
-    return find_checkpoint(SHIPPED if weights is None else run_path(weights))
+    return weights_folder("shipped" if weights is None else weights)
 
 
 def predict(image, box=None, K=None, is_right=None, weights=None):
