@@ -39,21 +39,31 @@ class MoveHand(Transform):
         radius = params["reach"] * (high - low).max()
         way = np.array([math.cos(params["from"]), math.sin(params["from"])])
         center = (low + high) / 2 + radius * way
-        hand = sample.mask.astype(np.float32)
-        image = sample.image.astype(np.float32)
-        behind = _filled(_with_weight(image, 1 - hand))
-        smeared = _smear(_with_weight(image, hand), center, params["turn"], radius)
-        out = smeared[..., :3] + behind * (1 - smeared[..., 3:])
-        return sample.replace(image=cv2.convertScaleAbs(out))
+        hand = 255 * sample.mask.astype(np.uint8)
+        smeared = _smear(_alone(sample.image, hand), center, params["turn"], radius)
+        seen = cv2.merge([255 - smeared[..., 3]] * 3)
+        behind = cv2.multiply(_without(sample.image, hand), seen, scale=1 / 255)
+        return sample.replace(image=cv2.add(behind, cv2.cvtColor(smeared, cv2.COLOR_RGBA2RGB)))
 
 
-def _with_weight(image, weight):
-    """(H, W, 4): the image times its weight, and the weight."""
-    return cv2.merge([*cv2.split(image * weight[..., None]), weight])
+def _alone(image, weight):
+    """(H, W, 4): the image where the weight, 0 or 255, is not 0; and the weight."""
+    return cv2.merge([*cv2.split(cv2.bitwise_and(image, image, mask=weight)), weight])
+
+
+def _without(image, hand):
+    """The image (H, W, 3), and where the hand (255, else 0) is the colours around it."""
+    height, width = hand.shape
+    half = cv2.resize(
+        _alone(image, 255 - hand), (width // 2, height // 2), interpolation=cv2.INTER_AREA
+    )
+    filled = cv2.convertScaleAbs(_filled(np.float32(half) / 255), alpha=255)
+    return cv2.copyTo(image, 255 - hand, cv2.resize(filled, (width, height)))
 
 
 def _filled(picture):
-    """(H, W, 3): where there is no weight, the colours around, from coarse to fine."""
+    """(H, W, 3) of (H, W, 4), colours times their weights and the weights: where there is little
+    weight, the colours around, from coarse to fine."""
     height, width = picture.shape[:2]
     if min(height, width) < 2:
         return picture[..., :3] / np.maximum(picture[..., 3:], 1e-6)

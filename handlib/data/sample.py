@@ -138,9 +138,10 @@ def collate(samples):
             f"a batch needs images of one size, got (width, height) {sorted(sizes)}: "
             "end the transforms with a Resize"
         )
+    # Channels stay last in memory: nothing is copied, and convolutions want them so.
     images = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
     batch = {
-        "image": torch.from_numpy(np.ascontiguousarray(images)),
+        "image": torch.from_numpy(images),
         "id": torch.tensor([s.id for s in samples]),
         "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
         "present": torch.tensor([bool(s.present) for s in samples]),
