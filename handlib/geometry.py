@@ -6,6 +6,7 @@ centres are at integer coordinates. A 2D affine is a (3, 3) matrix that acts on 
 ``transform_intrinsics`` take numpy arrays or torch tensors alike.
 """
 
+from functools import lru_cache
 from itertools import permutations, product
 
 import numpy as np
@@ -39,7 +40,9 @@ def back_project(points_2d, depth, K):
 
 def inverse(matrix):
     """Inverse of matrices (..., 3, 3) by their rows' cross products, which every exporter knows and
-    no batch waits for."""
+    no batch waits for; of numpy arrays, numpy's."""
+    if isinstance(matrix, np.ndarray):
+        return np.linalg.inv(matrix)
     a, b, c = matrix.unbind(-2)
     columns = [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
     determinant = (a * columns[0]).sum(-1)
@@ -111,15 +114,41 @@ def axis_angle_to_matrix(axis_angle):
     Returns:
         (..., 3, 3).
     """
-    squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
-    angle = squared.clamp(min=1e-12).sqrt()
-    # (1 - cos t) / t^2 written with the half angle: no cancellation in float32.
-    half = torch.sin(angle / 2) / angle
-    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    # skew @ skew, elementwise: a matrix product would run in half precision under autocast.
-    skew_squared = axis_angle[..., :, None] * axis_angle[..., None, :] - squared * eye
-    skewed = torch.sin(angle) / angle * skew_matrix(axis_angle)
-    return eye + skewed + 2 * half * half * skew_squared
+    angle = axis_angle.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
+    half = angle / 2
+    quaternion = torch.cat([half.cos(), half.sin() / angle * axis_angle], -1)
+    products = quaternion[..., :, None] * quaternion[..., None, :]
+    # One matrix product is a third of the operations that the formula has, written out; under
+    # autocast it would run in half precision.
+    with torch.autocast(axis_angle.device.type, enabled=False):
+        eye, of_products = _quaternion_to_matrix(axis_angle.dtype, axis_angle.device)
+        return (eye + products.flatten(-2) @ of_products).unflatten(-1, (3, 3))
+
+
+def _quaternion_to_matrix(dtype, device):
+    """(9,) and (16, 9): what a rotation's entries are made of, by the products of w, x, y, z."""
+    if torch.compiler.is_compiling():  # these are then no tensors to keep
+        return [torch.tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
+    return _kept_quaternion_to_matrix(dtype, device)
+
+
+@lru_cache
+def _kept_quaternion_to_matrix(dtype, device):
+    # On a GPU each would be a copy to wait for.
+    return [torch.tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
+
+
+def _of_products():
+    """R = 1 + 2 (w [v] + [v]^2) of a quaternion (w, v): 1, and the rest in the 16 products."""
+    rest = np.zeros((4, 4, 3, 3))
+    for i, j, k in permutations(range(3)):
+        rest[0, 1 + k, j, i] += 2 * np.sign((j - i) * (k - i) * (k - j))
+        rest[1 + i, 1 + j, i, j] += 2
+        rest[1 + i, 1 + i, j, j] -= 2
+    return np.eye(3).ravel(), rest.reshape(16, 9)
+
+
+_OF_PRODUCTS = _of_products()
 
 
 def skew_matrix(vector):

@@ -7,6 +7,7 @@ about its optical axis, as in ``augment.Rotate``: what was seen upright is turne
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from handlib.geometry import focal_length, inverse, matrix_to_axis_angle, transform_points
@@ -21,6 +22,8 @@ SMALLEST = 0.1
 def upright_view(joints_2d, K, size, turn=0.0, fill=FILL, shift=0.0):
     """What makes hands stand upright: their knuckles above their wrist, in the crop's middle.
 
+    Tensors, or numpy arrays, which are several times faster for one hand.
+
     Args:
         joints_2d: (B, 21, 2) px.
         K: (B, 3, 3) of the image that they are in.
@@ -31,17 +34,19 @@ def upright_view(joints_2d, K, size, turn=0.0, fill=FILL, shift=0.0):
         (affine, motion): (B, 3, 3) from the image to the upright crop, and of the hand in front
         of the camera; the crop's K is affine @ K @ motion^T.
     """
-    x, y = (joints_2d[:, KNUCKLES].mean(1) - joints_2d[:, WRIST]).unbind(-1)
-    angle = turn - torch.pi / 2 - torch.atan2(y, x)
-    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(x), torch.ones_like(x)
-    motion = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+    xp = torch if torch.is_tensor(joints_2d) else np
+    up = joints_2d[:, KNUCKLES].mean(1) - joints_2d[:, WRIST]
+    angle = turn - np.pi / 2 - xp.arctan2(up[:, 1], up[:, 0])
+    c, s = xp.cos(angle), xp.sin(angle)
+    zero, one = xp.zeros_like(c), xp.ones_like(c)
+    motion = xp.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(-1, 3, 3)
     turned = K @ motion @ inverse(K)
     points = transform_points(turned, joints_2d)
-    low, high = points.amin(1), points.amax(1)
-    zoom = fill * size / (high - low).amax(-1).clamp(min=SMALLEST * size)
-    dx, dy = ((size - 1) / 2 + shift - zoom[:, None] * (low + high) / 2).unbind(-1)
-    crop = torch.stack([zoom, zero, dx, zero, zoom, dy, zero, zero, one], -1)
-    return crop.unflatten(-1, (3, 3)) @ turned, motion
+    low, high = xp.amin(points, 1), xp.amax(points, 1)
+    zoom = fill * size / xp.clip(xp.amax(high - low, -1), SMALLEST * size, None)
+    shift = (size - 1) / 2 + shift - zoom[:, None] * (low + high) / 2
+    crop = [zoom, zero, shift[:, 0], zero, zoom, shift[:, 1], zero, zero, one]
+    return xp.stack(crop, -1).reshape(-1, 3, 3) @ turned, motion
 
 
 def quarter_turn(times, size):

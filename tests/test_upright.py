@@ -123,6 +123,18 @@ def test_what_the_second_look_says_is_turned_back(hand, batch, monkeypatch):
     assert model(batch["image"], K, refine=0).root.isnan().any(1).tolist() == [False, True, False]
 
 
+def test_arrays_stand_upright_as_tensors_do(batch):
+    given = batch["joints_2d"].double(), batch["K"].double()
+    turn, fill = torch.linspace(-1, 1, len(given[0])).double(), torch.tensor(0.5).double()
+    expected = upright_view(*given, SIZE, turn, fill, torch.tensor([3.0, -2.0]))
+    found = upright_view(
+        *(v.numpy() for v in given), SIZE, turn.numpy(), fill.numpy(), np.array([3.0, -2.0])
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert isinstance(ours, np.ndarray)
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
 def test_only_a_network_that_does_not_learn_looks_twice(hand, batch, monkeypatch):
     model, calls = make_model("modern", hand), []
     look = model.look

@@ -4,7 +4,6 @@ import math
 
 import cv2
 import numpy as np
-import torch
 
 from handlib import geometry
 from handlib.augment.base import MIRROR, STILL, Geometric
@@ -184,12 +183,12 @@ class Upright(Geometric):
         if not params["on"] or joints_2d is None or not np.isfinite(joints_2d).all():
             return None
         K = _centre(moved.size) if moved.K is None else moved.K
-        arrays = joints_2d, K, self.size * params["shift"]
-        joints_2d, K, shift = (torch.from_numpy(np.float64(a))[None] for a in arrays)
+        joints_2d, K = (np.float64(array)[None] for array in (joints_2d, K))
+        shift = self.size * params["shift"]
         affine, motion = upright_view(
             joints_2d, K, self.size, params["turn"], params["fill"], shift
         )
-        return affine[0].numpy(), (self.size, self.size), motion[0].numpy()
+        return affine[0], (self.size, self.size), motion[0]
 
 
 class CropToHand(CropToBox):

@@ -10,7 +10,7 @@ import torch
 
 from handlib.compiled import njit
 from handlib.joints import MANO_PARENTS
-from handlib.mano.skinning import features, hand_forward
+from handlib.mano.skinning import AT_REST, features, hand_forward
 
 _PARENTS = np.array(MANO_PARENTS)
 # Numbers that are not finite must stay so: training watches for them.
@@ -24,8 +24,9 @@ class CompiledHand(torch.autograd.Function):
     def forward(ctx, rotations, betas, layer):
         """Rotations (B, 16, 3, 3), betas (B, 10) and a HandLayer to vertices and joints."""
         B, V = len(betas), layer.weights.shape[1]
-        shaped = torch.addmm(layer.template, features(rotations, betas), layer.directions)
-        rest = torch.addmm(layer.rest_template[:48], betas, layer.rest_directions[:, :48])
+        (template, at_rest), (directions, of_betas) = _parts(layer)
+        shaped = torch.addmm(template, features(rotations, betas), directions)
+        rest = torch.addmm(at_rest, betas, of_betas)
         moves, vertices, joints = (betas.new_empty(B, *s) for s in ((3, 4, 16), (V, 3), (21, 3)))
         ctx.layer, ctx.between = layer, (rest.view(B, 16, 3), shaped.view(B, 3, V), moves)
         ctx.save_for_backward(rotations, betas)
@@ -48,12 +49,20 @@ class CompiledHand(torch.autograd.Function):
         pulls = (g_vertices.contiguous().numpy(), g_joints.contiguous().numpy())
         out = (g_rotations.numpy(), g_rest.numpy(), g_shaped.numpy())
         gradients(*_given(ctx, rotations), *pulls, *out)
-        g_features = g_shaped.flatten(1) @ layer.directions.T
-        g_rotations[:, 1:] += g_features[:, 10:].view(-1, 15, 3, 3)
-        g_betas = torch.addmm(
-            g_features[:, :10], g_rest.flatten(1), layer.rest_directions[:, :48].T
-        )
+        _, (directions, of_betas) = _parts(layer)
+        g_features = g_shaped.flatten(1) @ directions.T
+        g_rotations += g_features[:, 10:].view(-1, 16, 3, 3)
+        g_betas = torch.addmm(g_features[:, :10], g_rest.flatten(1), of_betas.T)
         return g_rotations, g_betas, None
+
+
+def _parts(layer):
+    """Template and directions of the vertices, and of the joints (by the betas alone)."""
+    of_joints = slice(AT_REST, AT_REST + 48)
+    return (
+        (layer.template[:AT_REST], layer.template[of_joints]),
+        (layer.directions[:, :AT_REST], layer.directions[:10, of_joints]),
+    )
 
 
 def _given(ctx, rotations):

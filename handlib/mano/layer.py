@@ -47,18 +47,25 @@ class HandLayer(nn.Module):
             raise ValueError(f"joints is one of {JOINT_DEFINITIONS}, not {joints!r}")
         self.hand, self.joint_definition = hand, joints
         regressor = hand.J_regressor
-        rest_directions = np.einsum("jv,vck->kjc", regressor, hand.shapedirs)
+        # Coordinates before vertices in memory (3, 778): skinning is twice as fast so.
+        directions = np.concatenate([hand.shapedirs, hand.posedirs], 2).T.reshape(145, -1)
+        # Pose displacements are linear in R - I; here in R, and the template has the rest. The root
+        # displaces nothing.
+        template = hand.v_template.T.reshape(-1) - np.tile(np.eye(3).ravel(), 15) @ directions[10:]
+        # Joints and bones at rest are linear in the betas: no need to pass by the vertices.
+        rest = _with_bones(np.einsum("jv,vck->kjc", regressor, hand.shapedirs)).reshape(10, -1)
+        rest_template = _with_bones(regressor @ hand.v_template).reshape(-1)
         arrays = {
-            # Coordinates before vertices in memory (3, 778): skinning is twice as fast so.
-            "template": hand.v_template.T.reshape(-1),
-            # Shape and pose displacements side by side: one matrix product for both.
-            "directions": np.concatenate([hand.shapedirs, hand.posedirs], 2).T.reshape(145, -1),
-            # Joints and bones at rest are linear in the betas: no need to pass by the vertices.
-            "rest_template": _with_bones(regressor @ hand.v_template).reshape(-1),
-            "rest_directions": _with_bones(rest_directions).reshape(10, -1),
+            # Vertices at rest, then joints and bones, of betas and rotations: one matrix product.
+            "template": np.concatenate([template, rest_template]),
+            "directions": np.hstack(
+                [np.insert(directions, [10] * 9, 0, 0), np.pad(rest, ((0, 144), (0, 0)))]
+            ),
             "weights": hand.weights.T,
             "regressor": regressor,
             "hands_mean": hand.hands_mean,
+            "mean_pose": np.pad(hand.hands_mean, (3, 0)),
+            "last_row": np.array([0, 0, 0, 1]),
         }
         for name, array in arrays.items():
             self._buffer(name, torch.tensor(array, dtype=dtype).contiguous())
@@ -78,7 +85,7 @@ class HandLayer(nn.Module):
             pose: (B, 48) axis-angle: 3 of the root, 45 relative to ``hands_mean``.
         """
         _expect(pose, (48,), "pose")
-        absolute = pose.to(self.hands_mean.dtype) + nn.functional.pad(self.hands_mean, (3, 0))
+        absolute = pose.to(self.mean_pose.dtype) + self.mean_pose
         with torch.autocast(pose.device.type, enabled=False):
             return axis_angle_to_matrix(absolute.reshape(-1, 16, 3))
 

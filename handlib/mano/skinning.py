@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import torch
 
+# Numbers of the vertices in ``HandLayer.template``; those of the joints come after them.
+AT_REST = 3 * 778
+
 
 class HandOutput(NamedTuple):
     vertices: torch.Tensor  # (B, 778, 3) metres
@@ -24,45 +27,47 @@ def hand_forward(arrays, rotations, betas):
         HandOutput.
     """
     B = betas.shape[0]  # not len: an export keeps it free
-    shaped = torch.addmm(arrays.template, features(rotations, betas), arrays.directions)
+    made = torch.addmm(arrays.template, features(rotations, betas), arrays.directions)
+    shaped, rest = made.split([AT_REST, 2 * 48], 1)
     shaped = shaped.reshape(B, 3, 778)
-    rest = torch.addmm(arrays.rest_template, betas, arrays.rest_directions).reshape(B, 2, 16, 3)
-    rest, bones = rest.unbind(1)
-    turned, chain = kinematic_chain(rotations, bones)
+    rest, bones = rest.reshape(B, 2, 16, 3).unbind(1)
+    turned, chain = kinematic_chain(rotations, bones, arrays.last_row)
     # Each joint moves x to R x + (chain - R rest); a vertex moves by the weighted mean of these.
-    shift = chain - (turned @ rest[..., None])[..., 0]
-    turns = (turned.permute(0, 3, 2, 1).reshape(B * 9, 16) @ arrays.weights).reshape(B, 3, 3, 778)
-    shifts = (shift.transpose(1, 2).reshape(B * 3, 16) @ arrays.weights).reshape(B, 3, 778)
-    points = (turns * shaped[:, :, None]).sum(1) + shifts
+    shift = chain - turned @ rest[..., None]
+    moves = torch.cat([turned, shift], 3).permute(0, 3, 2, 1).reshape(B * 12, 16)
+    turns, shifts = (moves @ arrays.weights).reshape(B, 4, 3, 778).split([3, 1], 1)
+    points = (turns * shaped[:, :, None]).sum(1) + shifts[:, 0]
     vertices = points.transpose(1, 2).contiguous()
     if arrays.joint_definition == "freihand":
-        chain = torch.matmul(arrays.regressor, vertices)
-    joints = torch.cat([chain, vertices[:, arrays.tips]], 1)[:, arrays.order]
+        chain = (points.reshape(B * 3, 778) @ arrays.regressor.T).reshape(B, 3, 16).mT
+    # On a GPU index_select's gradient is one kernel; an indexing's sorts its indices first.
+    joints = torch.cat([chain.reshape(B, 16, 3), vertices.index_select(1, arrays.tips)], 1)
+    joints = joints.index_select(1, arrays.order)
     return HandOutput(vertices, joints)
 
 
 def features(rotations, betas):
-    """What the displacements of the vertices are linear in: (B, 145)."""
-    identity = torch.eye(3, dtype=betas.dtype, device=betas.device)
-    return torch.cat([betas, (rotations[:, 1:] - identity).flatten(1)], 1)
+    """What ``HandLayer.directions`` are of: (B, 154)."""
+    return torch.cat([betas, rotations.flatten(1)], 1)
 
 
-def kinematic_chain(rotations, bones):
-    """Global rotations (B, 16, 3, 3) and joints (B, 16, 3) of MANO's tree.
+def kinematic_chain(rotations, bones, last_row):
+    """Global rotations (B, 16, 3, 3) and joints (B, 16, 3, 1) of MANO's tree.
 
     The tree is a root with five fingers of three joints, so each level is done for all fingers.
 
     Args:
         rotations: (B, 16, 3, 3) relative to the parent.
         bones: (B, 16, 3) joints at rest as seen from their parents, metres; the root as it is.
+        last_row: (4,) of a rigid motion as a matrix: 0, 0, 0, 1.
     """
     B = bones.shape[0]
-    last = rotations.new_tensor([0.0, 0, 0, 1]).expand(B, 16, 1, 4)
-    local = torch.cat([torch.cat([rotations, bones[..., None]], 3), last], 2)
-    levels = local[:, 1:].reshape(B, 5, 3, 4, 4).unbind(2)
-    root = local[:, :1]
+    moves = torch.cat([rotations, bones[..., None]], 3)
+    local = torch.cat([moves, last_row.expand(B, 16, 1, 4)], 2)
+    root, fingers = local.split([1, 15], 1)  # one gradient for both, where two slices have four
+    levels = fingers.reshape(B, 5, 3, 4, 4).unbind(2)
     first = root @ levels[0]
     second = first @ levels[1]
     fingers = torch.stack([first, second, second @ levels[2]], 2).reshape(B, 15, 4, 4)
     moves = torch.cat([root, fingers], 1)
-    return moves[..., :3, :3], moves[..., :3, 3]
+    return moves[..., :3, :].split([3, 1], 3)
