@@ -68,6 +68,20 @@ class LossWeights:
         return replace(self, **dict.fromkeys(others, 0.0))
 
 
+@dataclass(frozen=True)
+class InTurn:
+    """Factors that change once in a training."""
+
+    first: LossWeights
+    then: LossWeights
+    change: float
+    """The progress from which on it is ``then``."""
+
+    def at(self, progress):
+        """The factors at ``progress``, see ``LossWeights.at``."""
+        return (self.first if progress < self.change else self.then).at(progress)
+
+
 # Losses of what only some models tell, and the field of a prediction that is None without it.
 TOLD_BY = {
     "keypoints_2d": "keypoints_2d",

@@ -19,7 +19,7 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
 from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
-from handlib.losses import OF_TRAINED, LossWeights
+from handlib.losses import OF_TRAINED, InTurn, LossWeights
 from handlib.mano import load_hand_model
 from handlib.presets import UNTRAINED
 from handlib.reading import BadFile
@@ -35,7 +35,7 @@ SETTINGS = {
 }  # fmt: skip
 # Of random weights. The side is told late: before the fingers are found, it would mostly disturb
 # them.
-LOSSES = LossWeights(handedness=2.0)
+LOSSES = InTurn(LossWeights(handedness=2.0), OF_TRAINED, 0.3)
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 

@@ -10,7 +10,7 @@ from handlib.augment import Compose, Resize, Rotate, Scale
 from handlib.data import HandDataset, collate, open_dataset
 from handlib.geometry import axis_angle_to_matrix, project, similarity_align
 from handlib.joints import ROOT
-from handlib.losses import LossWeights, total_loss
+from handlib.losses import OF_TRAINED, InTurn, LossWeights, total_loss
 
 B, S = 4, 64
 ANNOTATIONS = {
@@ -378,3 +378,9 @@ def test_the_aligned_loss_sees_what_is_left_after_the_best_similarity():
     aligned, _ = similarity_align(other.numpy(), truth.numpy())
     expected = abs(aligned - truth.numpy()).mean()
     assert losses.aligned_loss(other, batch).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_factors_in_turn():
+    weights = InTurn(LossWeights(mask=2.0), OF_TRAINED, 0.25)
+    assert weights.at(0.0).mask == 2 and weights.at(0.125).mask == 1.75
+    assert weights.at(0.25) == weights.at(0.9) == OF_TRAINED
