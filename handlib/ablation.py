@@ -14,6 +14,7 @@ from accelerate import PartialState
 from handlib.augment import named_transforms, stream_transforms
 from handlib.compare import over_seeds
 from handlib.data import HandDataset, HandStream, load_backgrounds
+from handlib.data.kept import KeptHands
 from handlib.evaluation import evaluate
 from handlib.mano import load_hand_model, pose_hand
 from handlib.metrics import baselines
@@ -21,20 +22,24 @@ from handlib.paths import STOP, write_json
 from handlib.pieces import begin_setting, chosen_settings, folder_name, settings
 from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
-from handlib.stream_training import ABSENT, LOSSES, SETTINGS, held_out_set, set_up
+from handlib.stream_training import LOSSES, SETTINGS, held_out_set, set_up
 from handlib.tables import results_table
 from handlib.training import Trainer
+
+# The hands that are scored are as they are rendered, and the other presets' recipes spoil none.
+PLAIN = {"clutter": 0, "color": 0.2, "sensor": 0, "motion": 0}
 
 
 def ablate(
     folder, images, only="", seeds=(0, 1, 2), minutes=None, batch_size=64, workers=1, threads=None,
-    size=128, held_out=1024,
+    size=128, held_out=1024, renderings=None,
 ):  # fmt: skip
     """Train settings on equally many hands each, and score them on others.
 
-    Modern, and modern without a piece, is trained by the recipe of ``stream_training``, another
-    preset by the one that 02_train takes for it. Called again it goes on, and trains nothing that
-    is finished. Under torchrun each process takes its share of every batch.
+    Modern, and modern without a piece, is trained by the recipe of ``stream_training`` but for what
+    spoils pictures as photos are spoiled, another preset by the one that 02_train takes for it.
+    Called again it goes on, and trains nothing that is finished. Under torchrun each process takes
+    its share of every batch.
 
     Args:
         folder: of the trainings.
@@ -43,6 +48,8 @@ def ablate(
         minutes: after which a training stops, all saved, and no other begins; None does not stop.
         batch_size, workers: see ``TrainConfig``. threads: of torch on a CPU; None leaves them.
         size: side of the networks' input, px. held_out: how many hands are scored.
+        renderings: so many hands, kept in the folder, that every training sees again and again, in
+            an order and with transforms of its own; None renders each hand once, for one training.
 
     Returns:
         dict of setting -> list of the scores (``evaluation.evaluate``) of each seed, of the
@@ -53,6 +60,8 @@ def ablate(
             other trainings.
     """
     set_up(seeds, threads)
+    if renderings is not None and renderings < 1:
+        raise ValueError(f"renderings must be at least 1, got {renderings}")
     started, folder, hand = time.monotonic(), Path(folder), load_hand_model()
     steps, done = -(-images // batch_size), {}
     config = TrainConfig(
@@ -60,8 +69,9 @@ def ablate(
         **{name: SETTINGS[name] for name in ("mixed_precision", "log_with", "save_every")},
     )  # fmt: skip
     about = {"images": steps * batch_size, "batch_size": batch_size, "size": size}
-    about |= {"held out": held_out}
+    about |= {"held out": held_out} | ({"renderings": renderings} if renderings else {})
     hands, chosen = held_out_set(hand, size, held_out), chosen_settings(settings(), only)
+    kept = KeptHands(folder, hand, size, renderings, workers=workers) if renderings else None
     for name, seed in ((name, seed) for seed in seeds for name in chosen):
         place = folder / folder_name(name, seed)
         scores = _finished(place / "scores.json", about)
@@ -69,7 +79,7 @@ def ablate(
             spent = (time.monotonic() - started) / 60
             left = None if minutes is None else max(minutes - spent, 1e-6)
             now = replace(config, seed=seed, max_minutes=left)
-            scores = _train(name, chosen[name], hand, place, now, about, hands)
+            scores = _train(name, chosen[name], hand, place, now, about, hands, kept)
         if scores is None:
             break
         done.setdefault(name, []).append(scores)
@@ -88,7 +98,7 @@ def _finished(file, about):
     return scores
 
 
-def _train(name, setting, hand, folder, config, about, hands):
+def _train(name, setting, hand, folder, config, about, hands, kept):
     """Scores of a setting's training; None, and a line that says why, where it was stopped."""
     preset, seed, losses = setting[0], config.seed, None
     ours = preset == "modern"
@@ -96,15 +106,15 @@ def _train(name, setting, hand, folder, config, about, hands):
     model, recipe = begin_setting(setting, hand, about["size"], seed, **instead)
     shape, augmentation = model.config, recipe.pop("augmentation")
     if ours:
-        transforms = stream_transforms(about["size"], shape.handedness, shape.looks)
+        transforms = stream_transforms(about["size"], shape.handedness, shape.looks, **PLAIN)
         losses = LOSSES
     else:
         transforms = named_transforms(
             augmentation, about["size"], load_backgrounds(), shape.handedness, shape.looks
         )
     config = replace(config, **recipe | {"batch_size": config.batch_size})
-    stream = HandStream(hand, about["size"], 10**9, seed, absent=ABSENT * shape.presence)
-    trainer = Trainer(model, HandDataset(stream, transforms, seed), None, config, folder, losses)
+    reader = kept or HandStream(hand, about["size"], 10**9, seed)
+    trainer = Trainer(model, HandDataset(reader, transforms, seed), None, config, folder, losses)
     trainer.stop_file = folder.parent / STOP
     result, first = trainer.run(), PartialState().is_main_process
     if not result.finished:

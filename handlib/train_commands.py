@@ -39,6 +39,10 @@ def add_train_commands(commands):
     ablate.add_argument("--minutes", type=float, help="after which to stop, all saved")
     ablate.add_argument("--batch-size", type=int, default=64)
     ablate.add_argument("--size", type=int, default=128, help="of the networks' input, px [128]")
+    ablate.add_argument(
+        "--renderings", type=int, metavar="N",
+        help="see N hands again and again, rendered once [each hand once]",
+    )  # fmt: skip
     _run_together(ablate, _ablate)
 
 
@@ -86,7 +90,7 @@ def _ablate(args):
 
     scores, mean_pose = ablate(
         args.out, args.images, args.only, args.seeds, args.minutes, args.batch_size, args.workers,
-        args.threads, args.size,
+        args.threads, args.size, renderings=args.renderings,
     )  # fmt: skip
     caption = f"{args.images} images of {args.size} px, on held-out rendered hands; mm and px"
     return f"\n{scores_table(scores, mean_pose, caption)}"

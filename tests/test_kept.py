@@ -1,0 +1,87 @@
+"""Hands that are rendered once and read from a file."""
+
+import errno
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from handlib.data import HandStream, kept
+from handlib.data.kept import KeptHands
+
+SIZE = 48
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(kept, "_BLOCK", 4)
+
+
+def test_samples_are_those_of_the_stream(hand, tmp_path):
+    hands, stream = KeptHands(tmp_path, hand, SIZE, 6, seed=3), HandStream(hand, SIZE, 6, seed=3)
+    assert len(hands) == 6 and hands[-1].id == 5
+    for index in (5, 0, 3):
+        got, expected = asdict(hands[index]), asdict(stream[index])
+        assert got.keys() == expected.keys()
+        for name, value in expected.items():
+            if isinstance(value, np.ndarray):
+                assert got[name].dtype == value.dtype, name
+                np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=2e-5, err_msg=name)
+            else:
+                assert got[name] == (pytest.approx(value) if name == "scale" else value), name
+    hands[0].image[:] = 0  # a sample is nobody else's
+    assert hands[0].image.any()
+    with pytest.raises(IndexError, match="sample 6 of 6"):
+        hands[6]
+
+
+def test_what_is_there_is_not_rendered_again(hand, tmp_path, monkeypatch):
+    first = KeptHands(tmp_path, hand, SIZE, 6)
+    asked = []
+    read = HandStream.__getitem__
+    monkeypatch.setattr(HandStream, "__getitem__", lambda s, i: asked.append(i) or read(s, i))
+    assert len(KeptHands(tmp_path, hand, SIZE, 5)) == 5 and not asked
+    last = first[5].image
+    more = KeptHands(tmp_path, hand, SIZE, 9)
+    assert asked == [4, 5, 6, 7, 8]  # the last block was cut short
+    assert np.array_equal(more[5].image, last) and np.array_equal(first[5].image, last)
+    KeptHands(tmp_path, hand, SIZE, 1, seed=1)
+    KeptHands(tmp_path, hand, SIZE + 8, 1)
+    assert len(list(tmp_path.glob("*.records"))) == 3
+
+
+def test_it_goes_on_after_a_kill_and_after_a_full_disk(hand, tmp_path, monkeypatch):
+    whole = KeptHands(tmp_path / "whole", hand, SIZE, 8)
+    content = whole.file.read_bytes()
+    killed = tmp_path / "killed" / whole.file.name
+    killed.parent.mkdir()
+    killed.write_bytes(content[: 5 * len(content) // 8 + 7])
+    KeptHands(killed.parent, hand, SIZE, 8)
+    assert killed.read_bytes() == content
+
+    def full(dtype, samples):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "_records", full)
+        with pytest.raises(OSError, match=r"no space left .* same command goes on.*\.records"):
+            KeptHands(tmp_path / "full", hand, SIZE, 8)
+    assert KeptHands(tmp_path / "full", hand, SIZE, 8).file.read_bytes() == content
+
+
+def test_processes_that_ask_at_once_render_once(tmp_path):
+    code = (
+        "import sys; from handlib.data.kept import KeptHands; from handlib.mano import "
+        f"load_hand_model; k = KeptHands({str(tmp_path)!r}, load_hand_model(), {SIZE}, 300, "
+        "workers=1); print(k[299].image.sum())"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, env=os.environ)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240) for process in started]
+    assert said[0][0] == said[1][0] != b""
+    assert sorted(b"rendering" in err for _, err in said) == [False, True]
