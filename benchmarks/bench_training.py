@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,7 +19,7 @@ from accelerate.utils import send_to_device
 from timing import Row
 
 from handlib import training
-from handlib.augment import train_transforms
+from handlib.augment import named_transforms
 from handlib.data import FreiHANDReader, HandDataset, load_backgrounds
 from handlib.data.synthesize import one_thread, synthesize
 from handlib.mano import load_hand_model
@@ -32,12 +33,16 @@ def rows(rounds=9, steps=18, samples=64, workers=1, batch=32):
     return [row(what, rounds, steps, samples, workers, batch)]
 
 
-def row(what, rounds, steps, samples, workers, batch, preset="small", size=None, **config):
+def row(
+    what, rounds, steps, samples, workers, batch, preset="small", size=None, augmentation="full",
+    **config,
+):  # fmt: skip
     """A row of the table.
 
     Args:
         what: its name. samples: unique hands, each in four versions.
         size: of the network's input, px; None is the preset's.
+        augmentation: see ``augment.named_transforms``.
         config: further fields of ``TrainConfig``.
     """
     hand = load_hand_model()
@@ -49,9 +54,10 @@ def row(what, rounds, steps, samples, workers, batch, preset="small", size=None,
     rates = {"loop": [], "bare": []}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        synthesize(folder / "data", samples, 1, progress=False)
-        transforms = train_transforms(size, load_backgrounds())
-        data = HandDataset(FreiHANDReader(folder / "data", "train"), transforms)
+        transforms = named_transforms(augmentation, size, load_backgrounds())
+        data = HandDataset(FreiHANDReader(_dataset(samples).name, "train"), transforms)
+        for index in range(len(data)):  # made-up backgrounds are made once, not by each worker
+            data[index]
         for number in range(2 * rounds):
             kind, model = ("loop", "bare")[number % 2], make_model(preset, hand, input_size=size)
             rates[kind].append(_rate(kind, data, model, folder / str(number), config))
@@ -60,6 +66,14 @@ def row(what, rounds, steps, samples, workers, batch, preset="small", size=None,
     return Row(
         what, "images/s", loop, bare, share, "0.95 of the bare step", share >= 0.95, "bare step"
     )
+
+
+@cache
+def _dataset(samples):
+    """A folder of so many hands, which goes when the program ends."""
+    folder = tempfile.TemporaryDirectory()
+    synthesize(folder.name, samples, 1, progress=False)
+    return folder
 
 
 def _rate(kind, data, model, folder, config):

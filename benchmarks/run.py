@@ -10,9 +10,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported
 
 import argparse
-import datetime
-import importlib.metadata
-import platform
 from pathlib import Path
 
 import bench_augment
@@ -23,6 +20,7 @@ import bench_metrics
 import bench_predict
 import bench_startup
 import bench_training
+from timing import page
 
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = (
@@ -49,7 +47,6 @@ TINY = {  # settings that only show that everything runs
         "batch": 2,
     },
 }
-PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
 NOTES = """\
 Made by `python benchmarks/run.py`. One process, one thread, handlib and its peer in turns; medians
 over the rounds, and the ratio is the median of each round's (above 1: handlib is faster). Layer,
@@ -70,8 +67,8 @@ come to here is told by smplx, which has its turns beside each of them.
 - The bare step of the training sees one batch in memory again and again, with the same losses and
   optimizer; the loop reads and transforms files in a worker process that has a core of its own
   where the machine has one to spare.
-- Where there is a GPU, its rows come last (alone: `python benchmarks/bench_gpu.py`), by the clock;
-  each call is counted until the GPU is done.
+- Where there is a GPU, its rows come last. `python benchmarks/bench_gpu.py` measures them alone:
+  [benchmarks_gpu.md](benchmarks_gpu.md).
 """
 
 
@@ -84,41 +81,8 @@ def main():
     for part in PARTS:
         print(f"{part.__name__} ...", flush=True)
         rows += part.rows(**(TINY[part] if args.tiny else {}))
-    args.out.write_text(page(rows))
+    args.out.write_text(page(rows, NOTES))
     print(args.out.read_text())
-
-
-def page(rows):
-    """The page as text: machine and versions, table, notes."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    lines = [
-        "# Benchmarks",
-        f"{datetime.date.today()}, {os.cpu_count()} cores ({_processor()}), load {load}, "
-        f"Python {platform.python_version()}, {versions}.",
-        "",
-        "| what | handlib | peer | ratio | goal | met |",
-        "|---|---|---|---|---|---|",
-        *map(_line, rows),
-        "",
-        NOTES,
-    ]
-    return "\n".join(lines)
-
-
-def _line(row):
-    peer = "" if row.peer is None else f"{row.peer:.3g} {row.unit} ({row.peer_name})"
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-    met = {None: "", True: "yes", False: "**no**"}[row.met]
-    return f"| {row.what} | {row.ours:.3g} {row.unit} | {peer} | {ratio} | {row.goal} | {met} |"
-
-
-def _processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    return next((v.split(":")[1].strip() for v in lines if v.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,14 @@ The machine may be busy with other things: time is the process's own on the proc
 says of two functions is their ratio, and what is reported is the median over the rounds.
 """
 
+import datetime
 import gc
+import importlib.metadata
+import os
+import platform
 import statistics
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import smplx
@@ -17,6 +22,7 @@ from handlib.mano.standin import standin_path
 # smplx's hand, forward and backward at batch 64 on one thread, where the goals in milliseconds
 # were set: it took 8 to 10.
 YARDSTICK_MS = 9.0
+PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "scipy", "smplx")
 
 
 class Row(NamedTuple):
@@ -30,6 +36,40 @@ class Row(NamedTuple):
     goal: str = ""
     met: bool | None = None
     peer_name: str = ""
+
+
+def page(rows, notes, title="Benchmarks"):
+    """A page as text: machine and versions, table, notes."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    lines = [
+        f"# {title}",
+        f"{datetime.date.today()}, {os.cpu_count()} cores ({_processor()}){gpu}, load {load}, "
+        f"Python {platform.python_version()}, {versions}.",
+        "",
+        "| what | handlib | peer | ratio | goal | met |",
+        "|---|---|---|---|---|---|",
+        *map(_line, rows),
+        "",
+        notes,
+    ]
+    return "\n".join(lines)
+
+
+def _line(row):
+    peer = "" if row.peer is None else f"{row.peer:.3g} {row.unit} ({row.peer_name})"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    met = {None: "", True: "yes", False: "**no**"}[row.met]
+    return f"| {row.what} | {row.ours:.3g} {row.unit} | {peer} | {ratio} | {row.goal} | {met} |"
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    return next((v.split(":")[1].strip() for v in lines if v.startswith("model name")), "unknown")
 
 
 def in_turns(functions, rounds, calls=1, clock=time.process_time):
