@@ -46,10 +46,34 @@ def test_settings_see_equally_many_hands_by_their_own_recipes(tmp_path, capsys, 
 def test_the_command_on_several_processes(tmp_path, capfd):
     words = ["ablate", str(tmp_path), "--images", "8", "--only", "small", "--seeds", "3"]
     words += ["--batch-size", "4", "--workers", "0", "--processes", "2", "--size", "64"]
-    assert cli.main(words) == 0
+    assert cli.main([*words, "--renderings", "5"]) == 0
     out = capfd.readouterr().out
     assert out.count("small, seed 3: PA-MPJPE") == 1 and out.count("mean pose") == 1
-    assert json.loads((tmp_path / "small-3/scores.json").read_text())["images"] == 8
+    about = json.loads((tmp_path / "small-3/scores.json").read_text())
+    assert (about["images"], about["renderings"]) == (8, 5)
+
+
+def test_trainings_share_what_is_rendered(tmp_path, monkeypatch):
+    seen = {}
+
+    class Watched(ablation.Trainer):
+        def train_step(self, batch):
+            seen.setdefault(self.run_dir.name, []).extend(batch["id"].tolist())
+            return super().train_step(batch)
+
+    monkeypatch.setattr(ablation, "Trainer", Watched)
+    ablate(tmp_path, 16, "small; boukhayma2019", (0, 1), renderings=8, **TINY)
+    assert len(list(tmp_path.glob("*.records"))) == 1
+    # Each epoch has all hands, in an order that the seed tells.
+    orders = {name: tuple(ids) for name, ids in seen.items()}
+    assert len(orders) == 4 and orders["small-0"] == orders["boukhayma2019-0"]
+    assert orders["small-0"] != orders["small-1"]
+    for ids in orders.values():
+        assert sorted(ids[:8]) == sorted(ids[8:]) == list(range(8)) and ids[:8] != ids[8:]
+    with pytest.raises(BadFile, match=r"scores.json is of .*'renderings': 8.*: 9"):
+        ablate(tmp_path, 16, "small", (0,), renderings=9, **TINY)
+    with pytest.raises(ValueError, match="renderings must be at least 1, got 0"):
+        ablate(tmp_path, 16, "small", (0,), renderings=0, **TINY)
 
 
 def test_spread_over_seeds():
