@@ -58,10 +58,15 @@ def page(rows, notes, title="Benchmarks"):
 
 
 def _line(row):
-    peer = "" if row.peer is None else f"{row.peer:.3g} {row.unit} ({row.peer_name})"
+    ours, peer = (None if v is None else f"{_number(v)} {row.unit}" for v in (row.ours, row.peer))
+    peer = f"{peer} ({row.peer_name})" if peer else ""
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     met = {None: "", True: "yes", False: "**no**"}[row.met]
-    return f"| {row.what} | {row.ours:.3g} {row.unit} | {peer} | {ratio} | {row.goal} | {met} |"
+    return f"| {row.what} | {ours} | {peer} | {ratio} | {row.goal} | {met} |"
+
+
+def _number(value):
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _processor():

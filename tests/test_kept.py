@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import asdict
@@ -17,7 +18,7 @@ SIZE = 48
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(kept, "_BLOCK", 4)
+    monkeypatch.setattr(kept, "BLOCK", 4)
 
 
 def test_samples_are_those_of_the_stream(hand, tmp_path):
@@ -36,6 +37,9 @@ def test_samples_are_those_of_the_stream(hand, tmp_path):
     assert hands[0].image.any()
     with pytest.raises(IndexError, match="sample 6 of 6"):
         hands[6]
+    sent = pickle.dumps(hands)  # to a process that reads samples
+    assert len(sent) < hands[0].image.nbytes
+    assert np.array_equal(pickle.loads(sent)[2].image, hands[2].image)
 
 
 def test_what_is_there_is_not_rendered_again(hand, tmp_path, monkeypatch):

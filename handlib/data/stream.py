@@ -15,7 +15,7 @@ from handlib.data.scene import FILL, Generator
 
 # Numbers that keep the stream's random numbers apart from those of a dataset's splits.
 _STREAM, _POSES = 2, 3
-_BLOCK = 256  # hands that are drawn and posed together: one at a time is slow
+BLOCK = 256  # hands that are drawn and posed together: one at a time is slow
 # Share of the hand pictures that look as in version 0 of FreiHAND: before a green screen.
 _GREEN = 0.1
 # How a picture shows no hand to a network: one far too small for the crop, the arm alone, a head or
@@ -83,15 +83,15 @@ class HandStream:
 
     def _hand(self, index):
         """Pose, vertices and joints."""
-        block, row = divmod(index, _BLOCK)
+        block, row = divmod(index, BLOCK)
         if block not in self._posed:
             self._posed = {block: self._block(block)}
         return [values[row] for values in self._posed[block]]
 
     def _block(self, block):
-        """Poses, vertices and joints of the _BLOCK hands from block * _BLOCK on."""
+        """Poses, vertices and joints of the BLOCK hands from block * BLOCK on."""
         rng = np.random.default_rng([self.seed, _STREAM, block, _POSES])
-        bent = sample_articulations(rng, _BLOCK)
+        bent = sample_articulations(rng, BLOCK)
         poses = [self.generator.draw_pose(rng, articulation) for articulation in bent]
         return poses, *self.generator.posed(poses)
 
