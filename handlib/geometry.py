@@ -128,14 +128,16 @@ def axis_angle_to_matrix(axis_angle):
 def _quaternion_to_matrix(dtype, device):
     """(9,) and (16, 9): what a rotation's entries are made of, by the products of w, x, y, z."""
     if torch.compiler.is_compiling():  # these are then no tensors to keep
-        return [torch.tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
+        return [torch.as_tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
     return _kept_quaternion_to_matrix(dtype, device)
 
 
 @lru_cache
 def _kept_quaternion_to_matrix(dtype, device):
-    # On a GPU each would be a copy to wait for.
-    return [torch.tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
+    # On a GPU each would be a copy to wait for. Made for who only predicts they would be of no use
+    # to who trains.
+    with torch.inference_mode(False):
+        return [torch.as_tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
 
 
 def _of_products():

@@ -57,6 +57,24 @@ def test_axis_angle_gradients(scale):
     assert torch.autograd.gradcheck(geometry.axis_angle_to_matrix, vectors)
 
 
+def test_rotations_are_learnt_from_after_they_were_predicted_or_traced():
+    vectors, turns = torch.randn(4, 3), geometry.axis_angle_to_matrix
+    expected = torch.tensor(Rotation.from_rotvec(vectors.numpy()).as_matrix()).float()
+
+    def predicted(values):
+        with torch.inference_mode():
+            return turns(values).clone()
+
+    for first in (predicted, torch.func.vmap(turns), torch.compile(turns, backend="eager")):
+        geometry._kept_quaternion_to_matrix.cache_clear()
+        assert torch.allclose(first(vectors), expected, atol=1e-5)
+        learnt = vectors.clone().requires_grad_()
+        turns(learnt).sum().backward()
+        assert learnt.grad.isfinite().all()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(turns(vectors), expected, atol=1e-5)
+
+
 def test_rotation_6d():
     matrices = torch.tensor(random_rotations(20))
     six = geometry.matrix_to_rotation_6d(matrices)

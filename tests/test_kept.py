@@ -70,7 +70,7 @@ def test_it_goes_on_after_a_kill_and_after_a_full_disk(hand, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "_records", full)
+        patch.setattr(kept, "_packed", full)
         with pytest.raises(OSError, match=r"no space left .* same command goes on.*\.records"):
             KeptHands(tmp_path / "full", hand, SIZE, 8)
     assert KeptHands(tmp_path / "full", hand, SIZE, 8).file.read_bytes() == content

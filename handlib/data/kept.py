@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handlib.data.dataset import one_thread_worker
-from handlib.data.sample import SHAPES, Sample
+from handlib.data.sample import SHAPES, Sample, row_of
 from handlib.data.stream import BLOCK, HandStream
 from handlib.data.synthesize import generator_version
 from handlib.paths import room_for
@@ -60,9 +60,7 @@ class KeptHands:
         return self.samples
 
     def __getitem__(self, index):
-        if not -self.samples <= index < self.samples:
-            raise IndexError(f"sample {index} of {self.samples}")
-        index = int(index) % self.samples
+        index = row_of(index, self.samples)
         record = self._records[index]
         known = {name: np.float64(record[name]) for name in _KNOWN}
         return Sample(
@@ -95,7 +93,7 @@ def _render(stream, file, dtype, workers):
         batch_sampler=[range(n, min(n + BLOCK, len(stream))) for n in starts],
         num_workers=workers,
         worker_init_fn=one_thread_worker,
-        collate_fn=partial(_records, dtype),
+        collate_fn=partial(_packed, dtype),
     )
     file.touch()
     with (
@@ -109,7 +107,7 @@ def _render(stream, file, dtype, workers):
             bar.update(len(records) // dtype.itemsize)
 
 
-def _records(dtype, samples):
+def _packed(dtype, samples):
     records = np.zeros(len(samples), dtype)
     for name in dtype.names:
         records[name] = [getattr(sample, name) for sample in samples]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from handlib.data.sample import row_of
 from handlib.data.usable import find_unusable, listed
 from handlib.paths import user_path
 
@@ -54,7 +55,5 @@ class SplitReader:
         self.left_out = len(bad)
 
     def row(self, index):
-        """``index``, which may count from the end, as 0 to N - 1; IndexError beyond."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return int(index) % len(self)
+        """See ``sample.row_of``."""
+        return row_of(index, len(self))

@@ -109,6 +109,13 @@ class Sample:
         return value is not None and bool(np.isfinite(value).all())
 
 
+def row_of(index, count):
+    """``index``, which may count from the end, as 0 to ``count`` - 1; IndexError beyond."""
+    if not -count <= index < count:
+        raise IndexError(f"sample {index} of {count}")
+    return int(index) % count
+
+
 PARTIAL = ("joints", "joints_2d")  # of which single joints may be unknown, NaN
 OPTIONAL = ("K", "joints", "joints_2d", "vertices", "mask", "pose", "betas", "scale")
 

@@ -10,7 +10,7 @@ from handlib.data.backgrounds import load_backgrounds
 from handlib.data.bodies import body_part
 from handlib.data.composite import composite
 from handlib.data.poses import sample_articulations
-from handlib.data.sample import Sample
+from handlib.data.sample import Sample, row_of
 from handlib.data.scene import FILL, Generator
 
 # Numbers that keep the stream's random numbers apart from those of a dataset's splits.
@@ -53,9 +53,7 @@ class HandStream:
         return self.samples
 
     def __getitem__(self, index):
-        if not -self.samples <= index < self.samples:
-            raise IndexError(f"sample {index} of {self.samples}")
-        index = int(index) % self.samples
+        index = row_of(index, self.samples)
         rng = np.random.default_rng([self.seed, _STREAM, index])
         if rng.random() < self.absent:
             image = self._without_hand(rng, index)
