@@ -17,6 +17,7 @@ from accelerate import PartialState
 from handlib import checkpoints
 from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
+from handlib.data.kept import KeptHands
 from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import OF_TRAINED, InTurn, LossWeights
@@ -41,7 +42,7 @@ HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 def train_on_stream(
     run_dir, minutes, preset="modern", start="random", batch_size=64, lr=None, seed=None, workers=1,
-    threads=None, log_every=100, evaluations=10, held_out=512, **overrides,
+    threads=None, renderings=None, log_every=100, evaluations=10, held_out=512, **overrides,
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
 
@@ -57,13 +58,15 @@ def train_on_stream(
         batch_size, lr, workers: see ``TrainConfig``.
         seed: of the pictures; by default the number of pieces before this one.
         threads: of torch on a CPU; None leaves them.
+        renderings: so many pictures, kept in the folder, seen again and again with other
+            transforms: a GPU learns faster than some cores render; None renders each for once.
         log_every: steps between records.
         evaluations: how often the held-out hands are looked at; held_out: how many there are.
 
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
     """
-    set_up([] if seed is None else [seed], threads)
+    set_up([] if seed is None else [seed], threads, renderings)
     hand, run_dir = load_hand_model(), Path(run_dir)
     pieces, before = _before(start)
     seed = len(pieces) if seed is None else seed
@@ -75,9 +78,11 @@ def train_on_stream(
     held_out = held_out_set(hand, model.config.input_size, held_out)
     watch = _Evaluations(held_out, minutes * 60 / evaluations)
     losses = LOSSES if start in UNTRAINED else OF_TRAINED
-    result = train(model, _train_set(model, seed), None, config, run_dir, losses, watchers=[watch])
+    train_set = _train_set(model, seed, run_dir, renderings, workers)
+    result = train(model, train_set, None, config, run_dir, losses, watchers=[watch])
     scores = evaluate(model, held_out)
     piece = before | _piece(model, result, config, losses, scores)
+    piece |= {"renderings": renderings} if renderings else {}
     folder = run_dir / "weights"
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
@@ -94,20 +99,26 @@ def _before(start):
     return [], {"began_with": str(start)}
 
 
-def set_up(seeds, threads):
+def set_up(seeds, threads, renderings=None):
     """Take so many threads of torch; ValueError for numbers that cannot be."""
+    if renderings is not None and renderings < 1:
+        raise ValueError(f"renderings must be at least 1, got {renderings}")
     if (threads is not None and threads < 1) or any(seed < 0 for seed in seeds):
         raise ValueError(f"threads are 1 or more, seeds 0 or more: {threads}, {seeds}")
     if threads:
         torch.set_num_threads(threads)
 
 
-def _train_set(model, seed):
+def _train_set(model, seed, folder, renderings, workers):
     """Hands that the network has not seen, as it is to see them."""
     config = model.config
-    stream = HandStream(model.hand, config.input_size, 10**9, seed, absent=ABSENT * config.presence)
+    of = {"seed": seed, "absent": ABSENT * config.presence}
+    if renderings:
+        reader = KeptHands(folder, model.hand, config.input_size, renderings, workers=workers, **of)
+    else:
+        reader = HandStream(model.hand, config.input_size, 10**9, **of)
     transforms = stream_transforms(config.input_size, config.handedness, config.looks)
-    return HandDataset(stream, transforms, seed)
+    return HandDataset(reader, transforms, seed)
 
 
 def _piece(model, result, config, losses, scores):

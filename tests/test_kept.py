@@ -22,9 +22,11 @@ def small_blocks(monkeypatch):
 
 
 def test_samples_are_those_of_the_stream(hand, tmp_path):
-    hands, stream = KeptHands(tmp_path, hand, SIZE, 6, seed=3), HandStream(hand, SIZE, 6, seed=3)
+    settings = {"size": SIZE, "samples": 6, "seed": 3, "absent": 0.5}
+    hands, stream = KeptHands(tmp_path, hand, **settings), HandStream(hand, **settings)
     assert len(hands) == 6 and hands[-1].id == 5
-    for index in (5, 0, 3):
+    assert len({stream[index].present for index in range(6)}) == 2
+    for index in (5, 0, 3, 1, 2, 4):
         got, expected = asdict(hands[index]), asdict(stream[index])
         assert got.keys() == expected.keys()
         for name, value in expected.items():

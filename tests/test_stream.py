@@ -111,7 +111,7 @@ def test_a_stream_shows_left_hands_to_a_network_that_tells_the_side(stream):
 def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, tmp_path):
     small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
     small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
-    folder, scores = train_on_stream(tmp_path / "first", 0.02, **small)
+    folder, scores = train_on_stream(tmp_path / "first", 0.06, **small)
     assert scores["pa_mpjpe_mm"] > 0
     first = safetensors.torch.load_file(folder / checkpoints.WEIGHTS)
     assert {v.dtype for v in first.values() if v.is_floating_point()} == {torch.float16}
@@ -126,6 +126,20 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
     # Weights that find the joints have other things to learn than random ones.
     losses = [asdict(LOSSES), asdict(usual_weights("shipped"))]
     assert [p["loss_weights"] for p in pieces] == losses
+
+
+def test_a_training_may_see_its_pictures_again_and_again(hand, tmp_path, monkeypatch):
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    folder, _ = train_on_stream(tmp_path, 0.05, renderings=5, **small)
+    (piece,) = read_card(folder)["pieces"]
+    assert piece["renderings"] == 5 and piece["images"] > 5
+    assert len(list(tmp_path.glob("*.records"))) == 1
+    asked = []
+    monkeypatch.setattr(HandStream, "__getitem__", lambda stream, index: asked.append(index))
+    with pytest.raises(ValueError, match="renderings must be at least 1, got -5"):
+        train_on_stream(tmp_path, 0.05, renderings=-5, **small)
+    assert not asked
 
 
 def test_a_training_begins_with_any_weights(hand, tmp_path):

@@ -28,7 +28,7 @@ class KeptHands:
 
     Args:
         folder: where the file lies. Its name tells the settings and the generator's version.
-        hand, size, samples, seed: see ``HandStream``.
+        hand, size, samples, seed, absent: see ``HandStream``.
         workers: processes that render.
 
     Attributes:
@@ -36,10 +36,10 @@ class KeptHands:
             precision.
     """
 
-    def __init__(self, folder, hand, size, samples, seed=0, workers=0):
-        stream = HandStream(hand, size, samples, seed)
+    def __init__(self, folder, hand, size, samples, seed=0, absent=0.0, workers=0):
+        stream = HandStream(hand, size, samples, seed, absent=absent)
         made_of = [generator_version(), inspect.getsource(inspect.getmodule(HandStream))]
-        made_of += [hand.fingerprint, stream.backgrounds.fingerprint(), size, seed]
+        made_of += [hand.fingerprint, stream.backgrounds.fingerprint(), size, seed, absent]
         digest = sha256(json.dumps(made_of).encode()).hexdigest()
         self.source, self.samples = stream.source, samples
         self.file = Path(folder) / f"hands-{size}px-{digest[:8]}.records"
@@ -62,20 +62,17 @@ class KeptHands:
     def __getitem__(self, index):
         index = row_of(index, self.samples)
         record = self._records[index]
+        image, about = np.array(record["image"]), {"id": index, "source": self.source}
+        if not record["present"]:
+            return Sample(image, **about, present=False, is_right=None)
         known = {name: np.float64(record[name]) for name in _KNOWN}
-        return Sample(
-            image=np.array(record["image"]),
-            mask=np.array(record["mask"]),
-            scale=float(record["scale"]),
-            id=index,
-            source=self.source,
-            **known,
-        )
+        mask, scale = np.array(record["mask"]), float(record["scale"])
+        return Sample(image, **about, **known, mask=mask, scale=scale)
 
 
 def _record(size):
-    """dtype of a hand."""
-    fields = [("image", np.uint8, (size, size, 3)), ("mask", bool, (size, size))]
+    """dtype of a sample."""
+    fields = [("image", np.uint8, (size, size, 3)), ("present", bool), ("mask", bool, (size, size))]
     fields += [(name, np.float32, SHAPES[name]) for name in _KNOWN]
     return np.dtype([*fields, ("scale", np.float32)])
 
@@ -109,6 +106,7 @@ def _render(stream, file, dtype, workers):
 
 def _packed(dtype, samples):
     records = np.zeros(len(samples), dtype)
-    for name in dtype.names:
-        records[name] = [getattr(sample, name) for sample in samples]
+    for record, sample in zip(records, samples):
+        for name in dtype.names if sample.present else ("image", "present"):
+            record[name] = getattr(sample, name)
     return records.tobytes()
