@@ -274,8 +274,17 @@ def test_the_shipped_arrays_are_what_the_builder_makes(model):
     assert shipped_path() is not None, "the builder has changed: ship its arrays again"
     shipped, built = load_hand_model(), load_hand_model(standin_path())
     for name, array in vars(built).items():
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.ndarray) and name != "hands_components":
             np.testing.assert_allclose(getattr(shipped, name), array, atol=1e-9, err_msg=name)
+    # Fingers bend in some of the 45 directions only. Of the others any basis will do, and another
+    # processor finds another one.
+    samples = articulation.sample_articulations(np.random.default_rng(0), 500)
+    bends = np.linalg.matrix_rank(samples)
+    ours, theirs = shipped.hands_components, built.hands_components
+    assert 20 <= bends < 45
+    np.testing.assert_allclose(ours[:bends], theirs[:bends], atol=1e-9)
+    ours, theirs = (each[bends:].T @ each[bends:] for each in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
     assert shipped.is_standin and shipped.is_right
     left, built = load_hand_model(side="left"), load_hand_model(standin_path("left"), side="left")
     np.testing.assert_allclose(left.posedirs, built.posedirs, atol=1e-9)
