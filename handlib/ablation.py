@@ -36,8 +36,9 @@ def ablate(
 ):  # fmt: skip
     """Train settings on equally many hands each, and score them on others.
 
-    Modern, and modern without a piece, is trained by the recipe of ``stream_training`` but for what
-    spoils pictures as photos are spoiled, another preset by the one that 02_train takes for it.
+    Modern, and modern without a piece, is trained by the recipe of ``stream_training``, without
+    what spoils pictures as photos are spoiled and without pictures that show no hand; another
+    preset by the one that 02_train takes for it.
     Called again it goes on, and trains nothing that is finished. Under torchrun each process takes
     its share of every batch.
 

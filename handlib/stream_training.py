@@ -59,7 +59,8 @@ def train_on_stream(
         seed: of the pictures; by default the number of pieces before this one.
         threads: of torch on a CPU; None leaves them.
         renderings: so many pictures, kept in the folder, seen again and again with other
-            transforms: a GPU learns faster than some cores render; None renders each for once.
+            transforms: a GPU learns faster than some cores render; None shows each once. They are
+            rendered before the minutes begin.
         log_every: steps between records.
         evaluations: how often the held-out hands are looked at; held_out: how many there are.
 
@@ -76,9 +77,9 @@ def train_on_stream(
         log_every=log_every, **SETTINGS,
     )  # fmt: skip
     held_out = held_out_set(hand, model.config.input_size, held_out)
-    watch = _Evaluations(held_out, minutes * 60 / evaluations)
     losses = LOSSES if start in UNTRAINED else OF_TRAINED
     train_set = _train_set(model, seed, run_dir, renderings, workers)
+    watch = _Evaluations(held_out, minutes * 60 / evaluations)  # its clock begins with the training
     result = train(model, train_set, None, config, run_dir, losses, watchers=[watch])
     scores = evaluate(model, held_out)
     piece = before | _piece(model, result, config, losses, scores)
