@@ -105,8 +105,8 @@ def box_overlap(a, b):
 def axis_angle_to_matrix(axis_angle):
     """Rodrigues' formula, smooth at zero.
 
-    Below a millionth of a radian, squares that vanish beside 1 are held at that of the millionth:
-    the value and the first two derivatives are finite everywhere, and those of the formula.
+    By half angles, as the product of two matrices that are linear in the quaternion. The value and
+    the first two derivatives are finite everywhere, and those of the formula.
 
     Args:
         axis_angle: (..., 3) radians.
@@ -114,43 +114,46 @@ def axis_angle_to_matrix(axis_angle):
     Returns:
         (..., 3, 3).
     """
-    angle = axis_angle.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
+    # What vanishes beside the square of any angle that rounding leaves, and is smooth at zero.
+    tiny = (8 * torch.finfo(axis_angle.dtype).eps) ** 2
+    angle = (axis_angle.square().sum(-1, keepdim=True) + tiny).sqrt()
     half = angle / 2
     quaternion = torch.cat([half.cos(), half.sin() / angle * axis_angle], -1)
-    products = quaternion[..., :, None] * quaternion[..., None, :]
-    # One matrix product is a third of the operations that the formula has, written out; under
-    # autocast it would run in half precision.
+    # Matrix products are a third of the operations that the formula has, written out; under
+    # autocast they would run in half precision.
     with torch.autocast(axis_angle.device.type, enabled=False):
-        eye, of_products = _quaternion_to_matrix(axis_angle.dtype, axis_angle.device)
-        return (eye + products.flatten(-2) @ of_products).unflatten(-1, (3, 3))
+        factors = quaternion @ _quaternion_to_factors(axis_angle.dtype, axis_angle.device)
+        left, right = factors.split(12, -1)
+        return left.unflatten(-1, (3, 4)) @ right.unflatten(-1, (4, 3))
 
 
-def _quaternion_to_matrix(dtype, device):
-    """(9,) and (16, 9): what a rotation's entries are made of, by the products of w, x, y, z."""
-    if torch.compiler.is_compiling():  # these are then no tensors to keep
-        return [torch.as_tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
-    return _kept_quaternion_to_matrix(dtype, device)
+def _quaternion_to_factors(dtype, device):
+    """(4, 24): the entries of a rotation's two factors, (3, 4) and (4, 3), by w, x, y, z."""
+    if torch.compiler.is_compiling():  # this is then no tensor to keep
+        return torch.as_tensor(_FACTORS, dtype=dtype, device=device)
+    return _kept_quaternion_to_factors(dtype, device)
 
 
 @lru_cache
-def _kept_quaternion_to_matrix(dtype, device):
-    # On a GPU each would be a copy to wait for. Made for who only predicts they would be of no use
-    # to who trains.
+def _kept_quaternion_to_factors(dtype, device):
+    # On a GPU it would be a copy to wait for. Made for who only predicts it would be of no use to
+    # who trains.
     with torch.inference_mode(False):
-        return [torch.as_tensor(v, dtype=dtype, device=device) for v in _OF_PRODUCTS]
+        return torch.as_tensor(_FACTORS, dtype=dtype, device=device)
 
 
-def _of_products():
-    """R = 1 + 2 (w [v] + [v]^2) of a quaternion (w, v): 1, and the rest in the 16 products."""
-    rest = np.zeros((4, 4, 3, 3))
-    for i, j, k in permutations(range(3)):
-        rest[0, 1 + k, j, i] += 2 * np.sign((j - i) * (k - i) * (k - j))
-        rest[1 + i, 1 + j, i, j] += 2
-        rest[1 + i, 1 + i, j, j] -= 2
-    return np.eye(3).ravel(), rest.reshape(16, 9)
+def _factors():
+    """R = [-v, w + [v]] [-v, w - [v]]^T of a unit quaternion (w, v) (Nikravesh 1988)."""
+    left, right = np.zeros((2, 4, 3, 4))
+    left[0, :, 1:] = right[0, :, 1:] = eye = np.eye(3)
+    for i, axis in enumerate(eye):
+        left[1 + i, i, 0] = right[1 + i, i, 0] = -1
+        left[1 + i, :, 1:] = np.cross(axis, eye).T
+        right[1 + i, :, 1:] = -left[1 + i, :, 1:]
+    return np.hstack([left.reshape(4, 12), right.swapaxes(1, 2).reshape(4, 12)])
 
 
-_OF_PRODUCTS = _of_products()
+_FACTORS = _factors()
 
 
 def skew_matrix(vector):

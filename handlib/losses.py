@@ -268,10 +268,10 @@ def mask_loss(vertices_2d, batch):
 
     Args:
         vertices_2d: (B, V, 2) px. Outside of the image is outside of the mask.
-        batch: has ``mask`` (B, H, W), 1 on the hand.
+        batch: has ``mask`` (B, H, W) bool, True on the hand.
     """
     has = batch["has_mask"]
-    mask = torch.where(has[:, None, None], batch["mask"], 0.0)
+    mask = (batch["mask"] & has[:, None, None]).to(vertices_2d.dtype)
     height, width = mask.shape[-2:]
     # Pixel centres are at integers; for grid_sample -1 and 1 are the image's borders.
     places = (2 * vertices_2d + 1) / vertices_2d.new_tensor([width, height]) - 1

@@ -88,16 +88,28 @@ def test_an_epoch_resumes_where_it_stopped():
 def test_batch_has_the_annotations_and_says_which_are_there():
     batch = collate([fake_sample(0), fake_sample(1).replace(joints=None, pose=None, mask=None)])
     assert batch["image"].shape == (2, 3, 224, 224) and batch["image"].dtype == torch.uint8
-    assert batch["mask"].shape == (2, 224, 224)
-    for name in OPTIONAL:
+    assert batch["mask"].shape == (2, 224, 224) and batch["mask"].dtype == torch.bool
+    assert batch["mask"][0].any() and not batch["mask"][1].any()
+    assert batch["has_mask"].tolist() == [True, False]
+    for name in set(OPTIONAL) - {"mask"}:
         assert batch[name].dtype == torch.float32
-        missing = name in ("joints", "pose", "mask")
+        missing = name in ("joints", "pose")
         assert batch[f"has_{name}"].tolist() == [True, not missing]
         assert torch.isfinite(batch[name][0]).all()
         assert torch.isnan(batch[name][1]).all() == missing
     np.testing.assert_allclose(batch["joints"][0], fake_sample(0).joints, atol=1e-7)
     expected = fake_sample(0).image.transpose(2, 0, 1)
     np.testing.assert_array_equal(batch["image"][0], expected)
+
+
+def test_images_that_lie_oddly_in_memory_make_a_batch():
+    """Flipped, and not to be written to, of which torch would warn."""
+    image = fake_sample(0).image
+    flipped, kept = fake_sample(0).replace(image=image[:, ::-1]), image.copy()
+    kept.flags.writeable = False
+    batch = collate([flipped, fake_sample(1).replace(image=kept)])
+    np.testing.assert_array_equal(batch["image"][0], image[:, ::-1].transpose(2, 0, 1))
+    np.testing.assert_array_equal(batch["image"][1], image.transpose(2, 0, 1))
 
 
 def test_a_batch_says_whose_side_is_known():

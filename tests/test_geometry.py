@@ -55,6 +55,7 @@ def test_axis_angle_against_scipy(scale, dtype):
 def test_axis_angle_gradients(scale):
     vectors = (scale * torch.randn(4, 3, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(geometry.axis_angle_to_matrix, vectors)
+    assert torch.autograd.gradgradcheck(geometry.axis_angle_to_matrix, vectors)
 
 
 def test_rotations_are_learnt_from_after_they_were_predicted_or_traced():
@@ -66,7 +67,7 @@ def test_rotations_are_learnt_from_after_they_were_predicted_or_traced():
             return turns(values).clone()
 
     for first in (predicted, torch.func.vmap(turns), torch.compile(turns, backend="eager")):
-        geometry._kept_quaternion_to_matrix.cache_clear()
+        geometry._kept_quaternion_to_factors.cache_clear()
         assert torch.allclose(first(vectors), expected, atol=1e-5)
         learnt = vectors.clone().requires_grad_()
         turns(learnt).sum().backward()

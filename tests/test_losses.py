@@ -33,7 +33,7 @@ def make_batch(missing=(), rows=range(B)):
         batch[name] = torch.randn(B, *shape, generator=generator) * 0.1
         if name == "mask":  # a disc about the middle
             across = (torch.arange(S) - S / 2) ** 2
-            batch[name] = (across + across[:, None] < 20**2).float().repeat(B, 1, 1)
+            batch[name] = (across + across[:, None] < 20**2).repeat(B, 1, 1)
         if name == "K":
             batch[name] = torch.tensor([[90.0, 5, 30], [0, 110, 33], [0, 0, 1]]).repeat(B, 1, 1)
         if name == "joints":  # in front of the camera
@@ -264,8 +264,8 @@ def test_the_camera_is_that_of_freihands_hand_vector():
 
 
 def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():
-    mask = torch.zeros(B, 6, 10)
-    mask[:, 2:4, 5:8] = 1  # rows 2-3, columns 5-7
+    mask = torch.zeros(B, 6, 10, dtype=torch.bool)
+    mask[:, 2:4, 5:8] = True  # rows 2-3, columns 5-7
     batch = {"mask": mask, "has_mask": torch.ones(B, dtype=torch.bool)}
 
     def outside(*places):
@@ -277,7 +277,7 @@ def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():
         assert outside(beside).item() == pytest.approx(1, abs=1e-6)
     assert outside((4.75, 2)).item() == pytest.approx(0.25, abs=1e-6)
     assert outside((6, 2), (6, 3), (1, 1), (4.5, 3)).item() == pytest.approx(1.5 / 4, abs=1e-6)
-    batch["mask"] = torch.ones(B, 6, 10)  # a hand that fills the image still ends there
+    batch["mask"] = torch.ones_like(mask)  # a hand that fills the image still ends there
     assert outside((0, 0), (9, 5)).item() == pytest.approx(0, abs=1e-6)
     assert outside((-1, 0), (9, 6)).item() == pytest.approx(1, abs=1e-6)
     assert outside((-0.25, 3)).item() == pytest.approx(0.25, abs=1e-6)
@@ -286,7 +286,6 @@ def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():
 def test_the_mask_loss_pulls_a_vertex_across_the_edge_as_finite_differences_say():
     batch = make_batch()
     places = (torch.rand(B, 50, 2, generator=torch.Generator().manual_seed(2)) * S).double()
-    batch["mask"] = batch["mask"].double()
     places.requires_grad_()
     assert torch.autograd.gradcheck(lambda p: losses.mask_loss(p, batch), places)
 

@@ -1,7 +1,8 @@
 """One image of one hand with what is known about it, and batches of them.
 
 An annotation that a source does not have is None: never zeros, which would train. In a batch it
-is NaN, and ``has_<name>`` says which rows have all of it: of joints, some may be known alone.
+is NaN, a mask False, and ``has_<name>`` says which rows have all of it: of joints, some may be
+known alone.
 """
 
 from dataclasses import dataclass
@@ -127,17 +128,22 @@ def collate(samples):
         samples: B samples whose images have one size.
 
     Returns:
-        dict of tensors: ``image`` uint8 (B, 3, H, W); ``K``, ``joints``, ``joints_2d``,
-        ``vertices``, ``mask`` (B, H, W), ``pose``, ``betas``, ``scale`` (B,), ``keypoints``
-        (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool, whether a row is complete;
-        ``present``, ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool, False where
-        nobody knows the side: ``is_right`` is True there, as the network sees right hands;
-        ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
+        dict of tensors: ``image`` uint8 (B, 3, H, W); ``mask`` bool (B, H, W), False where missing;
+        ``K``, ``joints``, ``joints_2d``, ``vertices``, ``pose``, ``betas``, ``scale`` (B,),
+        ``keypoints`` (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool, whether a row
+        is complete; ``present``, ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool,
+        False where nobody knows the side: ``is_right`` is True there, as the network sees right
+        hands; ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
 
     Raises:
         ValueError: when image sizes differ.
     """
     import torch  # readers and transforms work without it
+    from torch.utils.data import default_collate
+
+    def stack(arrays):
+        # In a loader's process straight into the memory that it shares.
+        return default_collate([np.require(array, requirements="CW") for array in arrays])
 
     sizes = {s.size for s in samples}
     if len(sizes) > 1:
@@ -145,10 +151,12 @@ def collate(samples):
             f"a batch needs images of one size, got (width, height) {sorted(sizes)}: "
             "end the transforms with a Resize"
         )
-    # Channels stay last in memory: nothing is copied, and convolutions want them so.
-    images = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
+    none = np.zeros(samples[0].image.shape[:2], bool)
     batch = {
-        "image": torch.from_numpy(images),
+        # Channels stay last in memory: nothing is copied, and convolutions want them so.
+        "image": stack([s.image for s in samples]).permute(0, 3, 1, 2),
+        "mask": stack([s.mask if s.has("mask") else none for s in samples]),
+        "has_mask": torch.tensor([s.has("mask") for s in samples]),
         "id": torch.tensor([s.id for s in samples]),
         "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
         "present": torch.tensor([bool(s.present) for s in samples]),
@@ -157,10 +165,10 @@ def collate(samples):
         "mirrored": torch.tensor([bool(s.mirrored) for s in samples]),
         "unit": torch.tensor([s.unit for s in samples], dtype=torch.float32),
     }
-    shapes = SHAPES | {"mask": samples[0].image.shape[:2], "scale": ()}
-    for name in (*OPTIONAL, "keypoints"):
+    shapes = {name: SHAPES.get(name, ()) for name in (*OPTIONAL, "keypoints") if name != "mask"}
+    for name, shape in shapes.items():
         has = [s.has(name) for s in samples]
-        values = np.full((len(samples), *shapes[name]), np.nan, np.float32)
+        values = np.full((len(samples), *shape), np.nan, np.float32)
         for row, sample in enumerate(samples):
             value = getattr(sample, name)
             if has[row] or (value is not None and name in PARTIAL):

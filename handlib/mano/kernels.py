@@ -24,9 +24,9 @@ class CompiledHand(torch.autograd.Function):
     def forward(ctx, rotations, betas, layer):
         """Rotations (B, 16, 3, 3), betas (B, 10) and a HandLayer to vertices and joints."""
         B, V = len(betas), layer.weights.shape[1]
-        (template, at_rest), (directions, of_betas) = _parts(layer)
+        template, directions = layer.template[:AT_REST], layer.directions[:, :AT_REST]
         shaped = torch.addmm(template, features(rotations, betas), directions)
-        rest = torch.addmm(at_rest, betas, of_betas)
+        rest = torch.addmm(layer.rest_template, betas, layer.rest)
         moves, vertices, joints = (betas.new_empty(B, *s) for s in ((3, 4, 16), (V, 3), (21, 3)))
         ctx.layer, ctx.between = layer, (rest.view(B, 16, 3), shaped.view(B, 3, V), moves)
         ctx.save_for_backward(rotations, betas)
@@ -49,20 +49,10 @@ class CompiledHand(torch.autograd.Function):
         pulls = (g_vertices.contiguous().numpy(), g_joints.contiguous().numpy())
         out = (g_rotations.numpy(), g_rest.numpy(), g_shaped.numpy())
         gradients(*_given(ctx, rotations), *pulls, *out)
-        _, (directions, of_betas) = _parts(layer)
-        g_features = g_shaped.flatten(1) @ directions.T
+        g_features = g_shaped.flatten(1) @ layer.directions[:, :AT_REST].T
         g_rotations += g_features[:, 10:].view(-1, 16, 3, 3)
-        g_betas = torch.addmm(g_features[:, :10], g_rest.flatten(1), of_betas.T)
+        g_betas = torch.addmm(g_features[:, :10], g_rest.flatten(1), layer.rest.T)
         return g_rotations, g_betas, None
-
-
-def _parts(layer):
-    """Template and directions of the vertices, and of the joints (by the betas alone)."""
-    of_joints = slice(AT_REST, AT_REST + 48)
-    return (
-        (layer.template[:AT_REST], layer.template[of_joints]),
-        (layer.directions[:, :AT_REST], layer.directions[:10, of_joints]),
-    )
 
 
 def _given(ctx, rotations):

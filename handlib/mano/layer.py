@@ -15,7 +15,7 @@ from torch import nn
 from handlib.geometry import axis_angle_to_matrix, nearest_rotation, rotation_6d_to_matrix
 from handlib.joints import MANO_PARENTS, TIP_VERTICES, order_indices
 from handlib.mano.files import load_hand_model
-from handlib.mano.skinning import HandOutput, hand_forward
+from handlib.mano.skinning import BY_LEVEL, HandOutput, hand_forward
 
 JOINT_DEFINITIONS = ("freihand", "manopth")
 _PALM_VERTICES = (95, 22)  # manopth's palm is halfway between them
@@ -46,34 +46,35 @@ class HandLayer(nn.Module):
         if joints not in JOINT_DEFINITIONS:
             raise ValueError(f"joints is one of {JOINT_DEFINITIONS}, not {joints!r}")
         self.hand, self.joint_definition = hand, joints
-        regressor = hand.J_regressor
         # Coordinates before vertices in memory (3, 778): skinning is twice as fast so.
         directions = np.concatenate([hand.shapedirs, hand.posedirs], 2).T.reshape(145, -1)
         # Pose displacements are linear in R - I; here in R, and the template has the rest. The root
         # displaces nothing.
         template = hand.v_template.T.reshape(-1) - np.tile(np.eye(3).ravel(), 15) @ directions[10:]
-        # Joints and bones at rest are linear in the betas: no need to pass by the vertices.
-        rest = _with_bones(np.einsum("jv,vck->kjc", regressor, hand.shapedirs)).reshape(10, -1)
-        rest_template = _with_bones(regressor @ hand.v_template).reshape(-1)
+        directions = np.insert(directions, [10] * 9, 0, 0)
+        # Joints at rest are linear in the betas: no need to pass by the vertices.
+        rest = np.einsum("jv,vck->kjc", hand.J_regressor, hand.shapedirs)
+        rest_template = hand.J_regressor @ hand.v_template
+        motions, motions_template = _motions(rest, rest_template)
+        shares = self._shares()
+        points = [*range(778), *(778 + j for j in BY_LEVEL)]
         arrays = {
-            # Vertices at rest, then joints and bones, of betas and rotations: one matrix product.
-            "template": np.concatenate([template, rest_template]),
-            "directions": np.hstack(
-                [np.insert(directions, [10] * 9, 0, 0), np.pad(rest, ((0, 144), (0, 0)))]
-            ),
+            # All that is linear in betas and rotations, by one matrix product.
+            "template": np.concatenate([template, motions_template.reshape(-1)]),
+            "directions": np.hstack([directions, motions.reshape(154, -1)]),
+            "rest_template": rest_template.reshape(-1),
+            "rest": rest.reshape(10, -1),
             "weights": hand.weights.T,
-            "regressor": regressor,
+            "weights_by_level": hand.weights.T[BY_LEVEL],
+            "shares_by_level": shares[:, points[: 778 if joints == "freihand" else None]].T,
             "hands_mean": hand.hands_mean,
             "mean_pose": np.pad(hand.hands_mean, (3, 0)),
-            "last_row": np.array([0, 0, 0, 1]),
         }
         for name, array in arrays.items():
             self._buffer(name, torch.tensor(array, dtype=dtype).contiguous())
-        tips = "manopth_left" if joints == "manopth" and not hand.is_right else joints
-        self._buffer("tips", torch.tensor(TIP_VERTICES[tips]))
-        self._buffer("order", torch.as_tensor(order_indices("mano")))
         self._buffer("faces", torch.as_tensor(hand.faces))
-        self.shares = self._shares()
+        # Of the compiled loops: output joint, point and its share, (N,) each.
+        self.shares = (*np.nonzero(shares), shares[shares != 0])
 
     def _buffer(self, name, tensor):
         self.register_buffer(name, tensor, persistent=False)
@@ -116,20 +117,17 @@ class HandLayer(nn.Module):
             return hand_forward(self, *given)
 
     def _shares(self):
-        """The joints as sums of shares of vertices and, after these, of the chain's joints.
-
-        Returns:
-            (rows, points, shares): output joint, (N,) each.
-        """
+        """(21, 794): the joints as sums of shares of vertices and, after these, of the chain's
+        joints."""
         shares = np.zeros((21, 778 + 16))
         if self.joint_definition == "freihand":
             shares[:16, :778] = self.hand.J_regressor
         else:
             shares[range(16), range(778, 794)] = 1
-        shares[range(16, 21), self.tips] = 1
-        shares = shares[self.order]
-        rows, points = np.nonzero(shares)
-        return rows, points, shares[rows, points]
+        of_left = self.joint_definition == "manopth" and not self.hand.is_right
+        tips = TIP_VERTICES["manopth_left" if of_left else self.joint_definition]
+        shares[range(16, 21), tips] = 1
+        return shares[order_indices("mano")]
 
 
 def _runs_compiled(tensor):
@@ -141,11 +139,25 @@ def _runs_compiled(tensor):
     return not (traced or torch._C._are_functorch_transforms_active())
 
 
-def _with_bones(rest):
-    """Joints at rest (..., 16, 3), and each as seen from its parent: (..., 2, 16, 3)."""
-    bones = rest.copy()
-    bones[..., 1:, :] -= rest[..., MANO_PARENTS[1:], :]
-    return np.stack([rest, bones], -3)
+def _motions(rest, template):
+    """What makes each joint's motion relative to its parent, and the one that takes its place at
+    rest to the origin, of betas and rotations.
+
+    Args:
+        rest: (10, 16, 3) by the betas, template: (16, 3): joints at rest.
+
+    Returns:
+        (154, 2, 16, 4, 4) and (2, 16, 4, 4), the joints ``BY_LEVEL``.
+    """
+    made, constant = np.zeros((154, 2, 16, 4, 4)), np.zeros((2, 16, 4, 4))
+    constant[:, :, 3, 3] = 1
+    constant[1, :, :3, :3] = np.eye(3)
+    made[10:, 0, :, :3, :3] = np.eye(144).reshape(144, 16, 3, 3)
+    for values, joints in ((made[:10], rest), (constant, template)):
+        bones = joints.copy()
+        bones[..., 1:, :] -= joints[..., MANO_PARENTS[1:], :]
+        values[..., 0, :, :3, 3], values[..., 1, :, :3, 3] = bones, -joints
+    return made[:, :, BY_LEVEL], constant[:, BY_LEVEL]
 
 
 def pose_hand(hand, fingers=None, betas=None):

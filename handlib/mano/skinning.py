@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 import torch
 
-# Numbers of the vertices in ``HandLayer.template``; those of the joints come after them.
+# Numbers of the vertices in ``HandLayer.template``; those of the joints' motions come after them.
 AT_REST = 3 * 778
+# The joints of MANO's tree with the root first, then the first ones of all fingers, and so on: each
+# level is done for all fingers at once.
+BY_LEVEL = [0, *(1 + 3 * finger + level for level in range(3) for finger in range(5))]
 
 
 class HandOutput(NamedTuple):
@@ -16,7 +19,10 @@ class HandOutput(NamedTuple):
 def hand_forward(arrays, rotations, betas):
     """Blend shapes, kinematic chain and skinning (Romero et al. 2017; Loper et al. 2015, eq. 2-10).
 
-    Plain operations of torch, for any device and any derivative; ``kernels`` is faster on a CPU.
+    Plain operations of torch, for any device and any derivative; ``kernels`` is faster on a CPU. As
+    few of them as can be: on a GPU a batch of hands takes the time of their launches. So one matrix
+    product makes vertices at rest, the joints' motions as matrices, and those that take each joint
+    at rest back to the origin.
 
     Args:
         arrays: HandLayer, or any object with its buffers and ``joint_definition``.
@@ -28,22 +34,17 @@ def hand_forward(arrays, rotations, betas):
     """
     B = betas.shape[0]  # not len: an export keeps it free
     made = torch.addmm(arrays.template, features(rotations, betas), arrays.directions)
-    shaped, rest = made.split([AT_REST, 2 * 48], 1)
-    shaped = shaped.reshape(B, 3, 778)
-    rest, bones = rest.reshape(B, 2, 16, 3).unbind(1)
-    turned, chain = kinematic_chain(rotations, bones, arrays.last_row)
-    # Each joint moves x to R x + (chain - R rest); a vertex moves by the weighted mean of these.
-    shift = chain - turned @ rest[..., None]
-    moves = torch.cat([turned, shift], 3).permute(0, 3, 2, 1).reshape(B * 12, 16)
-    turns, shifts = (moves @ arrays.weights).reshape(B, 4, 3, 778).split([3, 1], 1)
-    points = (turns * shaped[:, :, None]).sum(1) + shifts[:, 0]
+    shaped, root, fingers, back = made.split([AT_REST, 16, 15 * 16, 16 * 16], 1)
+    chain = kinematic_chain(root.reshape(B, 1, 4, 4), fingers)
+    # A vertex moves by the weighted mean of its joints' motions.
+    moves = (chain @ back.reshape(B, 16, 4, 4))[:, :, :3].permute(0, 3, 2, 1).reshape(B * 12, 16)
+    turns, shifts = (moves @ arrays.weights_by_level).reshape(B, 4, 3, 778).split([3, 1], 1)
+    points = (turns * shaped.reshape(B, 3, 1, 778)).sum(1) + shifts[:, 0]
     vertices = points.transpose(1, 2).contiguous()
-    if arrays.joint_definition == "freihand":
-        chain = (points.reshape(B * 3, 778) @ arrays.regressor.T).reshape(B, 3, 16).mT
-    # On a GPU index_select's gradient is one kernel; an indexing's sorts its indices first.
-    joints = torch.cat([chain.reshape(B, 16, 3), vertices.index_select(1, arrays.tips)], 1)
-    joints = joints.index_select(1, arrays.order)
-    return HandOutput(vertices, joints)
+    if arrays.joint_definition == "manopth":
+        points = torch.cat([points, chain[:, :, :3, 3].transpose(1, 2)], 2)
+    joints = points.flatten(0, 1) @ arrays.shares_by_level
+    return HandOutput(vertices, joints.reshape(B, 3, 21).transpose(1, 2).contiguous())
 
 
 def features(rotations, betas):
@@ -51,23 +52,16 @@ def features(rotations, betas):
     return torch.cat([betas, rotations.flatten(1)], 1)
 
 
-def kinematic_chain(rotations, bones, last_row):
-    """Global rotations (B, 16, 3, 3) and joints (B, 16, 3, 1) of MANO's tree.
-
-    The tree is a root with five fingers of three joints, so each level is done for all fingers.
+def kinematic_chain(root, fingers):
+    """Global rigid motions (B, 16, 4, 4) of the joints ``BY_LEVEL``.
 
     Args:
-        rotations: (B, 16, 3, 3) relative to the parent.
-        bones: (B, 16, 3) joints at rest as seen from their parents, metres; the root as it is.
-        last_row: (4,) of a rigid motion as a matrix: 0, 0, 0, 1.
+        root: (B, 1, 4, 4) its motion. fingers: (B, 15 * 16) the other joints', each relative to its
+            parent.
     """
-    B = bones.shape[0]
-    moves = torch.cat([rotations, bones[..., None]], 3)
-    local = torch.cat([moves, last_row.expand(B, 16, 1, 4)], 2)
-    root, fingers = local.split([1, 15], 1)  # one gradient for both, where two slices have four
-    levels = fingers.reshape(B, 5, 3, 4, 4).unbind(2)
-    first = root @ levels[0]
+    B = root.shape[0]
+    levels = fingers.reshape(B, 3, 5 * 16).transpose(0, 1).reshape(3, B * 5, 4, 4).unbind(0)
+    first = root.expand(B, 5, 4, 4).reshape(B * 5, 4, 4) @ levels[0]
     second = first @ levels[1]
-    fingers = torch.stack([first, second, second @ levels[2]], 2).reshape(B, 15, 4, 4)
-    moves = torch.cat([root, fingers], 1)
-    return moves[..., :3, :].split([3, 1], 3)
+    third = second @ levels[2]
+    return torch.cat([root, *(v.reshape(B, 5, 4, 4) for v in (first, second, third))], 1)
