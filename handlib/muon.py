@@ -6,10 +6,9 @@ kernels of convolutions too, as matrices (out, in * height * width), and AdamW f
 """
 
 import math
+from collections import defaultdict
 
 import torch
-
-from handlib.precision import fast_in_bf16
 
 MOMENTUM = 0.95
 # One step x -> a x + b x^3 + c x^5 on the singular values: their slope at 0 is steep, and after
@@ -34,36 +33,49 @@ class Muon(torch.optim.AdamW):
     def step(self, closure=None):
         """One step; gradients of the orthogonal groups are spent by it."""
         for group in self.param_groups:
+            alike = defaultdict(list)
             for kernel in group["params"] if group["orthogonal"] else ():
                 if kernel.grad is not None:
-                    self._step(kernel, group["lr"], group["weight_decay"])
-                    kernel.grad = None  # AdamW leaves those without one alone
+                    alike[kernel.shape].append(kernel)
+            for kernels in alike.values():
+                self._step(kernels, group["lr"], group["weight_decay"])
         return super().step(closure)
 
-    def _step(self, kernel, lr, weight_decay):
-        state = self.state[kernel]
-        if not state:  # by AdamW's names: torch reads "step" when it loads a state
-            state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(kernel)}
-        state["step"] += 1
-        momentum = state["exp_avg"].lerp_(kernel.grad, 1 - MOMENTUM)
-        ahead = kernel.grad.lerp(momentum, MOMENTUM)  # as Nesterov
-        update = orthogonalised(ahead.flatten(1))
-        rate = lr * ADAMW_RMS * math.sqrt(max(update.shape))
-        kernel.mul_(1 - lr * weight_decay).sub_(update.view_as(kernel), alpha=rate)
+    def _step(self, kernels, lr, weight_decay):
+        """Of kernels of one shape, at once: on a GPU each alone takes the time of its launches."""
+        for kernel in kernels:
+            state = self.state[kernel]
+            if not state:  # by AdamW's names: torch reads "step" when it loads a state
+                state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(kernel)}
+            state["step"] += 1
+        gradients = [kernel.grad for kernel in kernels]
+        momenta = [self.state[kernel]["exp_avg"] for kernel in kernels]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # as Nesterov
+        updates = orthogonalised(torch.stack([matrix.flatten(1) for matrix in ahead]))
+        rate = lr * ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
+        torch._foreach_mul_(kernels, 1 - lr * weight_decay)
+        for kernel, update in zip(kernels, updates):
+            kernel.sub_(update.view_as(kernel), alpha=rate)
+            kernel.grad = None  # AdamW leaves those without one alone
 
 
-def orthogonalised(matrix):
-    """A (m, n) matrix with singular values near 1 and about the same singular vectors.
+def orthogonalised(matrices):
+    """Matrices (N, m, n) with singular values near 1 and about the same singular vectors.
 
-    Newton-Schulz iterations in half precision, which is enough for a direction, where the machine
-    is fast in it.
+    A Newton-Schulz step multiplies x by p = a + b g + c g^2 of its Gram matrix g = x x^T, and g by
+    p^2. So the steps are of g, which is square and small, and x is multiplied once, by all of them.
     """
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide.to(torch.bfloat16) if fast_in_bf16(matrix.device.type) else wide
-    x = x / (x.norm() + 1e-7)
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    scale = 1 / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    gram = wide @ wide.mT * scale.square()
+    product = scale * torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
     a, b, c = QUINTIC
-    for _ in range(STEPS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    x = x.to(matrix.dtype)
-    return x if wide is matrix else x.T
+    for step in range(STEPS):
+        rest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # p without a
+        product = torch.baddbmm(product, rest, product, beta=a)
+        if step + 1 < STEPS:
+            for _ in range(2):
+                gram = torch.baddbmm(gram, rest, gram, beta=a)
+    made = product @ wide
+    return made if wide is matrices else made.mT

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handlib.model import make_model
-from handlib.muon import Muon, orthogonalised
+from handlib.muon import QUINTIC, STEPS, Muon, orthogonalised
 from handlib.recipe import TrainConfig, make_optimizer, orthogonal_groups
 
 
@@ -16,11 +16,26 @@ def test_singular_values_become_alike_and_vectors_stay(shape):
     u, _ = np.linalg.qr(rng.normal(size=(shape[0], n)))
     v, _ = np.linalg.qr(rng.normal(size=(shape[1], n)))
     matrix = torch.from_numpy((u * np.geomspace(0.05, 1, n)) @ v.T).float()
-    made = orthogonalised(matrix).numpy()
+    made = orthogonalised(matrix[None])[0].numpy()
     assert np.linalg.svd(matrix.numpy(), compute_uv=False).min() < 0.06
     along = u.T @ made @ v
     assert (np.diag(along) > 0.5).all() and (np.diag(along) < 1.4).all()
     assert np.abs(along - np.diag(np.diag(along))).max() < 0.1
+
+
+def test_the_steps_are_those_on_singular_values_for_each_of_several_matrices():
+    generator = torch.Generator().manual_seed(0)
+    low_rank = torch.randn(20, 3, generator=generator) @ torch.randn(3, 90, generator=generator)
+    full = torch.randn(20, 90, generator=generator)
+    given = torch.stack([full, low_rank, full * torch.logspace(0, -6, 20)[:, None], 0 * full])
+    u, s, v = torch.linalg.svd(given.double(), full_matrices=False)
+    s = s / (s.norm(dim=1, keepdim=True) + 1e-7)
+    for _ in range(STEPS):
+        s = QUINTIC[0] * s + QUINTIC[1] * s**3 + QUINTIC[2] * s**5
+    expected = ((u * s[:, None]) @ v).float()
+    torch.testing.assert_close(orthogonalised(given), expected, atol=1e-4, rtol=0)
+    tall = orthogonalised(given.mT.contiguous())
+    torch.testing.assert_close(tall, expected.mT, atol=1e-4, rtol=0)
 
 
 def test_matrices_take_the_steps_of_torchs_muon():
