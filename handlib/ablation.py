@@ -60,7 +60,9 @@ def ablate(
         RunError: a setting that is not there. ValueError: numbers that cannot be, or a folder of
             other trainings.
     """
-    set_up(seeds, threads, renderings)
+    if renderings is not None and renderings < 1:
+        raise ValueError(f"renderings must be at least 1, got {renderings}")
+    set_up(seeds, threads)
     started, folder, hand = time.monotonic(), Path(folder), load_hand_model()
     steps, done = -(-images // batch_size), {}
     config = TrainConfig(

@@ -17,7 +17,7 @@ from accelerate import PartialState
 from handlib import checkpoints
 from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
-from handlib.data.kept import KeptHands
+from handlib.data.kept import RepeatedHands
 from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import OF_TRAINED, InTurn, LossWeights
@@ -42,7 +42,7 @@ HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 def train_on_stream(
     run_dir, minutes, preset="modern", start="random", batch_size=64, lr=None, seed=None, workers=1,
-    threads=None, renderings=None, log_every=100, evaluations=10, held_out=512, **overrides,
+    threads=None, repeat=1, log_every=100, evaluations=10, held_out=512, **overrides,
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
 
@@ -58,16 +58,17 @@ def train_on_stream(
         batch_size, lr, workers: see ``TrainConfig``.
         seed: of the pictures; by default the number of pieces before this one.
         threads: of torch on a CPU; None leaves them.
-        renderings: so many pictures, kept in the folder, seen again and again with other
-            transforms: a GPU learns faster than some cores render; None shows each once. They are
-            rendered before the minutes begin.
+        repeat: how often each picture is seen, with other transforms: a GPU learns faster than some
+            cores render. They are kept in the folder (``data.kept.RepeatedHands``).
         log_every: steps between records.
         evaluations: how often the held-out hands are looked at; held_out: how many there are.
 
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
     """
-    set_up([] if seed is None else [seed], threads, renderings)
+    if repeat < 1:
+        raise ValueError(f"repeat must be at least 1, got {repeat}")
+    set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
     pieces, before = _before(start)
     seed = len(pieces) if seed is None else seed
@@ -78,12 +79,12 @@ def train_on_stream(
     )  # fmt: skip
     held_out = held_out_set(hand, model.config.input_size, held_out)
     losses = LOSSES if start in UNTRAINED else OF_TRAINED
-    train_set = _train_set(model, seed, run_dir, renderings, workers)
-    watch = _Evaluations(held_out, minutes * 60 / evaluations)  # its clock begins with the training
+    train_set = _train_set(model, seed, run_dir, repeat)
+    watch = _Evaluations(held_out, minutes * 60 / evaluations)
     result = train(model, train_set, None, config, run_dir, losses, watchers=[watch])
     scores = evaluate(model, held_out)
     piece = before | _piece(model, result, config, losses, scores)
-    piece |= {"renderings": renderings} if renderings else {}
+    piece |= {"repeat": repeat} if repeat > 1 else {}
     folder = run_dir / "weights"
     if PartialState().is_main_process:
         checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
@@ -100,22 +101,20 @@ def _before(start):
     return [], {"began_with": str(start)}
 
 
-def set_up(seeds, threads, renderings=None):
+def set_up(seeds, threads):
     """Take so many threads of torch; ValueError for numbers that cannot be."""
-    if renderings is not None and renderings < 1:
-        raise ValueError(f"renderings must be at least 1, got {renderings}")
     if (threads is not None and threads < 1) or any(seed < 0 for seed in seeds):
         raise ValueError(f"threads are 1 or more, seeds 0 or more: {threads}, {seeds}")
     if threads:
         torch.set_num_threads(threads)
 
 
-def _train_set(model, seed, folder, renderings, workers):
+def _train_set(model, seed, folder, repeat):
     """Hands that the network has not seen, as it is to see them."""
     config = model.config
     of = {"seed": seed, "absent": ABSENT * config.presence}
-    if renderings:
-        reader = KeptHands(folder, model.hand, config.input_size, renderings, workers=workers, **of)
+    if repeat > 1:
+        reader = RepeatedHands(folder, model.hand, config.input_size, repeat, **of)
     else:
         reader = HandStream(model.hand, config.input_size, 10**9, **of)
     transforms = stream_transforms(config.input_size, config.handedness, config.looks)

@@ -20,6 +20,10 @@ def add_train_commands(commands):
     train.add_argument("--batch-size", type=int, default=32)
     train.add_argument("--lr", type=float, help="highest learning rate [the optimizer's usual one]")
     train.add_argument("--seed", type=int, help="of the pictures [the number of pieces before]")
+    train.add_argument(
+        "--repeat", type=int, default=1, metavar="N",
+        help="show each picture N times: for a GPU, which learns faster than cores render [1]",
+    )  # fmt: skip
     _run_together(train, _train)
 
     average = commands.add_parser(
@@ -39,15 +43,15 @@ def add_train_commands(commands):
     ablate.add_argument("--minutes", type=float, help="after which to stop, all saved")
     ablate.add_argument("--batch-size", type=int, default=64)
     ablate.add_argument("--size", type=int, default=128, help="of the networks' input, px [128]")
+    ablate.add_argument(
+        "--renderings", type=int, metavar="N",
+        help="show N pictures again and again, rendered once for all [show each once]",
+    )  # fmt: skip
     _run_together(ablate, _ablate)
 
 
 def _run_together(parser, work):
     """Let a command run on several processes; ``work`` returns what the first one prints."""
-    parser.add_argument(
-        "--renderings", type=int, metavar="N",
-        help="show N pictures again and again, rendered once: for a GPU [show each once]",
-    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes that render [1]")
     parser.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
     parser.add_argument("--processes", type=int, default=1, help="that train together [1]")
@@ -70,7 +74,7 @@ def _train(args):
 
     folder, scores = train_on_stream(
         args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
-        args.workers, args.threads, args.renderings,
+        args.workers, args.threads, args.repeat,
     )  # fmt: skip
     return _made(folder, scores)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from handlib.data import HandStream, kept
-from handlib.data.kept import KeptHands
+from handlib.data.kept import KeptHands, RepeatedHands
 
 SIZE = 48
 
@@ -21,20 +21,32 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(kept, "BLOCK", 4)
 
 
+def watched(monkeypatch):
+    """The hands that streams are asked for from now on."""
+    asked, read = [], HandStream.__getitem__
+    monkeypatch.setattr(HandStream, "__getitem__", lambda s, i: asked.append(i) or read(s, i))
+    return asked
+
+
+def assert_same(sample, rendered):
+    """That a sample which was kept is the one that was rendered, in single precision."""
+    got, expected = asdict(sample), asdict(rendered)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        if isinstance(value, np.ndarray):
+            assert got[name].dtype == value.dtype, name
+            np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=2e-5, err_msg=name)
+        else:
+            assert got[name] == (pytest.approx(value) if name == "scale" else value), name
+
+
 def test_samples_are_those_of_the_stream(hand, tmp_path):
     settings = {"size": SIZE, "samples": 6, "seed": 3, "absent": 0.5}
     hands, stream = KeptHands(tmp_path, hand, **settings), HandStream(hand, **settings)
     assert len(hands) == 6 and hands[-1].id == 5
     assert len({stream[index].present for index in range(6)}) == 2
     for index in (5, 0, 3, 1, 2, 4):
-        got, expected = asdict(hands[index]), asdict(stream[index])
-        assert got.keys() == expected.keys()
-        for name, value in expected.items():
-            if isinstance(value, np.ndarray):
-                assert got[name].dtype == value.dtype, name
-                np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=2e-5, err_msg=name)
-            else:
-                assert got[name] == (pytest.approx(value) if name == "scale" else value), name
+        assert_same(hands[index], stream[index])
     hands[0].image[:] = 0  # a sample is nobody else's
     assert hands[0].image.any()
     with pytest.raises(IndexError, match="sample 6 of 6"):
@@ -46,9 +58,7 @@ def test_samples_are_those_of_the_stream(hand, tmp_path):
 
 def test_what_is_there_is_not_rendered_again(hand, tmp_path, monkeypatch):
     first = KeptHands(tmp_path, hand, SIZE, 6)
-    asked = []
-    read = HandStream.__getitem__
-    monkeypatch.setattr(HandStream, "__getitem__", lambda s, i: asked.append(i) or read(s, i))
+    asked = watched(monkeypatch)
     assert len(KeptHands(tmp_path, hand, SIZE, 5)) == 5 and not asked
     last = first[5].image
     more = KeptHands(tmp_path, hand, SIZE, 9)
@@ -91,3 +101,64 @@ def test_processes_that_ask_at_once_render_once(tmp_path):
     said = [process.communicate(timeout=240) for process in started]
     assert said[0][0] == said[1][0] != b""
     assert sorted(b"rendering" in err for _, err in said) == [False, True]
+
+
+@pytest.fixture
+def ring(monkeypatch):
+    """A ring of 12 hands of which those that come again are 8."""
+    monkeypatch.setattr(kept, "WINDOW", 8)
+    monkeypatch.setattr(kept, "LATEST", 4)
+
+
+def test_hands_that_come_again_are_of_the_window_and_not_of_the_latest(hand, tmp_path, ring):
+    hands = RepeatedHands(tmp_path, hand, SIZE, 3, seed=1)
+    numbers = [hands.number(index) for index in range(8 + 3 * 400)]
+    assert numbers[:8] == list(range(8))
+    assert numbers[8::3] == list(range(8, 408))  # each hand is new once
+    again = np.array(numbers[8:]).reshape(-1, 3)
+    ages = (again[:, :1] - again[:, 1:]).ravel()
+    assert ages.min() == 5 and ages.max() == 8
+    counts = np.bincount(numbers)[:390]  # the last ones have yet to come again
+    assert counts.mean() == pytest.approx(3, abs=0.05)
+    other = RepeatedHands(tmp_path, hand, SIZE, 3, seed=2)
+    assert [other.number(index) for index in range(300)] != numbers[:300]
+    assert hands.in_order and pickle.loads(pickle.dumps(hands)).number(100) == numbers[100]
+
+
+def test_what_comes_again_is_read(hand, tmp_path, ring, monkeypatch):
+    hands = RepeatedHands(tmp_path, hand, SIZE, 3, seed=3, absent=0.3)
+    stream = HandStream(hand, SIZE, 100, seed=3, absent=0.3)
+    with monkeypatch.context() as patch:
+        asked, seen = watched(patch), [hands[index] for index in range(50)]
+        assert sorted(asked) == list(range(8 + 14))
+    assert {sample.present for sample in seen} == {True, False}
+    for index, sample in enumerate(seen):
+        assert sample.id == hands.number(index)
+        assert_same(sample, stream[sample.id])
+    assert hands.file.stat().st_size <= 12 * hands._dtype.itemsize
+    asked = watched(monkeypatch)
+    again = pickle.loads(pickle.dumps(hands))  # another process, or the next call
+    assert np.array_equal(again[49].image, seen[49].image) and not asked
+
+
+def test_a_record_that_is_not_whole_is_rendered_anew(hand, tmp_path, ring, monkeypatch):
+    hands = RepeatedHands(tmp_path, hand, SIZE, 2)
+    first = [hands[index].image for index in range(8)]
+    size = hands._dtype.itemsize
+    with hands.file.open("r+b") as file:  # killed while it wrote
+        file.seek(2 * size)
+        file.write(bytes(size // 2))
+        file.truncate(7 * size + size // 2)
+    asked = watched(monkeypatch)
+    for index in (*range(8), *range(8)):
+        assert np.array_equal(hands[index].image, first[index])
+    assert asked == [2, 7]
+
+
+def test_a_ring_on_a_full_disk_is_told(hand, tmp_path, ring, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match=r"no space left .* same command goes on.*\.records"):
+        RepeatedHands(tmp_path, hand, SIZE, 2)[0]

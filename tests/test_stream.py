@@ -11,7 +11,7 @@ import torch
 
 from handlib import checkpoints, cli
 from handlib.augment import stream_transforms
-from handlib.data import HandDataset, HandStream, collate
+from handlib.data import HandDataset, HandStream, collate, kept
 from handlib.data.dataset import batches
 from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss, usual_weights
@@ -131,14 +131,17 @@ def test_pieces_of_a_training_begin_with_the_weights_of_the_piece_before(hand, t
 def test_a_training_may_see_its_pictures_again_and_again(hand, tmp_path, monkeypatch):
     small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
     small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
-    folder, _ = train_on_stream(tmp_path, 0.05, renderings=5, **small)
+    monkeypatch.setattr(kept, "WINDOW", 8)
+    monkeypatch.setattr(kept, "LATEST", 2)
+    folder, _ = train_on_stream(tmp_path, 0.05, repeat=3, **small)
     (piece,) = read_card(folder)["pieces"]
-    assert piece["renderings"] == 5 and piece["images"] > 5
-    assert len(list(tmp_path.glob("*.records"))) == 1
+    assert piece["repeat"] == 3 and piece["images"] > 5
+    (file,) = tmp_path.glob("*.records")
+    assert file.stat().st_size > 0
     asked = []
     monkeypatch.setattr(HandStream, "__getitem__", lambda stream, index: asked.append(index))
-    with pytest.raises(ValueError, match="renderings must be at least 1, got -5"):
-        train_on_stream(tmp_path, 0.05, renderings=-5, **small)
+    with pytest.raises(ValueError, match="repeat must be at least 1, got 0"):
+        train_on_stream(tmp_path, 0.05, repeat=0, **small)
     assert not asked
 
 

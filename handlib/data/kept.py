@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,10 @@ from handlib.data.synthesize import generator_version
 from handlib.paths import room_for
 
 _KNOWN = ("K", "joints", "vertices", "pose", "betas")
+# Of ``RepeatedHands``: from how many hands those that come again are taken, and how many that came
+# last, and may still be in work elsewhere, are not among them.
+WINDOW, LATEST = 50_000, 4096
+_AGAIN = 4  # keeps these random numbers apart from those of a ``HandStream``
 
 
 class KeptHands:
@@ -38,11 +43,8 @@ class KeptHands:
 
     def __init__(self, folder, hand, size, samples, seed=0, absent=0.0, workers=0):
         stream = HandStream(hand, size, samples, seed, absent=absent)
-        made_of = [generator_version(), inspect.getsource(inspect.getmodule(HandStream))]
-        made_of += [hand.fingerprint, stream.backgrounds.fingerprint(), size, seed, absent]
-        digest = sha256(json.dumps(made_of).encode()).hexdigest()
         self.source, self.samples = stream.source, samples
-        self.file = Path(folder) / f"hands-{size}px-{digest[:8]}.records"
+        self.file = Path(folder) / f"hands-{size}px-{_made_of(stream, hand, size)}.records"
         self._dtype = _record(size)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.file}.lock"):
@@ -61,13 +63,90 @@ class KeptHands:
 
     def __getitem__(self, index):
         index = row_of(index, self.samples)
-        record = self._records[index]
-        image, about = np.array(record["image"]), {"id": index, "source": self.source}
-        if not record["present"]:
-            return Sample(image, **about, present=False, is_right=None)
-        known = {name: np.float64(record[name]) for name in _KNOWN}
-        mask, scale = np.array(record["mask"]), float(record["scale"])
-        return Sample(image, **about, **known, mask=mask, scale=scale)
+        return _sample(self._records[index], index, self.source)
+
+
+class RepeatedHands:
+    """A reader of the hands of an endless ``HandStream`` that shows each ``times`` times: every
+    ``times``-th one is new, the others are some of the last ``WINDOW``, read from a file.
+
+    At the beginning all are new, until there are twice as many as ``LATEST``. Which hand an item is
+    does not depend on what is in the file: what it lacks is rendered. Several processes may read
+    and write it at the same time.
+
+    Args:
+        folder: where the file lies. times: 2 or more. hand, size, seed, absent: see ``HandStream``.
+
+    Attributes:
+        in_order: see ``HandStream``.
+        file: a ring of records, 4 GB at 128 px once it is full.
+    """
+
+    in_order = True
+
+    def __init__(self, folder, hand, size, times, seed=0, absent=0.0):
+        self.stream = HandStream(hand, size, 10**9, seed, absent=absent)
+        self.times, self.seed = times, seed
+        # A record is whole if it begins and ends with its hand's number, from 1 on.
+        self._dtype = np.dtype([("begins", np.int64), ("hand", _record(size)), ("ends", np.int64)])
+        self.file = Path(folder) / f"ring-{size}px-{_made_of(self.stream, hand, size)}.records"
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self):
+        return len(self.stream)
+
+    def number(self, index):
+        """The hand that an item shows: its index in the stream."""
+        if index < 2 * LATEST:
+            return index
+        new, again = divmod(index - 2 * LATEST, self.times)
+        new += 2 * LATEST
+        if not again:
+            return new
+        rng = np.random.default_rng([self.seed, _AGAIN, index])
+        return int(rng.integers(max(0, new - WINDOW), new - LATEST))
+
+    def __getitem__(self, index):
+        number = self.number(row_of(index, len(self)))
+        place = number % (WINDOW + LATEST) * self._dtype.itemsize
+        read = os.pread(self._open, self._dtype.itemsize, place)
+        if len(read) == self._dtype.itemsize:
+            record = np.frombuffer(read, self._dtype)[0]
+            if record["begins"] == record["ends"] == number + 1:
+                return _sample(record["hand"], number, self.stream.source)
+        sample = self.stream[number]
+        record = np.zeros((), self._dtype)
+        record["begins"] = record["ends"] = number + 1
+        _fill(record["hand"], sample)
+        with room_for(self.file):
+            os.pwrite(self._open, record.tobytes(), place)
+        return sample
+
+    @cached_property
+    def _open(self):
+        return os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def __getstate__(self):
+        """Without the open file: another process opens it itself."""
+        return {name: value for name, value in vars(self).items() if name != "_open"}
+
+
+def _made_of(stream, hand, size):
+    """A short name of all that the pictures of a stream depend on."""
+    made_of = [generator_version(), inspect.getsource(inspect.getmodule(HandStream))]
+    made_of += [hand.fingerprint, stream.backgrounds.fingerprint()]
+    made_of += [size, stream.seed, stream.absent]
+    return sha256(json.dumps(made_of).encode()).hexdigest()[:8]
+
+
+def _sample(record, index, source):
+    """The ``Sample`` of a record, which is nobody else's."""
+    image, about = np.array(record["image"]), {"id": index, "source": source}
+    if not record["present"]:
+        return Sample(image, **about, present=False, is_right=None)
+    known = {name: np.float64(record[name]) for name in _KNOWN}
+    mask, scale = np.array(record["mask"]), float(record["scale"])
+    return Sample(image, **about, **known, mask=mask, scale=scale)
 
 
 def _record(size):
@@ -107,6 +186,10 @@ def _render(stream, file, dtype, workers):
 def _packed(dtype, samples):
     records = np.zeros(len(samples), dtype)
     for record, sample in zip(records, samples):
-        for name in dtype.names if sample.present else ("image", "present"):
-            record[name] = getattr(sample, name)
+        _fill(record, sample)
     return records.tobytes()
+
+
+def _fill(record, sample):
+    for name in record.dtype.names if sample.present else ("image", "present"):
+        record[name] = getattr(sample, name)
