@@ -120,6 +120,7 @@ def test_hands_that_come_again_are_of_the_window_and_not_of_the_latest(hand, tmp
     assert ages.min() == 5 and ages.max() == 8
     counts = np.bincount(numbers)[:390]  # the last ones have yet to come again
     assert counts.mean() == pytest.approx(3, abs=0.05)
+    assert hands.number(len(hands) - 3) == len(hands.stream) - 1 > hands.number(len(hands) - 1)
     other = RepeatedHands(tmp_path, hand, SIZE, 3, seed=2)
     assert [other.number(index) for index in range(300)] != numbers[:300]
     assert hands.in_order and pickle.loads(pickle.dumps(hands)).number(100) == numbers[100]

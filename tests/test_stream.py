@@ -16,6 +16,7 @@ from handlib.data.dataset import batches
 from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model
+from handlib.reading import BadFile
 from handlib.recipe import TrainConfig, step_loader
 from handlib.stream_training import LOSSES, average, read_card, train_on_stream
 
@@ -138,6 +139,8 @@ def test_a_training_may_see_its_pictures_again_and_again(hand, tmp_path, monkeyp
     assert piece["repeat"] == 3 and piece["images"] > 5
     (file,) = tmp_path.glob("*.records")
     assert file.stat().st_size > 0
+    with pytest.raises(BadFile, match="was trained with samples="):
+        train_on_stream(tmp_path, 0.1, repeat=2, **small)
     asked = []
     monkeypatch.setattr(HandStream, "__getitem__", lambda stream, index: asked.append(index))
     with pytest.raises(ValueError, match="repeat must be at least 1, got 0"):

@@ -93,7 +93,7 @@ class RepeatedHands:
         self.file.parent.mkdir(parents=True, exist_ok=True)
 
     def __len__(self):
-        return len(self.stream)
+        return 2 * LATEST + self.times * (len(self.stream) - 2 * LATEST)
 
     def number(self, index):
         """The hand that an item shows: its index in the stream."""
