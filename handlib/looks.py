@@ -1,8 +1,9 @@
 """How a network that does not learn looks at crops: twice, from all sides, and then it settles.
 
 The first look finds the hand, the second one sees it upright. Where the second is not sure of what
-it sees, the first one may have been wrong: it is taken again of the crop turned by right angles,
-and the surest second look counts. ``settle`` refines what was seen and turns it back.
+it sees, the first one may have been wrong: it is taken again of the crop turned by right angles, a
+second look follows the sharpest of these, and the surer one of both second looks counts. ``settle``
+refines what was seen and turns it back.
 """
 
 from dataclasses import dataclass, replace
@@ -55,19 +56,32 @@ class Seen:
 
 def see(model, image, K=None, keypoints=None):
     """What a ``HandNet`` sees in one look, or two: ``Seen``; arguments as of its ``forward``."""
+    return look_again(model, look_once(model, image, K, keypoints))
+
+
+def look_once(model, image, K=None, keypoints=None):
+    """``see`` with the first look alone."""
     first = model.look(image, K, keypoints)
     camera, known = known_camera(K, first.joints, image.shape[-1])
-    seen = Seen(image, keypoints, camera, known, first, first.present, None)
+    return Seen(image, keypoints, camera, known, first, first.present, None)
+
+
+def look_again(model, seen):
+    """A ``Seen`` after a second look, at the hands upright; as it is where the model takes one."""
     if model.config.looks == 1:
         return seen
+    first = seen.said
     found = first.joints_2d if first.keypoints_2d is None else first.keypoints_2d
     said, view = _look_upright(model, seen, found)
     return replace(seen, said=said, view=view)
 
 
 def look_around(model, seen, turns):
-    """A ``Seen`` in which unsure second looks gave way to surer ones, after first looks at the
-    crops turned by up to ``turns`` - 1 right angles."""
+    """A ``Seen`` in which unsure second looks gave way to surer ones.
+
+    A first look is taken at the crops turned by up to ``turns`` - 1 right angles, and a second look
+    at what the sharpest of them found.
+    """
     if turns == 1 or seen.view is None or seen.said.heatmaps is None:
         return seen
     sure = sharpness(seen.said.heatmaps)
@@ -75,17 +89,19 @@ def look_around(model, seen, turns):
     if not len(unsure):
         return seen
     part, sure = seen.rows(unsure), sure[unsure]
+    found, sharpest = torch.zeros_like(part.said.keypoints_2d), torch.full_like(sure, -1)
     for quarter in range(1, turns):
         turn = quarter_turn(quarter, seen.image.shape[-1]).to(part.camera).expand_as(part.camera)
-        turned = _moved(part, turn)
-        found = model.look(turned[0], None, turned[1]).keypoints_2d
-        said, view = _look_upright(model, part, transform_points(torch.linalg.inv(turn), found))
-        other = sharpness(said.heatmaps)
-        better = (other > sure).nonzero()[:, 0]
-        sure = torch.maximum(sure, other)
-        other = replace(part, said=said, view=view).rows(better)
-        part = _with_rows(part, better, other)
-    return _with_rows(seen, unsure, part)
+        crop, keypoints = _moved(part, turn)
+        first = model.look(crop, None, keypoints)
+        places = transform_points(torch.linalg.inv(turn), first.keypoints_2d)
+        sharp = sharpness(first.heatmaps)
+        found = torch.where((sharp > sharpest)[:, None, None], places, found)
+        sharpest = torch.maximum(sharp, sharpest)
+    said, view = _look_upright(model, part, found)
+    better = (sharpness(said.heatmaps) > sure).nonzero()[:, 0]
+    other = replace(part, said=said, view=view).rows(better)
+    return _with_rows(seen, unsure[better], other)
 
 
 def settle(model, seen, refine=None):

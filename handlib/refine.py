@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 from torch.nn.functional import huber_loss
+from torch.optim.adam import adam
 
 from handlib.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from handlib.pooling import HEATMAP_SIGMA
@@ -66,7 +67,7 @@ def refined(model, prediction, K, steps, size=None):
     # In spreads from the first estimate: steps are as long for what is sure as for what is not.
     moved = {name: torch.zeros_like(value) for name, value in first.items()}
     best, least = moved, torch.full_like(prediction.scale, torch.inf)
-    optimizer = torch.optim.Adam([m.requires_grad_() for m in moved.values()], STEP, (0.8, 0.95))
+    steered = _Adam([m.requires_grad_() for m in moved.values()])
     for step in range(steps + 1):
         with torch.set_grad_enabled(step < steps):
             seen = _posed(model, prediction, K, _now(first, moved), size)["joints_2d"]
@@ -77,12 +78,30 @@ def refined(model, prediction, K, steps, size=None):
         least = torch.where(better, loss.detach(), least)
         best = {n: _where(better, m.detach().clone(), best[n]) for n, m in moved.items()}
         if step < steps:
-            optimizer.zero_grad()
-            loss.sum().backward()
-            optimizer.step()
+            steered.step(loss.sum())
     with torch.no_grad():
         made = _posed(model, prediction, K, _now(first, best), size)
     return replace(prediction, **made)
+
+
+class _Adam:
+    """``torch.optim.Adam`` by its function: the class imports torch's compiler when it is made,
+    which takes a second that a photo should not wait for."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+        self.means = [torch.zeros_like(p) for p in parameters]
+        self.squares = [torch.zeros_like(p) for p in parameters]
+        self.steps = [torch.zeros(()) for _ in parameters]
+
+    def step(self, loss):
+        gradients = torch.autograd.grad(loss, self.parameters)
+        with torch.no_grad():
+            adam(
+                self.parameters, list(gradients), self.means, self.squares, [], self.steps,
+                amsgrad=False, beta1=0.8, beta2=0.95, lr=STEP, weight_decay=0.0, eps=1e-8,
+                maximize=False,
+            )  # fmt: skip
 
 
 def _where(rows, new, old):

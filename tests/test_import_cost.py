@@ -20,6 +20,13 @@ HEAVY = ("transformers", "accelerate", "numba", "scipy", "matplotlib", "plotly",
             "import handlib.plots.page, handlib.plots.meshfiles",
             HEAVY,
         ),
+        # torch's compiler takes longer to import than a photo to predict.
+        (
+            "import numpy, handlib\n"
+            "image = numpy.zeros((64, 64, 3), numpy.uint8)\n"
+            "handlib.predict(image, (8, 8, 56, 56))",
+            (*HEAVY, "torch._dynamo"),
+        ),
         # Plain Python: a GPU's machine may have nothing of notebooks.
         (
             "import handlib.ablation, handlib.stream_training",

@@ -1,6 +1,7 @@
 """Hands in photos, found or given: ``handlib.predict`` and the command."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -144,22 +145,24 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
 
 
 @pytest.mark.parametrize(("doubt", "ways"), [(0.0, 1), (np.inf, 2)])
-def test_only_hands_of_doubtful_side_are_looked_at_from_all_sides_in_the_mirror_too(
+def test_only_hands_of_doubtful_side_are_looked_at_again_in_the_mirror_too(
     weights, monkeypatch, doubt, ways
 ):
-    rng, counts = np.random.default_rng(0), []
+    rng, counts = np.random.default_rng(0), {"look_once": 0, "look_again": 0, "look_around": 0}
     photos = [rng.integers(0, 255, (200, 200, 3), dtype=np.uint8) for _ in range(3)]
-    model, around = handlib.Predictor(weights).model, look_module.look_around
+    model = handlib.Predictor(weights).model
 
-    def counted(model, seen, turns):
-        counts.append(len(seen.image))
-        return around(model, seen, turns)
+    def counted(look, name, model, seen, *more):
+        counts[name] += len(getattr(seen, "image", seen))
+        return look(model, seen, *more)
 
-    monkeypatch.setattr(look_module, "look_around", counted)
+    for name in counts:
+        look = getattr(look_module, name)
+        monkeypatch.setattr(look_module, name, partial(counted, look, name))
     monkeypatch.setattr(look_module, "DOUBT", doubt)
     given = photos, [(50, 40, 150, 160)] * 3, [K] * 3
     seen = look_module.look(model, *given)
-    assert sum(counts) == 3 * ways
+    assert counts == {"look_once": 6, "look_again": 3 * ways, "look_around": 3 * ways}
     assert ((seen["right"] > 0) == seen["is_right"]).all()
     known = look_module.look(model, *given, seen["is_right"].tolist())
     np.testing.assert_allclose(seen["joints"], known["joints"], atol=1e-6)

@@ -12,7 +12,7 @@ from handlib.geometry import (
     project,
     transform_points,
 )
-from handlib.looks import look_around, see, settle
+from handlib.looks import look_again, look_around, look_once, settle
 from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
 
@@ -101,16 +101,19 @@ def _as_photographed(model, crops, K, sides, refine):
     """What the network says of N crops, each as it is or in the mirror, whichever shows a right
     hand.
 
-    Where two looks at both leave no doubt of the side, only that one is looked at from all sides.
+    Where the first looks at both leave no doubt of the side, only that one is looked at again; and
+    where two looks at both leave none, only that one from all sides.
     """
     asked = [np.array([side is not mirrored for side in sides]) for mirrored in (False, True)]
     ways = [_Way(model, crops, K, rows, bool(m)) for m, rows in enumerate(asked) if rows.any()]
     right, unknown = _told(ways), asked[0] & asked[1]
-    is_left, doubt = np.where(unknown, right < 0, asked[1]), unknown & (np.abs(right) < DOUBT)
-    for way in ways:
-        way.look_around((is_left == way.mirrored) | doubt)
-    right = np.where(doubt | ~unknown, _told(ways), right)
-    is_left = np.where(doubt, right < 0, is_left)
+    is_left, doubt = np.where(unknown, right < 0, asked[1]), unknown
+    for more in (_Way.look_again, _Way.look_around):
+        doubt = doubt & (np.abs(right) < DOUBT)
+        for way in ways:
+            more(way, (is_left == way.mirrored) | doubt)
+        right = np.where(doubt | ~unknown, _told(ways), right)
+        is_left = np.where(doubt, right < 0, is_left)
     values = {}
     for way in ways:
         rows, said = way.settle(is_left == way.mirrored, refine)
@@ -138,15 +141,16 @@ class _Way:
     def __init__(self, model, crops, K, wanted, mirrored):
         self.model, self.mirrored, self.rows = model, mirrored, np.flatnonzero(wanted)
         self.right = np.full(len(crops), np.nan)
-        self.seen = see(model, *network_inputs(model, crops[wanted], K[wanted], mirrored))
+        self.seen = look_once(model, *network_inputs(model, crops[wanted], K[wanted], mirrored))
         self._tell()
+
+    def look_again(self, wanted):
+        """Go on with the wanted (N,) of the crops alone, upright."""
+        self._go_on(wanted, look_again)
 
     def look_around(self, wanted):
         """Go on with the wanted (N,) of the crops alone, from all sides."""
-        self._keep(wanted)
-        if len(self.rows):
-            self.seen = look_around(self.model, self.seen, self.model.config.turns)
-            self._tell()
+        self._go_on(wanted, look_around, self.model.config.turns)
 
     def settle(self, wanted, refine):
         """The wanted of the crops, and what is said of them, as photographed: (rows, dict)."""
@@ -166,6 +170,12 @@ class _Way:
         kept = np.flatnonzero(wanted[self.rows])
         self.rows = self.rows[kept]
         self.seen = self.seen.rows(torch.from_numpy(kept).to(self.seen.image.device))
+
+    def _go_on(self, wanted, more, *arguments):
+        self._keep(wanted)
+        if len(self.rows):
+            self.seen = more(self.model, self.seen, *arguments)
+            self._tell()
 
     def _tell(self):
         if self.seen.said.right is not None:
