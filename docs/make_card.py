@@ -35,7 +35,7 @@ TABLE = {
     "error_2d_px": "2D error, px of the {size} px crop",
     "pa_f_5mm": "F@5 mm",
     "pa_f_15mm": "F@15 mm",
-    "handedness_accuracy": "right or left told, by the hand and its mirror image as `predict` does",
+    "handedness_accuracy": "right or left told, by the hand and its mirror image",
     "handedness_accuracy_one_view": "right or left told by one look",
 }
 CARD = """# The weights that come with handlib
