@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from handlib import geometry
+from handlib.images import shrink
 
 STILL = np.eye(3)  # no motion; told by identity, which is faster than by its numbers
 MIRROR = np.diag(geometry.mirror_points(np.ones(3)))
@@ -207,7 +208,7 @@ def _resized(images, affine, size):
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         return [cv2.resize(image, size, interpolation=way) for image in images], None
     if scale < SHRINK:
-        shrunk = tuple(max(round(side * scale), 1) for side in here)
-        images = [cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA) for image in images]
-        affine = affine @ np.linalg.inv(geometry.resize_affine(here, shrunk))
+        times = round(1 / scale)
+        images = [shrink(image, times) for image in images]
+        affine = affine @ geometry.resize_affine((1, 1), (times, times))
     return images, affine

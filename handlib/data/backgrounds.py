@@ -14,7 +14,7 @@ import numpy as np
 from handlib.data.abstract import abstract
 from handlib.data.paint import noise
 from handlib.data.places import place
-from handlib.images import SUFFIXES, read_image
+from handlib.images import SUFFIXES, read_image, shrink
 from handlib.paths import from_environment, user_path
 
 REMEDY = "point MP_BACKGROUNDS at a folder of pictures, or unset it to use made-up backgrounds"
@@ -22,7 +22,6 @@ REMEDY = "point MP_BACKGROUNDS at a folder of pictures, or unset it to use made-
 # recoloured at random: a new one each time would take longer than the hand.
 _BANK, _BANK_SIZE = 128, 256
 _JOINED = 0.3  # of them are two pictures that meet in an edge: so many more than in the bank
-_SHRINK = 1.5  # from here on, bilinear sampling skips pixels
 
 
 class Backgrounds:
@@ -115,9 +114,10 @@ def _random_crop(rng, picture, size):
     w, h = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
     x, y = rng.integers(width - w + 1), rng.integers(height - h + 1)
     crop = picture[y : y + h, x : x + w]
-    # Area averages take several times longer, and show only where much smaller.
-    shrinks = w > _SHRINK * size[0]
-    crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    times = min(round(w / size[0]), w, h)
+    if times > 1:  # bilinear sampling skips pixels
+        crop = shrink(crop, times)
+    crop = cv2.resize(crop, size)
     return cv2.flip(crop, 1) if rng.random() < 0.5 else crop
 
 
