@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
 from handlib.augment import Flip, ToRight
-from handlib.data.dataset import batches, collate_to_send, one_thread_worker
+from handlib.data.dataset import one_thread_worker
+from handlib.data.sending import BatchSender, batches
 from handlib.mano import pose_hand
 from handlib.model import inputs
 
@@ -98,7 +99,7 @@ def _predict(model, dataset, batch_size, workers):
         Subset(dataset, share),
         batch_size,
         num_workers=workers,
-        collate_fn=collate_to_send,
+        collate_fn=BatchSender(),
         worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )
@@ -243,7 +244,8 @@ def _rows(prediction, batch):
     values = {name: value for name, value in values.items() if value is not None}
     values |= {f"gt_{name}": batch[name] for name in KNOWN} | {n: batch[n] for n in LABELS}
     values["width"] = torch.full_like(batch["id"], batch["image"].shape[-1])
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    # Copies: the batch is good until the next one.
+    return {name: value.cpu().numpy().copy() for name, value in values.items()}
 
 
 def _join(parts):

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data import HandDataset, KeypointFiles
-from handlib.data.dataset import batches, collate_to_send, one_thread_worker
+from handlib.data.dataset import one_thread_worker
+from handlib.data.sending import BatchSender, batches
 from handlib.paths import run_path
 
 SOURCES = ("predicted", "file", "noisy truth")
@@ -81,7 +82,7 @@ def find_keypoints(model, reader, workers=0):
         HandDataset(reader, shown),
         64,
         num_workers=workers,
-        collate_fn=collate_to_send,
+        collate_fn=BatchSender(),
         worker_init_fn=one_thread_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )

@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from handlib.data.dataset import ShuffledSampler, collate_to_send, one_thread_worker
+from handlib.data.dataset import ShuffledSampler, one_thread_worker
+from handlib.data.sending import BatchSender
 from handlib.muon import Muon
 from handlib.precision import PRECISIONS
 
@@ -141,15 +142,14 @@ class StepBatches:
 
 
 def step_loader(dataset, config, start=0, rank=0, world=1):
-    """An endless DataLoader, for ``batches``, from step ``start`` on; see ``StepBatches``."""
+    """An endless DataLoader, for ``data.sending.batches``, of ``StepBatches`` from ``start`` on."""
     n, in_order = len(dataset), getattr(dataset, "in_order", False)
     return DataLoader(
         dataset,
         batch_sampler=StepBatches(n, config.batch_size, config.seed, start, rank, world, in_order),
-        collate_fn=collate_to_send,
+        collate_fn=BatchSender(),
         num_workers=config.workers,
         worker_init_fn=_start_worker,
-        pin_memory=torch.cuda.is_available(),
         # Its own generator: making a loader must not move the global random state.
         generator=torch.Generator().manual_seed(config.seed),
     )

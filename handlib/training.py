@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration, broadcast, send_to_device, set_seed
+from accelerate.utils import ProjectConfiguration, broadcast, set_seed
 
 from handlib import checkpoints
-from handlib.data.dataset import batches
+from handlib.data.sending import batches
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
 from handlib.model import inputs
@@ -112,7 +112,7 @@ class Trainer:
         """Steps until there is a reason to stop; everything is saved on return."""
         config = self.config
         loader = step_loader(self.train_set, config, self.step, self.rank, self.world)
-        coming = batches(loader)
+        coming = batches(loader, self.accelerator.device)
         self.model.train()
         if config.evaluate_first and self.step == 0 and self.unevaluated():
             self.evaluate()
@@ -120,9 +120,7 @@ class Trainer:
         with self.log.progress(self.step, config.steps) as show:
             while not (reason := self.reason_to_stop()):
                 with self.log.clock("data"):
-                    # Without waiting for the copy, where the loader pinned what it copies.
-                    device = self.accelerator.device
-                    batch = send_to_device(next(coming), device, non_blocking=True)
+                    batch = next(coming)
                 with enough_memory(self.step, config.batch_size):
                     loss = self.train_step(batch)
                 show(self.step, self.progress(), loss)

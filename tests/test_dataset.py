@@ -5,13 +5,7 @@ from fake_data import fake_sample
 from torch.utils.data import DataLoader
 
 from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate
-from handlib.data.dataset import (
-    HandDataset,
-    ShuffledSampler,
-    batches,
-    collate_to_send,
-    spread,
-)
+from handlib.data.dataset import HandDataset, ShuffledSampler, spread
 from handlib.data.sample import OPTIONAL, Sample, collate
 from handlib.joints import ROOT
 
@@ -26,11 +20,11 @@ class Hands:
         return fake_sample(index, size=(64, 64))
 
 
-def loader(workers=0, seed=0, collate_fn=collate):
+def loader(workers=0, seed=0):
     transforms = Compose([Rotate(), Resize(48), AddClutter(), ColorJitter()])
     dataset = HandDataset(Hands(), transforms, seed)
     sampler = ShuffledSampler(len(dataset), seed)
-    return DataLoader(dataset, 4, sampler=sampler, num_workers=workers, collate_fn=collate_fn)
+    return DataLoader(dataset, 4, sampler=sampler, num_workers=workers, collate_fn=collate)
 
 
 def epoch(loader, number, start=0):
@@ -45,22 +39,6 @@ def test_any_number_of_workers_makes_the_same_batches(workers):
     for number in (0, 1):
         for ours, theirs in zip(epoch(several, number), epoch(alone, number)):
             assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_batches_are_those_of_collate(workers):
-    ours, theirs = batches(loader(workers, collate_fn=collate_to_send)), loader()
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine.keys() == other.keys()
-        for name, value in other.items():
-            assert mine[name].dtype == value.dtype, name
-            assert torch.equal(mine[name].nan_to_num(7), value.nan_to_num(7)), name
-
-
-def test_small_tensors_are_sent_in_one_message():
-    sent = collate_to_send([fake_sample(i, size=(96, 96)) for i in range(32)])
-    apart = {name for name, value in sent.items() if torch.is_tensor(value)}
-    assert "image" in apart and len(apart) <= 3
 
 
 def test_epochs_differ_in_order_and_in_augmentation():

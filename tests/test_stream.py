@@ -12,7 +12,7 @@ import torch
 from handlib import checkpoints, cli
 from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream, collate, kept
-from handlib.data.dataset import batches
+from handlib.data.sending import batches
 from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model

@@ -1,18 +1,9 @@
 """Samples transformed and in random order: the same for any number of workers."""
 
-import re
-
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, Subset
-
-from handlib.data.sample import collate
-
-_FROM_WORKER = "in DataLoader worker process"  # what torch writes before the worker's traceback
-# Bytes from which on a tensor is not copied from process to process but shared: that takes a
-# handshake, and those for all 26 tensors of a batch took 7 % of a small network's step.
-_SHARED = 2**18
 
 
 class HandDataset(Dataset):
@@ -81,45 +72,6 @@ def spread(dataset, n):
     """A Subset of n samples of a dataset, or all it has, from its first to its last."""
     places = np.linspace(0, len(dataset) - 1, min(n, len(dataset)))
     return Subset(dataset, places.round().astype(int).tolist())
-
-
-def collate_to_send(samples):
-    """As ``collate``, for a ``DataLoader`` that is read by ``batches``: small tensors as arrays,
-    which go from a worker in one message."""
-    return {
-        name: value.numpy() if value.nbytes < _SHARED else value
-        for name, value in collate(samples).items()
-    }
-
-
-def batches(loader):
-    """The batches of a ``DataLoader``, of ``collate`` or ``collate_to_send``, as tensors; a fault
-    in one of its workers is told as one of its own.
-
-    Raises:
-        OSError, ValueError: what a sample raised, without the worker's traceback.
-        ChildProcessError: a worker was killed.
-    """
-    iterator = iter(loader)
-    while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        except (OSError, ValueError) as error:
-            if _FROM_WORKER not in str(error):
-                raise
-            told = re.split(rf"\n[\w.]*{type(error).__name__}: ", str(error))[-1]
-            raise type(error)(told.strip()) from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error) or _FROM_WORKER in str(error):
-                raise
-            raise ChildProcessError(
-                f"a process that reads samples was killed ({str(error).splitlines()[0]}): is there "
-                f"enough memory for {loader.num_workers} workers? The same again goes on from the "
-                "last checkpoint; workers=0 needs least memory"
-            ) from error
-        yield {name: torch.as_tensor(value) for name, value in batch.items()}
 
 
 def one_thread_worker(_worker):

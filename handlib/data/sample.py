@@ -121,11 +121,12 @@ PARTIAL = ("joints", "joints_2d")  # of which single joints may be unknown, NaN
 OPTIONAL = ("K", "joints", "joints_2d", "vertices", "mask", "pose", "betas", "scale")
 
 
-def collate(samples):
+def collate(samples, take=np.empty):
     """Make a batch.
 
     Args:
         samples: B samples whose images have one size.
+        take: (shape, dtype) -> array for the batch to be written to.
 
     Returns:
         dict of tensors: ``image`` uint8 (B, 3, H, W); ``mask`` bool (B, H, W), False where missing;
@@ -139,11 +140,12 @@ def collate(samples):
         ValueError: when image sizes differ.
     """
     import torch  # readers and transforms work without it
-    from torch.utils.data import default_collate
 
-    def stack(arrays):
-        # In a loader's process straight into the memory that it shares.
-        return default_collate([np.require(array, requirements="CW") for array in arrays])
+    def put(values, dtype, shape=()):
+        array = take((len(samples), *shape), dtype)
+        for row, value in enumerate(values):
+            array[row] = value
+        return torch.from_numpy(array)
 
     sizes = {s.size for s in samples}
     if len(sizes) > 1:
@@ -151,28 +153,27 @@ def collate(samples):
             f"a batch needs images of one size, got (width, height) {sorted(sizes)}: "
             "end the transforms with a Resize"
         )
-    none = np.zeros(samples[0].image.shape[:2], bool)
+    size = samples[0].image.shape[:2]
+    has_mask = [s.has("mask") for s in samples]
     batch = {
         # Channels stay last in memory: nothing is copied, and convolutions want them so.
-        "image": stack([s.image for s in samples]).permute(0, 3, 1, 2),
-        "mask": stack([s.mask if s.has("mask") else none for s in samples]),
-        "has_mask": torch.tensor([s.has("mask") for s in samples]),
-        "id": torch.tensor([s.id for s in samples]),
-        "version": torch.tensor([-1 if s.version is None else s.version for s in samples]),
-        "present": torch.tensor([bool(s.present) for s in samples]),
-        "is_right": torch.tensor([not s.is_left for s in samples]),
-        "has_is_right": torch.tensor([s.is_right is not None for s in samples]),
-        "mirrored": torch.tensor([bool(s.mirrored) for s in samples]),
-        "unit": torch.tensor([s.unit for s in samples], dtype=torch.float32),
+        "image": put((s.image for s in samples), np.uint8, (*size, 3)).permute(0, 3, 1, 2),
+        "mask": put((has and s.mask for has, s in zip(has_mask, samples)), bool, size),
+        "has_mask": put(has_mask, bool),
+        "id": put((s.id for s in samples), np.int64),
+        "version": put((-1 if s.version is None else s.version for s in samples), np.int64),
+        "present": put((s.present for s in samples), bool),
+        "is_right": put((not s.is_left for s in samples), bool),
+        "has_is_right": put((s.is_right is not None for s in samples), bool),
+        "mirrored": put((s.mirrored for s in samples), bool),
+        "unit": put((s.unit for s in samples), np.float32),
     }
-    shapes = {name: SHAPES.get(name, ()) for name in (*OPTIONAL, "keypoints") if name != "mask"}
-    for name, shape in shapes.items():
+    for name in (*OPTIONAL, "keypoints"):
+        if name == "mask":
+            continue
         has = [s.has(name) for s in samples]
-        values = np.full((len(samples), *shape), np.nan, np.float32)
-        for row, sample in enumerate(samples):
-            value = getattr(sample, name)
-            if has[row] or (value is not None and name in PARTIAL):
-                values[row] = value
-        batch[name] = torch.from_numpy(values)
-        batch[f"has_{name}"] = torch.tensor(has)
+        known = (getattr(s, name) if h or name in PARTIAL else None for h, s in zip(has, samples))
+        values = (np.nan if value is None else value for value in known)
+        batch[name] = put(values, np.float32, SHAPES.get(name, ()))
+        batch[f"has_{name}"] = put(has, bool)
     return batch

@@ -1,0 +1,214 @@
+"""Batches on their way from a loader's workers to the process that trains.
+
+torch maps new shared memory for each batch, and frees it after: on both sides that takes longer
+than to fill it, and the one that trains meanwhile holds Python's lock, without which nobody gives a
+GPU work. So here a worker has a few blocks of memory, each is mapped once, and a batch takes one
+that is no longer in use.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from torch.utils.data import get_worker_info
+
+from handlib.data.sample import collate
+
+_FROM_WORKER = "in DataLoader worker process"  # what torch writes before the worker's traceback
+_ALIGNED = 64  # bytes, of every array in a block
+_IN_USE = 0  # byte of a block: 1 from when a batch is written to when the next one is asked for
+
+
+class BatchSender:
+    """``collate`` for a ``DataLoader`` that is read by ``batches``.
+
+    In a worker, the arrays of a batch are made in a block of shared memory. How large it must be
+    the first batch tells, which goes as torch sends it, as does what has no room.
+    """
+
+    def __init__(self):
+        self.blocks, self.size = [], 0
+
+    def __call__(self, samples):
+        worker = get_worker_info()
+        if worker is None:
+            return _Sent(others=collate(samples))
+        number, is_new = self._free_block() if self.size else (None, False)
+        block = torch.empty(0, dtype=torch.uint8) if number is None else self.blocks[number]
+        room = _Room(block)
+        batch = collate(samples, room.take)
+        self.size = max(self.size, room.end)
+        places = {name: _Place.of(value, block) for name, value in batch.items()}
+        sent = _Sent((worker.id, number), block if is_new else None)
+        for name, place in places.items():
+            if place is None:
+                sent.others[name] = batch[name]
+            else:
+                sent.placed[name] = place
+        if sent.placed:
+            block[_IN_USE] = 1
+        return sent
+
+    def _free_block(self):
+        """Number of a block that is not in use and large enough, and whether it is a new one."""
+        free = [n for n, block in enumerate(self.blocks) if not block[_IN_USE]]
+        for number in free:
+            if len(self.blocks[number]) >= self.size:
+                return number, False
+        block = torch.zeros(self.size, dtype=torch.uint8).share_memory_()
+        if free:
+            self.blocks[free[0]] = block
+            return free[0], True
+        self.blocks.append(block)
+        return len(self.blocks) - 1, True
+
+
+class _Room:
+    """Hands out a block's memory, as long as there is any."""
+
+    def __init__(self, block):
+        self.memory, self.end = block.numpy(), _ALIGNED
+
+    def take(self, shape, dtype):
+        start, count = self.end, int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self.end += -(-count // _ALIGNED) * _ALIGNED
+        if self.end > len(self.memory):
+            return np.empty(shape, dtype)
+        return self.memory[start : start + count].view(dtype).reshape(shape)
+
+
+@dataclass
+class _Place:
+    """Where in a block a tensor lies; strides and offset in elements."""
+
+    dtype: torch.dtype
+    shape: tuple
+    strides: tuple
+    offset: int
+
+    @classmethod
+    def of(cls, tensor, block):
+        """None for a tensor that lies elsewhere."""
+        start = tensor.data_ptr() - block.data_ptr()
+        if not 0 < start < len(block):
+            return None
+        offset = start // tensor.element_size()
+        return cls(tensor.dtype, tuple(tensor.shape), tensor.stride(), offset)
+
+    def tensor(self, block):
+        return block.view(self.dtype).as_strided(self.shape, self.strides, self.offset)
+
+
+@dataclass
+class _Sent:
+    """A batch as it is sent."""
+
+    key: tuple = (None, None)
+    """The worker's and the block's number."""
+    block: torch.Tensor | None = None
+    """Sent with its first batch; the reading process knows it from then on."""
+    placed: dict = field(default_factory=dict)
+    """name -> ``_Place`` of the tensors in the block."""
+    others: dict = field(default_factory=dict)
+    """name -> tensor that had no room there."""
+
+    def on(self, device, non_blocking=False):
+        """The batch: a dict of tensors, on a device or, for None, where they are."""
+        memory, others = self.block, self.others
+        if device is not None:
+            # What is in the block goes at once.
+            memory = memory if memory is None else memory.to(device, non_blocking=non_blocking)
+            others = send_to_device(others, device, non_blocking=non_blocking)
+        return {name: place.tensor(memory) for name, place in self.placed.items()} | others
+
+    def give_back(self):
+        if self.block is not None:
+            self.block[_IN_USE] = 0
+
+
+def batches(loader, device=None):
+    """The batches of a ``DataLoader`` with a ``BatchSender``, as ``collate`` makes them; a fault in
+    one of its workers is told as one of its own.
+
+    Args:
+        device: move them there, to a GPU while it computes with the batch before; None leaves them.
+
+    Yields:
+        dict of tensors: good until the next batch is asked for, whose numbers may take their place.
+
+    Raises:
+        OSError, ValueError: what a sample raised, without the worker's traceback.
+        ChildProcessError: a worker was killed.
+    """
+    if device is not None and torch.device(device).type == "cuda":
+        yield from _ahead(_arriving(loader), device)
+        return
+    for sent in _arriving(loader):
+        yield sent.on(device)
+        sent.give_back()
+
+
+def _ahead(arriving, device):
+    """Batches on a GPU, each copied while the one before is in use."""
+    stream, pinned, cuda = torch.cuda.Stream(device), {}, torch.cuda.cudart()
+
+    def pin(block):
+        # Only from pinned memory is a copy made meanwhile; from other it is as correct.
+        place = None if block is None else block.data_ptr()
+        if place and place not in pinned and int(cuda.cudaHostRegister(place, len(block), 0)) == 0:
+            pinned[place] = block
+
+    def copy():
+        if (sent := next(arriving, None)) is None:
+            return None
+        pin(sent.block)
+        with torch.cuda.stream(stream):
+            tensors = sent.on(device, non_blocking=True)
+        return sent, tensors, stream.record_event()
+
+    try:
+        coming = copy()
+        while coming is not None:
+            (sent, tensors, copied), coming = coming, copy()
+            here = torch.cuda.current_stream(device)
+            here.wait_event(copied)
+            for tensor in tensors.values():
+                tensor.record_stream(here)  # so that its memory waits for what is computed here
+            yield tensors
+            copied.synchronize()
+            sent.give_back()
+    finally:
+        stream.synchronize()
+        for place in pinned:
+            cuda.cudaHostUnregister(place)
+
+
+def _arriving(loader):
+    """Each ``_Sent`` of a loader, with its block."""
+    iterator, blocks = iter(loader), {}
+    while (sent := _next(iterator, loader)) is not None:
+        if sent.block is not None:
+            blocks[sent.key] = sent.block
+        sent.block = blocks.get(sent.key)
+        yield sent
+
+
+def _next(iterator, loader):
+    """What comes next from a loader, None after the last."""
+    try:
+        return next(iterator, None)
+    except (OSError, ValueError) as error:
+        if _FROM_WORKER not in str(error):
+            raise
+        told = re.split(rf"\n[\w.]*{type(error).__name__}: ", str(error))[-1]
+        raise type(error)(told.strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error) or _FROM_WORKER in str(error):
+            raise
+        raise ChildProcessError(
+            f"a process that reads samples was killed ({str(error).splitlines()[0]}): is there "
+            f"enough memory for {loader.num_workers} workers? The same again goes on from the "
+            "last checkpoint; workers=0 needs least memory"
+        ) from error
