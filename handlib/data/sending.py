@@ -24,8 +24,10 @@ _IN_USE = 0  # byte of a block: 1 from when a batch is written to when the next 
 class BatchSender:
     """``collate`` for a ``DataLoader`` that is read by ``batches``.
 
-    In a worker, the arrays of a batch are made in a block of shared memory. How large it must be
-    the first batch tells, which goes as torch sends it, as does what has no room.
+    In a worker, the arrays of a batch are made in a block of shared memory.
+
+    Raises:
+        OSError: there is not enough of it.
     """
 
     def __init__(self):
@@ -34,39 +36,36 @@ class BatchSender:
     def __call__(self, samples):
         worker = get_worker_info()
         if worker is None:
-            return _Sent(others=collate(samples))
-        number, is_new = self._free_block() if self.size else (None, False)
-        block = torch.empty(0, dtype=torch.uint8) if number is None else self.blocks[number]
-        room = _Room(block)
+            return _Sent(here=collate(samples))
+        number = next((n for n, block in enumerate(self.blocks) if not block[_IN_USE]), None)
+        if is_new := number is None:
+            number = len(self.blocks)
+            self.blocks.append(_shared(self.size))
+        room = _Room(self.blocks[number])
         batch = collate(samples, room.take)
-        self.size = max(self.size, room.end)
-        places = {name: _Place.of(value, block) for name, value in batch.items()}
-        sent = _Sent((worker.id, number), block if is_new else None)
-        for name, place in places.items():
-            if place is None:
-                sent.others[name] = batch[name]
-            else:
-                sent.placed[name] = place
-        if sent.placed:
-            block[_IN_USE] = 1
-        return sent
+        if room.end > len(room.memory):  # as with the first batch, which tells how much it takes
+            is_new, self.size = True, room.end
+            self.blocks[number] = _shared(self.size)
+            batch = collate(samples, _Room(self.blocks[number]).take)
+        block = self.blocks[number]
+        block[_IN_USE] = 1
+        placed = {name: _Place.of(value, block) for name, value in batch.items()}
+        return _Sent((worker.id, number), block if is_new else None, placed)
 
-    def _free_block(self):
-        """Number of a block that is not in use and large enough, and whether it is a new one."""
-        free = [n for n, block in enumerate(self.blocks) if not block[_IN_USE]]
-        for number in free:
-            if len(self.blocks[number]) >= self.size:
-                return number, False
-        block = torch.zeros(self.size, dtype=torch.uint8).share_memory_()
-        if free:
-            self.blocks[free[0]] = block
-            return free[0], True
-        self.blocks.append(block)
-        return len(self.blocks) - 1, True
+
+def _shared(size):
+    try:
+        return torch.zeros(max(size, _ALIGNED), dtype=torch.uint8).share_memory_()
+    except RuntimeError as error:
+        raise OSError(
+            f"no shared memory for a batch of {size / 2**20:.0f} MB ({error}): give this machine "
+            "or container more of it (docker run --shm-size=4g), or take a smaller batch, fewer "
+            "workers or workers=0"
+        ) from error
 
 
 class _Room:
-    """Hands out a block's memory, as long as there is any."""
+    """Hands out a block's memory, as long as there is any, and other memory then."""
 
     def __init__(self, block):
         self.memory, self.end = block.numpy(), _ALIGNED
@@ -90,11 +89,7 @@ class _Place:
 
     @classmethod
     def of(cls, tensor, block):
-        """None for a tensor that lies elsewhere."""
-        start = tensor.data_ptr() - block.data_ptr()
-        if not 0 < start < len(block):
-            return None
-        offset = start // tensor.element_size()
+        offset = (tensor.data_ptr() - block.data_ptr()) // tensor.element_size()
         return cls(tensor.dtype, tuple(tensor.shape), tensor.stride(), offset)
 
     def tensor(self, block):
@@ -105,23 +100,23 @@ class _Place:
 class _Sent:
     """A batch as it is sent."""
 
-    key: tuple = (None, None)
+    key: tuple = ()
     """The worker's and the block's number."""
     block: torch.Tensor | None = None
     """Sent with its first batch; the reading process knows it from then on."""
     placed: dict = field(default_factory=dict)
     """name -> ``_Place`` of the tensors in the block."""
-    others: dict = field(default_factory=dict)
-    """name -> tensor that had no room there."""
+    here: dict = field(default_factory=dict)
+    """name -> tensor of a batch that was made in the reading process."""
 
     def on(self, device, non_blocking=False):
         """The batch: a dict of tensors, on a device or, for None, where they are."""
-        memory, others = self.block, self.others
+        memory, here = self.block, self.here
         if device is not None:
             # What is in the block goes at once.
             memory = memory if memory is None else memory.to(device, non_blocking=non_blocking)
-            others = send_to_device(others, device, non_blocking=non_blocking)
-        return {name: place.tensor(memory) for name, place in self.placed.items()} | others
+            here = send_to_device(here, device, non_blocking=non_blocking)
+        return here or {name: place.tensor(memory) for name, place in self.placed.items()}
 
     def give_back(self):
         if self.block is not None:
