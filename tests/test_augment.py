@@ -26,6 +26,7 @@ from handlib.augment import (
     ToRight,
     Upright,
 )
+from handlib.augment.base import warp_image
 
 
 class Plain:
@@ -511,3 +512,19 @@ def test_a_share_of_upright_hands_may_be_shown(name):
 def test_an_unknown_chain_is_named():
     with pytest.raises(ValueError, match="unknown augmentation 'heavy'; known: full, light"):
         augment.named_transforms("heavy", 96)
+
+
+@pytest.mark.parametrize("scale", [0.55, 0.43, 0.3, 0.17])
+@pytest.mark.parametrize("sides", [(224, 224), (241, 199)])
+def test_an_image_that_shrinks_shows_everything_where_the_affine_says(scale, sides):
+    """A plane of grey values tells of each pixel where it comes from."""
+    x, y = np.meshgrid(*(np.arange(side) for side in sides))
+    image = np.repeat((0.4 * x + 0.5 * y).round().astype(np.uint8)[..., None], 3, 2)
+    affine = np.array([[scale, -0.1 * scale, 9.3], [0.1 * scale, scale, -4.1], [0, 0, 1]])
+    size = int(scale * sides[0]), int(scale * sides[1])
+    shown = warp_image(image, affine, size)[..., 0]
+    places = np.stack(np.meshgrid(*(np.arange(side) for side in size)), -1)
+    from_x, from_y = np.moveaxis(geometry.transform_points(np.linalg.inv(affine), places), -1, 0)
+    inner = np.minimum.reduce([from_x, from_y, sides[0] - from_x, sides[1] - from_y]) > 2 / scale
+    assert inner.mean() > 0.3
+    assert np.abs(shown - (0.4 * from_x + 0.5 * from_y))[inner].max() < 1.6
