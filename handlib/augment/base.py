@@ -208,7 +208,7 @@ def _resized(images, affine, size):
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         return [cv2.resize(image, size, interpolation=way) for image in images], None
     if scale < SHRINK:
-        times = round(1 / scale)
+        times = round(1 / max(scale, 1 / max(here)))  # a pixel is left
         images = [shrink(image, times) for image in images]
         affine = affine @ geometry.resize_affine((1, 1), (times, times))
     return images, affine
