@@ -40,17 +40,6 @@ def read_gray(path):
     return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def shrink(image, times):
-    """The image (H, W, ...) so many times smaller, a whole number: averages of its pixels.
-
-    A tenth of the time of ``cv2.INTER_AREA`` to sizes that are no such part. What is left over at
-    the right and the lower end, fewer than ``times`` pixels, goes.
-    """
-    height, width = (max(side // times, 1) for side in image.shape[:2])
-    whole = image[: height * times, : width * times]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-
-
 def _decode(path, flags):
     try:
         with io.FileIO(path) as file:  # half of the time of Path.read_bytes

@@ -16,7 +16,7 @@ from PIL import Image
 from handlib import images
 from handlib.data.backgrounds import Backgrounds
 from handlib.data.photos import read_coco_hands
-from handlib.images import read_gray, read_image, shrink
+from handlib.images import read_gray, read_image
 from handlib.inference import load_photo
 
 GREY = np.linspace(0, 255, 48, dtype=np.uint8).reshape(6, 8).repeat(4, 0).repeat(4, 1)
@@ -267,15 +267,3 @@ def test_the_look_at_the_header_costs_little():
     for _ in range(50):
         cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     assert checked < 0.2 * (time.perf_counter() - start - checked)
-
-
-@pytest.mark.parametrize(("shape", "times"), [((12, 20, 3), 4), ((13, 23), 5), ((3, 2, 3), 7)])
-def test_a_shrunk_image_is_the_means_of_its_pixels(shape, times):
-    image = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
-    height, width = (max(side // times, 1) for side in shape[:2])
-    small = shrink(image, times)
-    assert small.shape == (height, width, *shape[2:])
-    for y in range(height):
-        for x in range(width):
-            part = image[y * times : (y + 1) * times, x * times : (x + 1) * times]
-            assert np.abs(small[y, x] - part.mean((0, 1))).max() <= 0.5 + 1e-6
