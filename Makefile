@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version
 SOURCES := pyproject.toml constraints.txt
 # What `make run` trains, from the weights that ship: a few minutes on 2 cores.
 # make run ARGS='-p preset small -p samples 3000 -p steps 2000' begins with random ones.
-run: ARGS ?= -p samples 2000 -p steps 300
+run: ARGS ?= -p samples 2000 -p steps 150
 
 .PHONY: run test lint lab clean
 
@@ -15,7 +15,7 @@ run: .venv/ready-run
 	$(BIN)/handlib run $(ARGS)
 
 test: .venv/ready-test lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/ready-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -7,12 +7,30 @@ from pathlib import Path
 import pytest
 
 from handlib.paths import cache_dir
+from handlib.processes import cores
+
+MINUTES = {"test_notebooks", "test_processes", "test_slurm", "test_browser", "test_stream",
+           "test_ablation", "test_export"}  # fmt: skip
 
 # Compiled once for all sessions: where handlib keeps it when it is not tested.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "compiled"))
 
+# Tests that run at the same time share the cores, and so does all that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell's background jobs ignore interrupts, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers():
+    """For ``-n auto``: one more than cores, as many tests wait for a kernel, a kill or Slurm."""
+    return min(cores() + 1, 8)
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take minutes come first, so that none of them is waited for at the end."""
+    items.sort(key=lambda item: item.path.stem not in MINUTES)
 
 
 @pytest.fixture(scope="session", autouse=True)

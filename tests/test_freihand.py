@@ -57,6 +57,22 @@ def test_one_mask_serves_four_versions_and_versions_can_be_chosen(public):
         FreiHANDReader(public[0], versions=(7,))
 
 
+def test_fewer_samples_are_the_same_ones_each_time_with_their_own_annotations(public):
+    root, written = public
+    readers = [FreiHANDReader(root, "train") for _ in range(2)]
+    before = [(s.id, s.version) for s in readers[0]]
+    for reader in readers:
+        reader.thin_out(9)
+    kept, again = ([(s.id, s.version) for s in reader] for reader in readers)
+    assert kept == again == sorted(set(kept), key=before.index) and len(kept) == 9
+    reader = readers[0]
+    np.testing.assert_array_equal(reader[4].joints, written["training"]["xyz"][reader[4].id])
+    rows = [reader[int(i)].joints for i in reader.annotated]
+    np.testing.assert_array_equal(reader.annotation("xyz"), rows)
+    reader.thin_out(10)
+    assert len(reader) == 9
+
+
 def test_evaluation_without_labels_has_none(public):
     reader = FreiHANDReader(public[0], "evaluation")
     sample = reader[2]

@@ -50,9 +50,18 @@ class SplitReader:
         bad = find_unusable(self)
         if bad:
             print(listed(list(bad.values()), len(self), self.root))
-            for name in self.per_sample:
-                setattr(self, name, np.delete(getattr(self, name), list(bad), axis=0))
+            self._keep(np.delete(np.arange(len(self)), list(bad)))
         self.left_out = len(bad)
+
+    def thin_out(self, n):
+        """Keep ``n`` samples, drawn at random and the same in every run, or all that there are."""
+        if n < len(self):
+            drawn = np.random.default_rng(0).choice(len(self), n, replace=False)
+            self._keep(np.sort(drawn))
+
+    def _keep(self, rows):
+        for name in self.per_sample:
+            setattr(self, name, np.asarray(getattr(self, name))[rows])
 
     def row(self, index):
         """See ``sample.row_of``."""
