@@ -10,6 +10,7 @@ import torch
 from handlib import evaluation, geometry
 from handlib.augment import Compose, CropToBox, ToRight
 from handlib.data import HandDataset, Sample
+from handlib.data.usable import HOW
 from handlib.inference.look import EXPAND, assumed_camera, cut, look
 from handlib.inference.scores import errors_table, photo_errors
 from handlib.mano import pose_hand
@@ -190,7 +191,7 @@ def test_photos_that_are_not_there_are_counted_out(hand, model):
     class Reader(list):
         def __getitem__(self, index):
             if super().__getitem__(index) is None:
-                raise FileNotFoundError("b.jpg is missing: copy it")
+                raise FileNotFoundError(f"b.jpg is missing: copy it, {HOW}")
             return super().__getitem__(index)
 
     first, second = photo_samples(hand, 2)

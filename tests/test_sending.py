@@ -93,7 +93,7 @@ class FakeGPU:
     """What ``batches`` asks of a GPU and its libraries, written down in ``told``."""
 
     def __init__(self, monkeypatch):
-        self.told, self.pinned = [], set()
+        self.told, self.pinned, self.refuses = [], set(), False
         for name in ("Stream", "current_stream"):
             monkeypatch.setattr(torch.cuda, name, lambda device: self)
         monkeypatch.setattr(torch.cuda, "stream", self.stream)
@@ -106,6 +106,9 @@ class FakeGPU:
 
     def cudaHostRegister(self, place, size, flags):
         assert place not in self.pinned and size > 0
+        if self.refuses:
+            self.told.append("refused")
+            return 304
         self.pinned.add(place)
         return 0
 
@@ -157,3 +160,22 @@ def test_the_last_batch_reaches_a_gpu(monkeypatch):
     gpu = FakeGPU(monkeypatch)
     assert len(list(sent(2, device="cuda"))) == gpu.told.count("given back") == 13
     assert not gpu.pinned
+
+
+def test_memory_that_cannot_be_pinned_is_copied_as_it_is_and_the_error_forgotten(monkeypatch):
+    gpu = FakeGPU(monkeypatch)
+    gpu.refuses = True
+
+    zeros = torch.zeros
+
+    def told_of_the_error(*size, device=None, **more):
+        if device is None:  # a worker makes a block
+            return zeros(*size, **more)
+        gpu.told.append("told")
+        raise RuntimeError("CUDA error: OS call failed")
+
+    monkeypatch.setattr(torch, "zeros", told_of_the_error)
+    assert len(list(sent(2, device="cuda"))) == 13
+    assert 2 <= gpu.told.count("refused") <= 8  # once for each block
+    after = [gpu.told[n + 1] for n, word in enumerate(gpu.told) if word == "refused"]
+    assert set(after) == {"told"}

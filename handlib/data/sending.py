@@ -7,6 +7,7 @@ that is no longer in use.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,13 +148,19 @@ def batches(loader, device=None):
 
 def _ahead(arriving, device):
     """Batches on a GPU, each copied while the one before is in use."""
-    stream, pinned, cuda = torch.cuda.Stream(device), {}, torch.cuda.cudart()
+    stream, cuda = torch.cuda.Stream(device), torch.cuda.cudart()
+    blocks, pinned = {}, []
 
     def pin(block):
         # Only from pinned memory is a copy made meanwhile; from other it is as correct.
-        place = None if block is None else block.data_ptr()
-        if place and place not in pinned and int(cuda.cudaHostRegister(place, len(block), 0)) == 0:
-            pinned[place] = block
+        if block is None or (place := block.data_ptr()) in blocks:
+            return
+        blocks[place] = block
+        if int(cuda.cudaHostRegister(place, len(block), 0)) == 0:
+            pinned.append(place)
+            return
+        with suppress(RuntimeError):  # CUDA tells it to the next one who gives it work: not us
+            torch.zeros(1, device=device)
 
     def copy():
         if (sent := next(arriving, None)) is None:

@@ -84,6 +84,11 @@ def read_pictures(path, mask_path=None):
     return image, mask
 
 
+def fault(error):
+    """What an error of a reader says is wrong, for one who leaves out such samples already."""
+    return str(error).removesuffix(f", {HOW}")
+
+
 def find_unusable(reader):
     """Samples that cannot be read: dict of row -> what is wrong, in order; reads all of them."""
 
@@ -91,7 +96,7 @@ def find_unusable(reader):
         try:
             reader[row]
         except (OSError, ValueError) as error:
-            return str(error).removesuffix(f", {HOW}")
+            return fault(error)
         return None
 
     with ThreadPoolExecutor() as pool:  # decoding a picture leaves Python to others

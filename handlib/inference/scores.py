@@ -7,6 +7,7 @@ are known in 3D, PA-MPJPE is told too.
 
 import numpy as np
 
+from handlib.data.usable import fault
 from handlib.geometry import best_view, mirror_points
 from handlib.inference.look import BATCH, EXPAND, assumed_camera, look, probability
 from handlib.mano import pose_hand
@@ -67,7 +68,7 @@ def _read(reader, index, left_out):
     try:
         sample = reader[index]
     except (OSError, ValueError) as error:
-        left_out.append(str(error))
+        left_out.append(fault(error))
         return None
     if sample.joints_2d is None or not np.isfinite(sample.joints_2d).all(1).any():
         left_out.append(f"{sample.path}: no joint of hand {sample.id} is annotated")
