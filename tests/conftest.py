@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from handlib.paths import cache_dir
@@ -24,8 +25,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers():
-    """For ``-n auto``: one more than cores, as many tests wait for a kernel, a kill or Slurm."""
-    return min(cores() + 1, 8)
+    """For ``-n auto``: one more than cores, as many tests wait for a kernel, a kill or Slurm; each
+    takes up to 3 GB, with what it starts."""
+    memory = psutil.virtual_memory().available // (3 * 2**30)
+    return max(1, min(cores() + 1, memory, 8))
 
 
 def pytest_collection_modifyitems(items):
