@@ -346,6 +346,12 @@ def test_training_curves_have_units_and_the_baselines():
     assert top == pytest.approx(250) and "ms" in times.get_ylabel()
 
 
+def test_a_slow_first_step_leaves_room_to_see_the_others_in():
+    records = [{"step": n, "loss": 1.0, "s_forward": 0.1, "s_data": 0.05} for n in range(1, 101)]
+    times = plots.show_training([records[0] | {"s_forward": 3.0}, *records[1:]]).axes[3]
+    assert 150 < times.get_ylim()[1] < 200
+
+
 @pytest.mark.filterwarnings("error")
 def test_curves_of_an_evaluation_before_the_first_step():
     figure = plots.show_training([{"step": 0, "val_pa_mpjpe_mm": 7.0}], {"mean pose": 19.3})

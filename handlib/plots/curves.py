@@ -38,8 +38,11 @@ def show_training(history, baselines=None, title=None):
     parts = {_words(k, "s_"): _series(history, k) for k in keys if k.startswith("s_")}
     if parts:
         steps = next(iter(parts.values()))[0]
-        times.stackplot(steps, [1000 * y for _, y in parts.values()], labels=parts)
-        times.legend(loc="lower left", frameon=True, reverse=True)
+        took = 1000 * np.array([y for _, y in parts.values()])
+        times.stackplot(steps, took, labels=parts)
+        # The first step takes several times as long, and would leave no room to see the others in.
+        times.set_ylim(0, 1.2 * np.percentile(took.sum(0), 95))
+        times.legend(loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
     times.set_ylabel("time of one step (ms)")
     if terms:  # before the first step there may be an evaluation alone
         losses.legend(loc="center left", bbox_to_anchor=(1, 0.5))
