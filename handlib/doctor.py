@@ -21,6 +21,7 @@ OLDEST_PYTHON = (3, 11)
 GB = 1 << 30
 # Below these, a run of the defaults may not come to its end; the workflow takes 1 GB of each.
 LEAST_DISK, LEAST_MEMORY = 2 * GB, 3 * GB
+LEAST_SHARED = GB // 4  # three batches of 128 at 320 px, of a single worker; docker gives 64 MB
 KERNEL_S = 60
 
 
@@ -127,7 +128,19 @@ def memory():
     text = f"{free / GB:.1f} GB free"
     if free < LEAST_MEMORY:
         return text, WARNING, "close something, or take a smaller batch_size and workers 0"
-    return (text,)
+    shared = _free_shared_memory()
+    if shared is None:
+        return (text,)
+    if shared < LEAST_SHARED:
+        text += f", of which workers may share {shared / 2**20:.0f} MB"
+        return text, WARNING, "docker run --shm-size=4g, or workers 0 where batches are large"
+    return (f"{text}, {min(shared, free) / GB:.1f} GB for workers to share",)
+
+
+def _free_shared_memory():
+    """Bytes that workers may send batches in, or None where this system does not tell."""
+    place = Path("/dev/shm")
+    return shutil.disk_usage(place).free if place.is_dir() else None
 
 
 def _free_memory():

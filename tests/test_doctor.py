@@ -95,6 +95,15 @@ def test_little_room_and_an_idle_gpu_are_warnings(lines, monkeypatch):
     assert warned >= {"outputs", "cache", "memory", "torch"}
 
 
+def test_little_shared_memory_is_a_warning(lines, monkeypatch):
+    monkeypatch.setattr(doctor, "_free_shared_memory", lambda: 64 << 20)
+    code, found = lines()
+    state, text = found["memory"]
+    assert (code, state) == (0, "warning") and "64 MB" in text and "--shm-size" in text
+    monkeypatch.setattr(doctor, "_free_shared_memory", lambda: None)
+    assert lines()[1]["memory"] == ("ok", "8.0 GB free")
+
+
 def test_a_kernel_tells_its_environment():
     assert doctor._prefix_of_kernel() == sys.prefix
 
