@@ -10,6 +10,7 @@ import pytest
 from handlib.paths import cache_dir
 from handlib.processes import cores
 
+# Files of tests that take minutes.
 MINUTES = {"test_notebooks", "test_processes", "test_slurm", "test_browser", "test_stream",
            "test_ablation", "test_export"}  # fmt: skip
 

@@ -71,6 +71,8 @@ def test_fewer_samples_are_the_same_ones_each_time_with_their_own_annotations(pu
     np.testing.assert_array_equal(reader.annotation("xyz"), rows)
     reader.thin_out(10)
     assert len(reader) == 9
+    with pytest.raises(ValueError, match="at least 1 sample of 'train' has to stay, got -1"):
+        reader.thin_out(-1)
 
 
 def test_evaluation_without_labels_has_none(public):

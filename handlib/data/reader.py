@@ -54,7 +54,10 @@ class SplitReader:
         self.left_out = len(bad)
 
     def thin_out(self, n):
-        """Keep ``n`` samples, drawn at random and the same in every run, or all that there are."""
+        """Keep ``n`` samples, drawn at random and the same in every run, or all that there are;
+        ValueError for none."""
+        if n < 1:
+            raise ValueError(f"at least 1 sample of {self.split!r} has to stay, got {n}")
         if n < len(self):
             drawn = np.random.default_rng(0).choice(len(self), n, replace=False)
             self._keep(np.sort(drawn))
