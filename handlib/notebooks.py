@@ -211,7 +211,8 @@ def _papermill(path, output, parameters, quiet):
     # Unix sockets under a private, short path: kernels that start at once never race for ports.
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:
-        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})
+        kernel = {"transport": "ipc", "ip": f"{sockets}/k", "client_factory": _client_class()}
+        config = Config({"KernelManager": kernel})
         return execute_notebook(
             _unformatted(path),
             _unformatted(output),
@@ -227,3 +228,21 @@ def _papermill(path, output, parameters, quiet):
             coalesce_streams=True,
             iopub_timeout=60,
         )
+
+
+def _client_class():
+    """A client of kernels for which all that they say waits until it is read.
+
+    Of a usual one's, ZeroMQ drops what is beyond some 2,000 messages: the last lines of a cell that
+    prints faster than they are read, and the word that it is done, for which papermill then waits.
+    """
+    import zmq
+    from jupyter_client.asynchronous import AsyncKernelClient
+
+    class Client(AsyncKernelClient):
+        def _context_default(self):
+            context = super()._context_default()
+            context.setsockopt(zmq.RCVHWM, 0)  # of every socket made by it; 0: no limit
+            return context
+
+    return Client

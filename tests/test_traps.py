@@ -3,11 +3,13 @@ test_processes.py, test_slurm.py and test_notebooks.py."""
 
 import pickle
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
 from launched import handlib, write_notebook
+from papermill.clientwrap import PapermillNotebookClient
 from posed_hands import PosedHands
 
 from handlib import runs
@@ -34,6 +36,23 @@ def test_what_is_printed_again_and_again_stays_small(experiments, tmp_path):
     run_dir = runs.run_notebooks([path])
     executed = nbformat.read(run_dir / "notebooks" / "bars.ipynb", as_version=4)
     assert [output.text for output in executed.cells[-1].outputs] == ["step 1999\r"]
+
+
+def test_what_is_printed_faster_than_it_is_read_is_not_lost(experiments, tmp_path, monkeypatch):
+    """Of more than 2,000 lines the last ones were, and with them the word that the cell was done:
+    after a minute the run failed."""
+    read, waited = PapermillNotebookClient.process_message, []
+
+    def busy(client, message, *where):
+        if message["msg_type"] == "stream" and not waited:
+            waited.append(time.sleep(4))
+        return read(client, message, *where)
+
+    monkeypatch.setattr(PapermillNotebookClient, "process_message", busy)
+    lines = "for i in range(5000):\n    print(f'step {i}', end='\\r', flush=True)"
+    run_dir = runs.run_notebooks([write_notebook(tmp_path / "fast.ipynb", lines)])
+    executed = nbformat.read(run_dir / "notebooks" / "fast.ipynb", as_version=4)
+    assert waited and [output.text for output in executed.cells[-1].outputs] == ["step 4999\r"]
 
 
 def test_paths_are_those_of_the_caller(experiments, tmp_path, monkeypatch):
