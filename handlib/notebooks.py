@@ -226,7 +226,7 @@ def _papermill(path, output, parameters, quiet):
             # An interrupted kernel would log that its sockets are closed already.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             coalesce_streams=True,
-            iopub_timeout=60,
+            iopub_timeout=600,  # seconds to read what a cell printed, once it is done
         )
 
 
