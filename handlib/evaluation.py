@@ -92,7 +92,7 @@ def _flipped(sample):
 
 
 @torch.no_grad()
-def _predict(model, dataset, batch_size, workers):
+def _predict(model, dataset, batch_size, workers, **look):
     state, device = PartialState(cpu=ON_CPU), next(model.parameters()).device
     share = range(state.process_index, len(dataset), state.num_processes)
     loader = DataLoader(
@@ -106,7 +106,8 @@ def _predict(model, dataset, batch_size, workers):
     was_training = model.training
     model.eval()
     rows = [
-        _rows(model(**send_to_device(inputs(batch), device)), batch) for batch in batches(loader)
+        _rows(model(**send_to_device(inputs(batch), device), **look), batch)
+        for batch in batches(loader)
     ]
     model.train(was_training)
     shares = gather_object([_join(rows) | {"place": np.array(share)}])
@@ -138,7 +139,9 @@ def in_the_mirror(model, dataset, predictions, batch_size=64, workers=0):
     right = np.full(len(predictions["pred_right"]), np.nan, np.float32)
     if len(known):
         flipped = _Changed(dataset, known, _flipped)
-        right[known] = _predict(model, flipped, batch_size, workers)["pred_right"]
+        # The side is what was looked at, not what refinement makes of it.
+        told = _predict(model, flipped, batch_size, workers, refine=0)
+        right[known] = told["pred_right"]
     return {"pred_right_mirrored": right}
 
 
