@@ -16,6 +16,7 @@ from handlib.data import synthesize as module
 from handlib.data.backgrounds import Backgrounds
 from handlib.data.composite import composite
 from handlib.data.forearm import ArmShape, Forearm, border_loop, random_arm
+from handlib.data.freihand import SHARES, FreiHANDReader
 from handlib.data.look import random_look
 from handlib.data.poses import sample_articulations
 from handlib.data.raster import vertex_normals
@@ -212,6 +213,22 @@ def test_a_run_that_stopped_while_tidying_up_is_finished_by_the_next(dataset, se
     assert not (copy / ".parts").exists()
 
 
+def test_no_larger_dataset_trains_on_hands_that_a_smaller_one_tests_with(
+    dataset, settings, tmp_path
+):
+    larger = synthesize(tmp_path / "larger", **settings | {"samples": 2 * SAMPLES})
+
+    def poses(folder, *splits):
+        readers = [FreiHANDReader(folder, split) for split in splits]
+        return {pose.tobytes() for r in readers for pose in r.annotation("mano", whole=False)}
+
+    small, large = ({s: poses(folder, s) for s in SHARES} for folder in (dataset, larger))
+    everything = poses(larger, *SHARES, "evaluation")
+    assert len(everything) == 2 * SAMPLES + EVALUATION
+    for split in SHARES:
+        assert small[split] < large[split]
+
+
 def test_articulations_share_no_random_stream_with_an_id(monkeypatch):
     """numpy pads seeds with zeros: [seed, split, n] and [seed, split, n, 0] are one stream."""
     drawn = []
@@ -221,7 +238,7 @@ def test_articulations_share_no_random_stream_with_an_id(monkeypatch):
         lambda rng, n: drawn.append(rng.random()) or np.zeros((n, 45)),
     )
     module._articulations.cache_clear()
-    module._articulations(4, "training", 3)
+    module._articulations(4, 0, 3)
     module._articulations.cache_clear()
     assert drawn != [np.random.default_rng([4, 0, 3]).random()]
 

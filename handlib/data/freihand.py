@@ -246,13 +246,19 @@ class FreiHANDReader(SplitReader):
     def _block(self):
         if self._prefix == self.split:  # the folder is the split
             return 0, self.poses
-        start, stop = (round(share * self.poses) for share in SHARES[self.split])
-        if start == stop:
+        ids = ids_of(self.split, self.poses)
+        if not ids:
             raise ValueError(
                 f"{self.root}: {self.poses} poses are too few for a {self.split!r} split; take a "
                 "larger dataset, or another split"
             )
-        return start, stop
+        return ids.start, ids.stop
+
+
+def ids_of(split, poses):
+    """Range of the ids of a split of so many poses of the public training set."""
+    start, stop = (round(share * poses) for share in SHARES[split])
+    return range(start, stop)
 
 
 def detect_layout(root):

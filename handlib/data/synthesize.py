@@ -1,8 +1,9 @@
 """A synthetic dataset in FreiHAND's own folder layout, so that one reader serves both.
 
-Each id has its own random stream, made of the seed, the split and the id (its articulation is
-drawn together with its neighbours', for speed): the same hands come out whatever the number of
-workers or of interruptions. Work is done in chunks of ids; a chunk ends with one small file of
+Each id has its own random stream, made of the seed, the split and its number there (its
+articulation is drawn together with its neighbours', for speed): the same hands come out whatever
+the number of workers or of interruptions, and a larger dataset trains on no hand that a smaller one
+tests with. Work is done in chunks of ids; a chunk ends with one small file of
 annotations, and a run that was stopped goes on after the last.
 """
 
@@ -29,6 +30,7 @@ import handlib.mano
 from handlib.data.backgrounds import Backgrounds, load_backgrounds
 from handlib.data.composite import composite
 from handlib.data.decimals import json_text
+from handlib.data.freihand import SHARES, ids_of
 from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
 from handlib.paths import atomic_write, room_for, user_path
@@ -37,6 +39,7 @@ from handlib.reading import BadFile, expecting, read_json, short
 SPLITS = ("training", "evaluation")
 VERSIONS = 4
 MARKER = "synthetic.json"
+_STREAMS = ("train", "evaluation", "val", "test")
 _PARTS = ".parts"
 _CHUNK = 64
 _BLOCK = 512  # ids whose articulations are drawn together: one at a time is slow
@@ -284,9 +287,10 @@ def _render_chunk(job, hand, split, start, stop):
     """Render ids start to stop of a split; the file that marks the chunk as done comes last."""
     with one_thread():
         generator, backgrounds = _tools(job, hand)
-        numbers = range(start, stop)
-        streams = [np.random.default_rng([job["seed"], SPLITS.index(split), n]) for n in numbers]
-        bent = [_articulations(job["seed"], split, n // _BLOCK)[n % _BLOCK] for n in numbers]
+        numbers, seed = range(start, stop), job["seed"]
+        drawn = [_stream(split, n, job["samples"]) for n in numbers]
+        streams = [np.random.default_rng([seed, *place]) for place in drawn]
+        bent = [_articulations(seed, stream, n // _BLOCK)[n % _BLOCK] for stream, n in drawn]
         poses = [generator.draw_pose(*pair) for pair in zip(streams, bent)]
         rows = []
         for n, rng, pose, v, j in zip(numbers, streams, poses, *generator.posed(poses)):
@@ -298,11 +302,22 @@ def _render_chunk(job, hand, split, start, stop):
     return stop - start
 
 
+def _stream(split, n, samples):
+    """(number of the random stream, place in it) of an id: the reader's splits have one each."""
+    if split == "evaluation":
+        return _STREAMS.index(split), n
+    for part in SHARES:
+        ids = ids_of(part, samples)
+        if n in ids:
+            return _STREAMS.index(part), n - ids.start
+    raise ValueError(f"{samples} samples have no id {n}")
+
+
 @lru_cache(maxsize=4)
-def _articulations(seed, split, block):
-    """(_BLOCK, 45) of the ids from block * _BLOCK on."""
+def _articulations(seed, stream, block):
+    """(_BLOCK, 45) of a stream's places from block * _BLOCK on."""
     # numpy pads seeds with zeros: the last number keeps this stream apart from those of the ids.
-    rng = np.random.default_rng([seed, SPLITS.index(split), block, 1])
+    rng = np.random.default_rng([seed, stream, block, 1])
     return sample_articulations(rng, _BLOCK)
 
 
