@@ -6,6 +6,7 @@ import io
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from posed_hands import to_camera
@@ -16,6 +17,7 @@ from handlib.data.checks import bone_lengths
 from handlib.data.sample import Sample
 from handlib.geometry import project, similarity_align
 from handlib.joints import FINGER_COLORS, FINGER_JOINTS, JOINT_NAMES, ROOT, TIP_VERTICES
+from handlib.model import make_model
 from handlib.plots import images, render, style
 from handlib.plots.distributions import HUMAN
 
@@ -86,6 +88,25 @@ def test_weak_perspective_camera_projects_as_scale_and_translation(rest):
     placed, camera = render.weak_perspective_camera(vertices, 600.0, (40, 50))
     expected = np.array([40, 50]) + 600 * vertices[:, :2]
     assert np.abs(project(placed, camera) - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("preset", ["small", "modern"])
+def test_a_mesh_is_drawn_where_the_network_says_that_it_is_seen(sample, hand, preset):
+    torch.manual_seed(0)
+    model = make_model(preset, hand, input_size=64).eval()
+    with torch.no_grad():
+        torch.nn.init.normal_(model.head[-1].bias, std=0.2)
+        for K in (None, torch.tensor([[[150.0, 0, 20], [0, 140, 40], [0, 0, 1]]])):
+            said = model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), K)
+            row = {
+                f"pred_{name}": getattr(said, name)[0].numpy()
+                for name in ("joints", "vertices", "joints_2d", "scale", "trans")
+            }
+            placed, camera = render.camera_of(row, None if K is None else K[0].numpy(), 64)
+            seen = said.vertices_2d[0].numpy()
+            # The weak camera stands 100 m away.
+            np.testing.assert_allclose(project(placed, camera), seen, atol=0.05)
+            assert (placed[:, 2].mean() > 50) == (model.config.camera == "weak")
 
 
 def test_grid_has_a_row_for_each_overlay_and_names_its_source(sample, hand):

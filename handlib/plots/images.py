@@ -11,10 +11,10 @@ from handlib.joints import FINGER_JOINTS, JOINT_COLORS, ROOT, WRIST
 from handlib.metrics import per_sample
 from handlib.plots.render import (
     DEPTH,
+    camera_of,
     overlay_depth,
     overlay_mesh,
     render_view,
-    weak_perspective_camera,
 )
 from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened, styled
 from handlib.predictions import mirror_back
@@ -234,9 +234,7 @@ def as_photographed(samples, predictions, faces):
 def draw_prediction(axes, sample, prediction, faces, views=("right",)):
     """Truth, prediction, its mesh, and both from each of ``views``, on as many axes."""
     vertices = prediction["pred_vertices"]
-    placed, K = weak_perspective_camera(
-        vertices, prediction["pred_scale"], prediction["pred_trans"]
-    )
+    placed, K = camera_of(prediction, sample.K, sample.image.shape[1])
     draw_hand(axes[0], sample.image, sample.joints_2d)
     draw_hand(axes[1], sample.image, prediction["pred_joints_2d"])
     draw_hand(axes[2], overlay_mesh(sample.image, placed, faces, K, PREDICTION))

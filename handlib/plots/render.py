@@ -7,11 +7,12 @@ of the camera that looks at them; the identity looks as the photo's own camera d
 
 import cv2
 import numpy as np
+import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 
 from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
-from handlib.geometry import project
+from handlib.geometry import back_project, focal_length, known_camera, project
 from handlib.plots.layers import HAND_VIEWS, VIEWS, Photo, look  # noqa: F401
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
@@ -58,6 +59,36 @@ def weak_perspective_camera(vertices, scale, trans):
     f = float(scale) * distance
     K = np.array([[f, 0, float(trans[0])], [0, f, float(trans[1])], [0, 0, 1]])
     return vertices + [0, 0, distance], K
+
+
+def camera_of(prediction, K, size):
+    """The camera that a prediction's mesh is drawn with to lie where the network says it is seen.
+
+    A network projects by scale and translation, or by a camera: whichever puts the joints nearer to
+    its 2D joints.
+
+    Args:
+        prediction: one row of what ``evaluation.predict`` returned.
+        K: (3, 3) intrinsics of the crop, or None: what the network assumes then.
+        size: side of the crop, px.
+
+    Returns:
+        (vertices, K): (V, 3) metres in that camera's frame, and its (3, 3) intrinsics.
+    """
+    joints, vertices = prediction["pred_joints"], prediction["pred_vertices"]
+    scale, trans = prediction["pred_scale"], prediction["pred_trans"]
+    place, depth = torch.tensor(trans, dtype=torch.float64), 1 / torch.tensor(scale)
+    known = None if K is None else torch.tensor(K)[None]
+    camera = known_camera(known, place[None], size)[0][0].double()
+    root = back_project(place, focal_length(camera) * depth, camera).numpy()
+    camera = camera.numpy()
+    off_weak, off = (
+        np.abs(seen - prediction["pred_joints_2d"]).max()
+        for seen in (trans + scale * joints[:, :2], project(joints + root, camera))
+    )
+    if off < off_weak:
+        return vertices + root, camera
+    return weak_perspective_camera(vertices, scale, trans)
 
 
 def _render(vertices, faces, K, size, color):
