@@ -11,6 +11,8 @@ from handlib.reading import BadFile
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A file of kilobytes can hold a picture of gigabytes; phones take photos of 200 million.
 MAX_PIXELS = 250_000_000
+# EXIF's mark of how a picture lies, and those of its values that change the pixels.
+_ORIENTATION, _TURNS, _QUARTER_TURNS = 0x0112, range(2, 9), range(5, 9)
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 # Parts of a JPEG by their second byte: the frame says the size (baseline, extended, progressive),
 # tables, comments and what applications add are passed over, and the scan is the pixels.
@@ -38,6 +40,18 @@ def read_image(path, upright=False):
 def read_gray(path):
     """The one channel (H, W) uint8 of a mask; raises as ``read_image``."""
     return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def is_turned(path, size=None):
+    """Whether EXIF turns or mirrors a picture, to one of the same size (width, height) if given."""
+    from PIL import Image  # the command shows its help without it
+
+    try:
+        with Image.open(path) as header:
+            mark = header.getexif().get(_ORIENTATION)
+    except Exception:  # its decoders raise what they like
+        return False
+    return mark in _TURNS and (size is None or size[0] == size[1] or mark not in _QUARTER_TURNS)
 
 
 def _decode(path, flags):

@@ -143,11 +143,11 @@ def test_a_camera_may_append_to_a_jpeg(tmp_path):
     assert read_image(tmp_path / "a.jpg").shape == (24, 32, 3)
 
 
-def write_turned(path):
+def write_turned(path, mark=6, image=GREY):
     """A photo that its EXIF says to turn by a quarter: 24 x 32 stored, 32 x 24 upright."""
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.dstack([GREY] * 3)).save(path, exif=exif)
+    exif[0x0112] = mark
+    Image.fromarray(np.dstack([image] * 3)).save(path, exif=exif)
 
 
 def test_photos_are_turned_upright_and_datasets_are_as_stored(tmp_path):
@@ -157,19 +157,37 @@ def test_photos_are_turned_upright_and_datasets_are_as_stored(tmp_path):
     np.testing.assert_array_equal(upright, np.rot90(stored, -1))
 
 
-@pytest.mark.parametrize("size", [(32, 24), (24, 32), None, (30, 30)])
-def test_annotated_photos_are_turned_where_the_annotations_are(tmp_path, size):
-    write_turned(tmp_path / "a.png")
+def annotated(folder, size):
+    """Reader of a hand in the photo a.png of a folder, annotated with that size, or none."""
     entry = {"id": 1, "file_name": "a.png"}
     entry |= {"width": size[0], "height": size[1]} if size else {}
     hand = {"id": 1, "image_id": 1, "keypoints": [5, 6, 1] * 21, "bbox": [1, 2, 9, 9]}
-    (tmp_path / "a.json").write_text(json.dumps({"images": [entry], "annotations": [hand]}))
-    reader = read_coco_hands(tmp_path / "a.json")
+    (folder / "a.json").write_text(json.dumps({"images": [entry], "annotations": [hand]}))
+    return read_coco_hands(folder / "a.json")
+
+
+@pytest.mark.parametrize("size", [(32, 24), (24, 32), (30, 30)])
+def test_annotated_photos_are_turned_where_the_annotations_are(tmp_path, size):
+    write_turned(tmp_path / "a.png")
+    reader = annotated(tmp_path, size)
     if size == (30, 30):
         with pytest.raises(ValueError, match=r"a\.png has 32 x 24 px and .* 30 x 30"):
             reader[0]
     else:
-        assert reader[0].size == (size or (32, 24))
+        assert reader[0].size == size
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(24, 24), None])
+def test_a_photo_is_told_whose_annotations_may_be_for_the_turned_one(tmp_path, size):
+    for mark in (0, 1, 2, 3, 6, 8):
+        write_turned(tmp_path / "a.png", mark, GREY[:, :24])
+        reader = annotated(tmp_path, size)
+        if mark < 2:
+            assert reader[0].size == (24, 24)
+        else:
+            with pytest.raises(UserWarning, match=r"a\.png: its EXIF turns it"):
+                reader[0]
 
 
 def test_a_bomb_among_backgrounds_is_skipped(tmp_path):

@@ -6,13 +6,14 @@ from a file name that ends in ``_l`` or ``_r`` (CMU Panoptic's), else it is not 
 """
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from handlib.data.hands import side_of
 from handlib.data.sample import Sample
-from handlib.images import read_image
+from handlib.images import is_turned, read_image
 from handlib.joints import N_JOINTS, convert
 from handlib.reading import BadFile, expecting, read_json, require_finite
 
@@ -52,6 +53,13 @@ def _as_annotated(path, size):
     """A photo as stored, or turned as its EXIF says where the annotations are for that."""
     image = read_image(path)
     if size in (None, image.shape[1::-1]):
+        if is_turned(path, size):
+            warnings.warn(
+                f"{path}: its EXIF turns it, and its annotations do not tell whether they are for "
+                "the turned photo: it is taken as stored. Look at it with its joints; if they are "
+                "off, save it turned, without that mark",
+                stacklevel=3,
+            )
         return image
     upright = read_image(path, upright=True)
     if size != upright.shape[1::-1]:
