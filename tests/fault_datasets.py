@@ -225,6 +225,12 @@ _opening(
     _entry("xyz", 5, _set(20, 2, float("nan"))),
 )
 _opening(
+    "a hand behind the camera",
+    "z of one sample negative",
+    "training_xyz.json: entry 4 lies behind the camera.*skip_bad",
+    _entry("xyz", 4, lambda xyz: [[x, y, -z] for x, y, z in xyz]),
+)
+_opening(
     "vertices hold infinity",
     "one number of one sample, which is read",
     r"training_verts.json: entry 2 .*infinite.*skip_bad",

@@ -27,8 +27,13 @@ def unusable(name, values):
     """
     rows = values.reshape(len(values), -1)
     lost = ~np.isfinite(rows).all(1)
-    if name != "K" or lost.any():
+    if lost.any():
         return lost, "holds numbers that are missing (NaN) or infinite"
+    if name in ("xyz", "verts"):  # of another camera's axes, mostly
+        behind = (values[..., 2] <= 0).any(1)
+        return behind, "lies behind the camera (z is not positive)"
+    if name != "K":
+        return lost, ""
     no_camera = (rows[:, [0, 4]] <= 0).any(1) | (rows[:, 6:] != (0, 0, 1)).any(1)
     return no_camera, "is not a camera matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]]"
 
