@@ -265,6 +265,7 @@ class Trainer:
             "network": asdict(self.net.config) | {"hand model": self.net.hand.fingerprint},
             "loss_weights": asdict(self.loss_weights),
             "samples": len(self.train_set),
+            "data": getattr(self.train_set, "settings", dict)(),
         }
 
     def resume(self):
@@ -288,7 +289,7 @@ class Trainer:
     def check_same(self, folder, saved):
         """ValueError when the run was begun with other settings."""
         for part, now in self.settings().items():
-            if part == "network" and part not in saved:  # of an earlier handlib
+            if part in ("network", "data") and part not in saved:  # of an earlier handlib
                 continue
             before = saved[part] if isinstance(now, dict) else {part: saved[part]}
             now = now if isinstance(now, dict) else {part: now}

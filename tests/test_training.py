@@ -10,7 +10,7 @@ import torch
 from posed_hands import PosedHands
 
 from handlib import checkpoints, session
-from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Rotate, eval_transforms
+from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Resize, Rotate, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
 from handlib.diagnose import find_faults
@@ -563,6 +563,22 @@ def test_a_run_does_not_go_on_with_another_network(hand, data, tmp_path):
     other = make_model("small", hand, hidden=32, dropout=0.2, camera="perspective")
     with pytest.raises(ValueError, match="was trained with camera='weak', not 'perspective'"):
         train(other, data, None, QUICK, tmp_path)
+
+
+def test_a_run_does_not_go_on_with_other_samples(hand, data, tmp_path):
+    def go(*chain, seed=0):
+        dataset = HandDataset(data.reader, Compose(chain), seed)
+        train(fresh(hand), dataset, None, QUICK, tmp_path)
+
+    go(Resize(64), Rotate(30))
+    go(Resize(64), Rotate(30))
+    told = r"was trained with transform 2='Rotate\(degrees=30\)', not 'Rotate\(degrees=60\)'"
+    with pytest.raises(ValueError, match=told):
+        go(Resize(64), Rotate(60))
+    with pytest.raises(ValueError, match="was trained with transforms='Resize, Rotate'"):
+        go(Resize(64))
+    with pytest.raises(ValueError, match="was trained with data_seed=0, not 1"):
+        go(Resize(64), Rotate(30), seed=1)
 
 
 def test_validation_data_without_joints_cost_no_training(hand, data, tmp_path):

@@ -15,6 +15,7 @@ from handlib import geometry
 
 STILL = np.eye(3)  # no motion; told by identity, which is faster than by its numbers
 MIRROR = np.diag(geometry.mirror_points(np.ones(3)))
+PLAIN = (bool, int, float, str, tuple, dict)  # what a transform's settings are
 SHRINK = 0.6  # below this scale, bilinear sampling skips pixels
 
 
@@ -30,6 +31,10 @@ class Transform:
 
     def __call__(self, sample, rng):
         return self.apply(sample, self.draw(rng, sample))
+
+    def __repr__(self):
+        plain = {n: v for n, v in vars(self).items() if isinstance(v, PLAIN)}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in plain.items())})"
 
 
 class Geometric(Transform):

@@ -26,6 +26,17 @@ class HandDataset(Dataset):
         """Whether the samples are asked for in their order: a stream's are random as they come."""
         return getattr(self.reader, "in_order", False)
 
+    def settings(self):
+        """What decides how the samples come out, but for where they lie: dict of plain values."""
+        chain = getattr(self.transforms, "transforms", [self.transforms])
+        return {
+            "source": getattr(self.reader, "source", None),
+            "split": getattr(self.reader, "split", None),
+            "data_seed": self.seed,
+            "transforms": ", ".join(type(step).__name__ for step in chain),
+            **{f"transform {n}": str(step) for n, step in enumerate(chain, 1)},
+        }
+
     def __len__(self):
         return len(self.reader)
 
