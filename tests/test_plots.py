@@ -373,6 +373,18 @@ def test_a_slow_first_step_leaves_room_to_see_the_others_in():
     assert 150 < times.get_ylim()[1] < 200
 
 
+def test_noisy_losses_are_drawn_as_running_means_before_themselves_and_named_as_they_lie():
+    rng = np.random.default_rng(0)
+    records = [{"step": n, "loss_a": 1 + rng.random(), "loss_b": 9.0} for n in range(200)]
+    losses = plots.show_training(records).axes[0]
+    names = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert names == ["b", "a"] and len(losses.lines) == 4
+    mean, itself = (line.get_ydata() for line in losses.lines[2:])
+    np.testing.assert_array_equal(itself, [r["loss_a"] for r in records])
+    assert mean.std() < 0.5 * itself.std() and mean[0] == pytest.approx(itself[:4].mean())
+    np.testing.assert_allclose(losses.lines[0].get_ydata(), 9)
+
+
 @pytest.mark.filterwarnings("error")
 def test_curves_of_an_evaluation_before_the_first_step():
     figure = plots.show_training([{"step": 0, "val_pa_mpjpe_mm": 7.0}], {"mean pose": 19.3})

@@ -8,6 +8,7 @@ from handlib.metrics import Interval, area_under
 from handlib.plots.style import SERIES, new_figure, shortened, styled
 
 DASHES, MARKERS = ("-", "--", "-.", ":"), "Dsv^"
+NOISY = 25  # a running mean leaves so many values that do not share any
 
 
 @styled
@@ -22,9 +23,11 @@ def show_training(history, baselines=None, title=None):
     """
     figure, ((losses, error), (rate, times)) = new_figure(2, 2, 10, 5.6, title)
     keys = dict.fromkeys(key for record in history for key in record)
-    terms = [key for key in keys if key.startswith("loss")]
-    for n, key in enumerate(terms):
-        losses.plot(*_series(history, key), DASHES[n // len(SERIES)], label=_words(key, "loss_"))
+    terms = {key: _series(history, key) for key in keys if key.startswith("loss")}
+    # From the largest to the smallest, as their lines lie above each other.
+    terms = dict(sorted(terms.items(), key=lambda term: -np.median(term[1][1])))
+    for n, (key, series) in enumerate(terms.items()):
+        _draw_noisy(losses, *series, DASHES[n // len(SERIES)], _words(key, "loss_"))
     losses.set_ylabel("weighted loss")
     _log(losses)
     highest = losses.get_ylim()[1]
@@ -106,6 +109,16 @@ def _series(records, key):
     """Steps and values (2, N) of the records that have ``key``."""
     points = [(r["step"], r[key]) for r in records if r.get(key) is not None]
     return np.array(points, float).reshape(-1, 2).T
+
+
+def _draw_noisy(ax, steps, values, dashes, label):
+    """A line, or where it has many points their running mean, and faintly the line itself."""
+    window = np.ones(len(values) // NOISY or 1)
+    # At the ends fewer values are in the window.
+    mean = np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+    (line,) = ax.plot(steps, mean, dashes, label=label)
+    if len(window) > 1:
+        ax.plot(steps, values, color=line.get_color(), linewidth=0.7, alpha=0.25)
 
 
 def _words(key, prefix):

@@ -1,6 +1,7 @@
 """Where errors are large, how predictions fail, and single samples looked into."""
 
 import numpy as np
+from matplotlib.patches import Patch
 from scipy.stats import spearmanr
 
 from handlib.augment import MirrorBack
@@ -40,7 +41,9 @@ def show_error_groups(errors, title=None, columns=4):
         ax.set(title=attribute, xlim=(0, 1.03 * max(g["error"].high for g in every)))
     for ax in axes.flat[max(len(first) - columns, 0) : len(first)]:
         ax.set_xlabel("mean error (mm)")
-    axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center left")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    handles[labels.index(next(iter(errors)))] = Patch(color=SERIES[-1], alpha=0.75)  # of any colour
+    axes.flat[-1].legend(handles, labels, loc="center left")
     return figure
 
 

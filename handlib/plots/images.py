@@ -125,6 +125,11 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, names=None):
         for ax, (name, sample) in zip(row, chunk, strict=False):
             draw_sample(ax, sample, kind, faces)
             ax.set_title(name if kind == overlays[0] else None)
+        if len(overlays) > 1 and kind != "none":
+            row[0].text(
+                0.03, 0.97, kind, va="top", fontsize=8, transform=row[0].transAxes,
+                bbox={"color": "white", "alpha": 0.7, "pad": 2},
+            )  # fmt: skip
     _explain(figure, axes, overlays, samples)
     return figure
 
