@@ -1,6 +1,7 @@
 """Hands in videos: followed, smoothed, written."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from green_hands import green_photo, green_predictor
 
 from handlib import cli
+from handlib.inference.frames import Frames
 from handlib.inference.video import OneEuro, Tracker, predict_video
 
 
@@ -31,21 +33,32 @@ def write_video(path, n=24, rate=25):
 def test_a_still_value_is_calmed_and_a_fast_one_followed():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.002, (200, 3))
-    still = OneEuro(30)
-    calmed = np.array([still(value) for value in noise])[50:]
+    still = OneEuro()
+    calmed = np.array([still(value, 1 / 30) for value in noise])[50:]
     assert calmed.std() < 0.6 * noise.std()
-    fast, ramp = OneEuro(30), np.linspace(0, 5, 151)[:, None]  # one metre per second
-    lag = ramp[-1] - [fast(value) for value in ramp][-1]
+    fast, ramp = OneEuro(), np.linspace(0, 5, 151)[:, None]  # one metre per second
+    lag = ramp[-1] - [fast(value, 1 / 30) for value in ramp][-1]
     assert 0 <= lag[0] < 0.02
-    first = OneEuro(30)
-    np.testing.assert_array_equal(first([1.0, 2]), [1, 2])
+    first = OneEuro()
+    np.testing.assert_array_equal(first([1.0, 2], 0), [1, 2])
+
+
+def test_frames_of_uneven_times_are_smoothed_as_even_ones():
+    """A value that goes on steadily has the speed that it has, however far apart its frames."""
+    lags = []
+    for seconds in (np.full(90, 1 / 30), np.tile([1 / 120, 7 / 120], 45)):
+        smooth, time = OneEuro(), np.cumsum(seconds)
+        found = [smooth([t], s) for t, s in zip(time, seconds, strict=True)]  # 1 m/s
+        lags.append(np.mean(time[-20:] - np.ravel(found)[-20:]))
+    assert lags[0] == pytest.approx(lags[1], rel=0.3)
 
 
 def test_hands_are_followed_by_one_track_each(hand):
     predictor = green_predictor(hand)
-    tracker = Tracker(predictor, 25)
+    tracker = Tracker(predictor)
     seen = [
-        [(t.number, t.hand.is_right, t.smoothed.joints_2d) for t in tracker(f)] for f in frames()
+        [(t.number, t.hand.is_right, t.smoothed.joints_2d) for t in tracker(f, n / 25)]
+        for n, f in enumerate(frames())
     ]
     assert all(len(hands) == 1 for hands in seen[:8])
     assert {number for hands in seen for number, *_ in hands} == {1, 2}
@@ -59,16 +72,17 @@ def test_hands_are_followed_by_one_track_each(hand):
 
 
 def test_a_side_that_is_given_is_kept(hand):
-    tracker = Tracker(green_predictor(hand), 25, is_right=False)
-    assert [t.hand.is_right for f in frames(6) for t in tracker(f)] == [False] * 6
+    tracker = Tracker(green_predictor(hand), is_right=False)
+    sides = [t.hand.is_right for n, f in enumerate(frames(6)) for t in tracker(f, n / 25)]
+    assert sides == [False] * 6
 
 
 def test_a_hand_that_leaves_is_let_go(hand):
-    tracker = Tracker(green_predictor(hand), 25)
-    for frame in frames(3):
-        assert len(tracker(frame)) == 1
+    tracker = Tracker(green_predictor(hand))
+    for n, frame in enumerate(frames(3)):
+        assert len(tracker(frame, n / 25)) == 1
     empty = green_photo((600, 320), [])
-    counts = [len(tracker(empty)) for _ in range(8)]
+    counts = [len(tracker(empty, n / 25)) for n in range(3, 11)]
     assert counts[-1] == 0
 
 
@@ -90,6 +104,86 @@ def test_a_video_is_written_with_a_line_for_each_frame(hand, tmp_path, monkeypat
     film = cv2.VideoCapture(str(tmp_path / "out/hands.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 24
     assert film.read()[1].shape == (320, 600, 3)
+
+
+def without(path, damaged):
+    """The video, a JPEG for each frame, with zeros for some of them."""
+    content = bytearray(path.read_bytes())
+    parts = [m.start() + 8 for m in re.finditer(b"00dc....\xff\xd8", content, re.DOTALL)]
+    for number in damaged:
+        size = int.from_bytes(content[parts[number] - 4 : parts[number]], "little")
+        content[parts[number] : parts[number] + size] = bytes(size)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_video_goes_on_after_frames_that_cannot_be_read(hand, tmp_path):
+    damaged = [0, 4, 5, 9]
+    path = without(write_video(tmp_path / "hands.avi", 12), damaged)
+    said = predict_video(green_predictor(hand), path, tmp_path / "out")
+    assert "a hand in 8 of 8 frames" in said and "; 4 frames could not be read" in said
+    lines = [json.loads(line) for line in (tmp_path / "out/hands.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == sorted({*range(12)} - {*damaged})
+    for line in lines:  # the number is that of the file
+        place = np.mean(line["hands"][0]["joints_2d"], 0)[0]
+        assert abs(place - (110 + 6 * line["frame"])) < 20
+    film = cv2.VideoCapture(str(tmp_path / "out/hands.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+
+
+def test_a_video_that_is_cut_short_says_so(tmp_path):
+    path = write_video(tmp_path / "hands.avi", 12)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames = Frames(path)
+    read = len(list(frames))
+    assert 0 < read < 12 and frames.missing == 12 - read
+    assert f"the last {12 - read} that its header counts could not be read" in frames.fault()
+
+
+def open_as(monkeypatch, told):
+    """Videos are opened as ones that tell other values: property -> function that gives them."""
+
+    class Video:
+        def __init__(self, path):
+            self.video, self.reads = opened(path), 0
+
+        def get(self, what):
+            return told.get(what, lambda: self.video.get(what))()
+
+        def read(self):
+            self.reads += 1
+            return self.video.read()
+
+        def release(self):
+            self.video.release()
+
+    opened = cv2.VideoCapture
+    monkeypatch.setattr("handlib.inference.frames.cv2.VideoCapture", Video)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([0, 10, 60, 70], [0, 0.01, 0.06, 0.07]),
+        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),
+        ([0, np.nan, 80, 40], [0, 0.04, 0.08, 0.12]),
+    ],
+)
+def test_frames_have_the_times_that_the_file_tells(tmp_path, monkeypatch, told, expected):
+    path = write_video(tmp_path / "hands.avi", 4)
+    assert [time for _, time, _ in Frames(path)] == pytest.approx([0, 0.04, 0.08, 0.12])
+    times = iter(told)
+    open_as(monkeypatch, {cv2.CAP_PROP_POS_MSEC: lambda: next(times)})
+    assert [time for _, time, _ in Frames(path)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("count", "missing"), [(1e12, 10**12 - 3), (0, 0), (-1, 0), (2, 0)])
+def test_a_wrong_count_of_frames_ends_soon_and_loses_none(tmp_path, monkeypatch, count, missing):
+    path = write_video(tmp_path / "hands.avi", 3)
+    open_as(monkeypatch, {cv2.CAP_PROP_FRAME_COUNT: lambda: count})
+    frames = Frames(path)
+    assert [number for number, *_ in frames] == [0, 1, 2]
+    assert frames.missing == missing and frames._video.reads < 1100
 
 
 def test_videos_of_one_name_in_folders_and_of_odd_rates(hand, tmp_path, monkeypatch, capsys):

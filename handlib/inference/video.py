@@ -10,6 +10,7 @@ import numpy as np
 
 from handlib.geometry import box_overlap, tight_box
 from handlib.inference.find import SMALLEST, SURE, next_box
+from handlib.inference.frames import Frames
 from handlib.inference.look import is_inside
 from handlib.inference.paint import overlay
 from handlib.paths import atomic_write
@@ -27,33 +28,33 @@ class OneEuro:
     grows with speed, so that a still hand does not tremble and a fast one does not lag.
 
     Args:
-        rate: frames per second.
         still: cut-off of a value that does not move, Hz.
         speed: by how much the cut-off grows, Hz per unit of the value per second.
     """
 
-    def __init__(self, rate, still=1.5, speed=20.0, of_speed=1.0):
-        self.rate, self.still, self.speed, self.of_speed = rate, still, speed, of_speed
+    def __init__(self, still=1.5, speed=20.0, of_speed=1.0):
+        self.still, self.speed, self.of_speed = still, speed, of_speed
         self.value = self.slope = None
 
-    def __call__(self, value):
+    def __call__(self, value, seconds):
+        """The smoothed value, ``seconds`` after the last one."""
         value = np.asarray(value, float)
         if self.value is None:
             self.value, self.slope = value, np.zeros_like(value)
             return value
-        slope = (value - self.value) * self.rate
-        self.slope = self.slope + self._share(self.of_speed) * (slope - self.slope)
+        slope = (value - self.value) / seconds
+        self.slope = self.slope + _share(self.of_speed, seconds) * (slope - self.slope)
         # All coordinates of a point share its speed: axes must not lag by different times.
         moving = np.linalg.norm(self.slope, axis=-1, keepdims=True)
-        self.value = self.value + self._share(self.still + self.speed * moving) * (
-            value - self.value
-        )
+        share = _share(self.still + self.speed * moving, seconds)
+        self.value = self.value + share * (value - self.value)
         return self.value
 
-    def _share(self, cutoff):
-        """Of a new value, in the smoothed one."""
-        turns = 2 * np.pi * cutoff / self.rate
-        return turns / (turns + 1)
+
+def _share(cutoff, seconds):
+    """Of a new value in the smoothed one, of a low-pass filter with a cut-off in Hz."""
+    turns = 2 * np.pi * cutoff * seconds
+    return turns / (turns + 1)
 
 
 class Track:
@@ -64,29 +65,30 @@ class Track:
         which the network was not sure of it.
     """
 
-    def __init__(self, number, hand, rate):
-        self.number, self.rate = number, rate
+    def __init__(self, number, hand, time):
+        self.number, self.time = number, time
         self.hand, self.log_odds, self.lost, self._filters = None, 0.0, 0, {}
-        self.add(hand)
+        self.add(hand, time)
 
-    def add(self, hand):
-        """Take the hand of the next frame."""
+    def add(self, hand, time):
+        """Take the hand of the next frame, at ``time`` in seconds."""
+        seconds, self.time = time - self.time, time
         if self.hand is None or hand.is_right != self.hand.is_right:
             names = ("root", "joints", "vertices", "joints_2d")
-            self._filters = {name: OneEuro(self.rate) for name in names}
+            self._filters = {name: OneEuro() for name in names}
         if hand.right_probability is not None:
             p = np.clip(hand.right_probability, 1e-3, 1 - 1e-3)
             # What many frames say of the side together; old ones fade.
             self.log_odds = 0.9 * self.log_odds + np.log(p / (1 - p))
         self.lost = self.lost + 1 if (hand.confidence or 0) < SURE else 0
         self.hand, smooth = hand, self._filters
-        root = smooth["root"](hand.root)
+        root = smooth["root"](hand.root, seconds)
         width = max(hand.size)  # so that speeds are those of a hand's place, not of its pixels
-        joints_2d = width * smooth["joints_2d"](hand.joints_2d / width)
+        joints_2d = width * smooth["joints_2d"](hand.joints_2d / width, seconds)
         self.smoothed = replace(
             hand,
-            joints=root + smooth["joints"](hand.joints - hand.root),
-            vertices=root + smooth["vertices"](hand.vertices - hand.root),
+            joints=root + smooth["joints"](hand.joints - hand.root, seconds),
+            vertices=root + smooth["vertices"](hand.vertices - hand.root, seconds),
             joints_2d=joints_2d,
             box=tight_box(joints_2d),
         )
@@ -101,23 +103,23 @@ class Tracker:
     """Follows the hands of a video.
 
     Args:
-        predictor: ``Predictor``. rate: frames per second. K, is_right: as of ``predict``.
+        predictor: ``Predictor``. K, is_right: as of ``predict``.
     """
 
-    def __init__(self, predictor, rate, K=None, is_right=None):
-        self.predictor, self.rate, self.is_right = predictor, rate, is_right
+    def __init__(self, predictor, K=None, is_right=None):
+        self.predictor, self.is_right = predictor, is_right
         self.K, self.K_known = K, K is not None
         self.tracks, self.frame, self.seen = [], 0, 0
 
-    def __call__(self, image):
-        """The hands in the next frame (H, W, 3): list of ``Track``."""
-        self._follow(image)
+    def __call__(self, image, time):
+        """The hands in the next frame (H, W, 3), at ``time`` in seconds: list of ``Track``."""
+        self._follow(image, time)
         if len(self.tracks) < MOST and self.frame % (LOOK_AGAIN if self.tracks else 3) == 0:
-            self._search(image)
+            self._search(image, time)
         self.frame += 1
         return self.tracks
 
-    def _follow(self, image):
+    def _follow(self, image, time):
         if not self.tracks:
             return
         boxes = [next_box(track.hand) for track in self.tracks]
@@ -126,7 +128,7 @@ class Tracker:
         sides = [t.side if self.is_right is None else self.is_right for t in self.tracks]
         hands = self.predictor([image] * len(boxes), boxes, self.K, sides)
         for track, hand in zip(self.tracks, hands, strict=True):
-            track.add(replace(hand, K_known=self.K_known))
+            track.add(replace(hand, K_known=self.K_known), time)
         sure = sorted(self.tracks, key=lambda t: -(t.hand.confidence or 0))
         self.tracks = []
         for track in sure:
@@ -136,7 +138,7 @@ class Tracker:
             if alone and track.lost < GIVE_UP and large:
                 self.tracks.append(track)
 
-    def _search(self, image):
+    def _search(self, image, time):
         for hand in self.predictor.find(image, self.K, self.is_right, most=MOST):
             taken = [tight_box(track.hand.joints_2d) for track in self.tracks]
             new = all(box_overlap(hand.box, box) < SAME for box in taken)
@@ -144,7 +146,7 @@ class Tracker:
                 self.K = hand.K if self.K is None else self.K
                 self.seen += 1
                 hand = replace(hand, K_known=self.K_known)
-                self.tracks.append(Track(self.seen, hand, self.rate))
+                self.tracks.append(Track(self.seen, hand, time))
 
 
 def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
@@ -162,29 +164,24 @@ def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such video")
-    with path.open("rb") as file:
-        is_list = file.read(8) == b"ffconcat"  # of other files, which would be shown
-    video = cv2.VideoCapture("" if is_list else str(path))
-    rate = video.get(cv2.CAP_PROP_FPS)
-    rate = rate if np.isfinite(rate) and 1 <= rate <= 1000 else 30.0
-    tracker, counts, start = Tracker(predictor, rate, K, is_right), [], perf_counter()
+    frames = Frames(path)
+    tracker, counts, start = Tracker(predictor, K, is_right), [], perf_counter()
     stem = path.stem if stem is None else stem
     with atomic_write(out / f"{stem}.mp4") as film, atomic_write(
         out / f"{stem}.jsonl"
     ) as table, table.open("w") as lines:  # fmt: skip
-        writer = None
-        while True:
-            there, frame = video.read()
-            if not there:
-                break
-            tracks = tracker(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        writer, written = None, 0
+        for number, time, frame in frames:
+            tracks = tracker(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), time)
             counts.append(len(tracks))
-            lines.write(json.dumps(_line(len(counts) - 1, rate, tracks)) + "\n")
+            lines.write(json.dumps(_line(number, time, tracks)) + "\n")
             if writer is None:
-                writer = _film(film, path, rate, frame.shape[1::-1])
+                writer = _film(film, path, frames.rate, frame.shape[1::-1])
             picture = overlay(frame[..., ::-1], [track.smoothed for track in tracks])
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-        video.release()
+            picture = np.ascontiguousarray(picture[..., ::-1])
+            for _ in range(written, number + 1):  # it stands for those that could not be read too
+                writer.write(picture)
+            written = number + 1
         if writer is None:
             raise ValueError(
                 f"{path} cannot be read as a video: convert it to MP4 (H.264), or give its frames"
@@ -192,11 +189,14 @@ def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
         writer.release()
     found = sum(count > 0 for count in counts)
     if not found:
-        raise ValueError(f"{path}: no hand found in any of its {len(counts)} frames")
+        raise ValueError(
+            f"{path}: no hand found in any of its {len(counts)} frames{frames.fault()}"
+        )
     speed = len(counts) / (perf_counter() - start)
     return (
         f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
-        f"({speed:.0f} frames/s)" + ("" if K is not None else "; depth is a guess without --K")
+        f"({speed:.0f} frames/s){frames.fault()}"
+        + ("" if K is not None else "; depth is a guess without --K")
     )
 
 
@@ -212,7 +212,7 @@ def _film(film, path, rate, size):
     )
 
 
-def _line(frame, rate, tracks):
+def _line(frame, time, tracks):
     """What is known of one frame, as JSON: smoothed, without vertices."""
     hands = []
     for track in tracks:
@@ -220,4 +220,4 @@ def _line(frame, rate, tracks):
         for name in ("joint_names", "units", "photo", "width", "height"):
             del values[name]
         hands.append({"track": track.number} | values)
-    return {"frame": frame, "time": round(frame / rate, 4), "hands": hands}
+    return {"frame": frame, "time": round(time, 4), "hands": hands}
