@@ -51,7 +51,7 @@ def inverse(matrix):
 
 def focal_length(K):
     """Focal length (...) in px of intrinsics (..., 3, 3): geometric mean of the two axes'."""
-    return (K[..., 0, 0] * K[..., 1, 1] - K[..., 0, 1] * K[..., 1, 0]).abs().sqrt()
+    return abs(K[..., 0, 0] * K[..., 1, 1] - K[..., 0, 1] * K[..., 1, 0]) ** 0.5
 
 
 def known_camera(K, like, size):

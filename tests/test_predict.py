@@ -14,7 +14,14 @@ import handlib
 from handlib import cli, plots
 from handlib.augment.geometric import crop_affine
 from handlib.checkpoints import export
-from handlib.geometry import box_overlap, mirror_affine, mirror_faces, mirror_points, project
+from handlib.geometry import (
+    axis_angle_to_matrix,
+    box_overlap,
+    mirror_affine,
+    mirror_faces,
+    mirror_points,
+    project,
+)
 from handlib.inference import find, load_photo, load_photos, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
@@ -23,6 +30,8 @@ from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
 from handlib.inference.paint import sheet
 from handlib.inference.predictor import loaded
+from handlib.joints import ROOT
+from handlib.mano import HandLayer
 from handlib.model import make_model
 
 HANDS = [(60, 80, 180, 240, True), (400, 60, 460, 160, False)]
@@ -144,6 +153,33 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
         handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
 
 
+def rebuilt(hand_model, prediction):
+    """Vertices and joints, about the root, that the pose and shape of a prediction give."""
+    of_side = hand_model if prediction.is_right else hand_model.mirrored()
+    layer = HandLayer(of_side, dtype=torch.float64)
+    pose = torch.tensor(prediction.pose[None], dtype=torch.float64)
+    betas = torch.tensor(prediction.betas[None], dtype=torch.float64)
+    vertices, joints = (points[0].numpy() for points in layer(layer.rotations(pose), betas))
+    return vertices - joints[ROOT], joints - joints[ROOT]
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("views", [1, 7])
+def test_pose_and_shape_give_the_mesh(weights, hand, is_right, views):
+    photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    predictor = handlib.Predictor(weights, views=views)
+    one, two = predictor([photo] * 2, [(50, 40, 150, 160), (20, 30, 90, 80)], K, is_right)
+    for said in (one, two):
+        vertices, joints = rebuilt(hand, said)
+        np.testing.assert_allclose(said.vertices - said.root, vertices, atol=1e-5)
+        np.testing.assert_allclose(said.joints - said.root, joints, atol=1e-5)
+        np.testing.assert_allclose(project(said.joints, K), said.joints_2d, atol=1e-2)
+    seen = look(predictor.model, [photo], [one.box], K[None], [is_right], views=views)
+    placed = project(seen["root"][:, None], K)[:, 0]
+    np.testing.assert_allclose(seen["trans"], placed, atol=1e-2)
+    np.testing.assert_allclose(seen["scale"], 500 / seen["root"][:, 2], rtol=1e-4)
+
+
 @pytest.mark.parametrize(("doubt", "ways"), [(0.0, 1), (np.inf, 2)])
 def test_only_hands_of_doubtful_side_are_looked_at_again_in_the_mirror_too(
     weights, monkeypatch, doubt, ways
@@ -229,6 +265,12 @@ def test_turned_views_are_turned_back(weights):
     back = np.array([[c, s], [-s, c]])
     joints = one["joints"][0, :, :2] @ back.T
     np.testing.assert_allclose(joints, turned["joints"][0, :, :2], atol=1e-4)
+    whole, seen = (
+        axis_angle_to_matrix(torch.tensor(view["pose"][0, :3])) for view in (one, turned)
+    )
+    turn = torch.eye(3)
+    turn[:2, :2] = torch.from_numpy(back)
+    torch.testing.assert_close(turn @ whole, seen, atol=1e-4, rtol=0)
     places = (one["keypoints_2d"][0] - (300, 250)) @ back.T + (300, 250)
     np.testing.assert_allclose(places, turned["keypoints_2d"][0], atol=0.1)
     placed = turned["joints"][0] + turned["root"][0]

@@ -7,11 +7,15 @@ from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
 from handlib.geometry import (
     ASSUMED_FOCAL,
+    axis_angle_to_matrix,
+    focal_length,
+    matrix_to_axis_angle,
     mirror_affine,
     mirror_points,
     project,
     transform_points,
 )
+from handlib.inference.posed import posed_hands, right_rotations
 from handlib.looks import look_again, look_around, look_once, settle
 from handlib.pooling import sharpness
 from handlib.predictions import mirror_back
@@ -43,7 +47,7 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
         K: (N, 3, 3) intrinsics of the photos.
         sides: N times whether it is a right hand, or None where that is not known; None for all.
         expand: side of the square crop, in longer sides of the box.
-        views: average over so many of ``VIEWS``: joints, vertices and places, not the pose.
+        views: average over so many of ``VIEWS``: rotations, shape and place of the hand.
         refine: steps of ``handlib.refine.refined``; None: as many as the model usually takes.
 
     Returns:
@@ -74,11 +78,20 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
         ]  # fmt: skip
         each.append(_joined(parts))
         sides = each[0]["is_right"].tolist()
-    averaged = ("joints", "vertices", "joints_2d", "keypoints_2d", "root", "present", "sharpness")
+    return each[0] if views == 1 else _averaged(model, each, K)
+
+
+def _averaged(model, each, K):
+    """One answer of those of several views: of their rotations, shapes and places, of which the
+    hand is made once more, so that its pose, mesh and joints are of one hand."""
+    averaged = ("joints_2d", "keypoints_2d", "betas", "root", "present", "sharpness")
     means = {n: np.mean([view[n] for view in each], 0) for n in averaged if n in each[0]}
-    if views > 1 and model.config.camera == "perspective":  # the places of the averaged joints
-        placed = means["joints"] + means["root"][:, None]
-        means["joints_2d"] = np.array([project(*each) for each in zip(placed, K, strict=True)])
+    is_right, root = each[0]["is_right"], means["root"][:, None]
+    rotations = [right_rotations(model.layer, view["pose"], is_right) for view in each]
+    means |= posed_hands(model.layer, np.mean(rotations, 0), means["betas"], is_right)
+    means |= {"trans": project(root, K)[:, 0], "scale": focal_length(K) / root[:, 0, 2]}
+    if model.config.camera == "perspective":
+        means["joints_2d"] = project(means["joints"] + root, K)
     return each[0] | means
 
 
@@ -94,7 +107,11 @@ def _view(model, images, boxes, K, sides, expand, degrees, refine):
     crops = np.array([cut(i, a, size) for i, a in zip(images, affines, strict=True)])
     K = affines @ K @ motion.T  # a turned crop shows a hand that was turned before the camera
     seen = _in_photo(_as_photographed(model, crops, K, sides, refine), affines)
-    return seen | {name: seen[name] @ motion for name in ("joints", "vertices", "root")}
+    seen |= {name: seen[name] @ motion for name in ("joints", "vertices", "root")}
+    # Whole hand, which has no mean to be added; in doubles, which autocast leaves alone.
+    whole = axis_angle_to_matrix(torch.from_numpy(seen["pose"][:, :3]).double())
+    seen["pose"][:, :3] = matrix_to_axis_angle(torch.from_numpy(motion.T) @ whole).numpy()
+    return seen
 
 
 def _as_photographed(model, crops, K, sides, refine):
