@@ -9,7 +9,8 @@ import torch
 
 from handlib.geometry import back_project
 from handlib.inference.predictor import Predictor
-from handlib.mano import pose_hand
+from handlib.joints import ROOT
+from handlib.mano import HandLayer, pose_hand
 from handlib.model import Prediction
 
 GREEN, BLUE, GREY = (0, 255, 0), (0, 0, 255), (90, 90, 90)
@@ -33,7 +34,7 @@ class GreenNet(torch.nn.Module):
     def __init__(self, hand):
         super().__init__()
         self.nothing = torch.nn.Parameter(torch.zeros(1))
-        self.hand, self.layer = hand, SimpleNamespace(compiled=True)
+        self.hand, self.layer = hand, HandLayer(hand)
         self.config = SimpleNamespace(
             input_size=64, handedness=True, camera="perspective", looks=1, turns=1, refine=0
         )
@@ -54,9 +55,9 @@ class GreenNet(torch.nn.Module):
         )
         at = torch.linspace(0, 2 * np.pi, 21)[:20]
         ring = torch.stack([at.cos(), at.sin()], -1)
-        ring = torch.cat([ring, torch.zeros(1, 2)])
+        ring = torch.cat([ring[:ROOT], torch.zeros(1, 2), ring[ROOT:]])
         joints_2d = ((low + high) / 2)[:, None] + ring * ((high - low) / 2)[:, None]
-        trans = joints_2d[:, 9]
+        trans = joints_2d[:, ROOT]
         K = torch.nan_to_num(K, nan=1.0)
         K = torch.where(K.det()[:, None, None].abs() < 1e-9, torch.eye(3), K)
         root = back_project(trans, torch.full((n,), 0.5), K)
@@ -103,3 +104,13 @@ def green_predictor(hand):
     predictor.model, predictor.expand = GreenNet(hand), 2.0
     predictor.views, predictor.refine, predictor.device = 1, 0, torch.device("cpu")
     return predictor
+
+
+def posed_as(hand, prediction):
+    """Vertices and joints, about the root, that the pose and shape of a prediction give."""
+    of_side = hand if prediction.is_right else hand.mirrored()
+    layer = HandLayer(of_side, dtype=torch.float64)
+    pose = torch.tensor(prediction.pose[None], dtype=torch.float64)
+    betas = torch.tensor(prediction.betas[None], dtype=torch.float64)
+    vertices, joints = (points[0].numpy() for points in layer(layer.rotations(pose), betas))
+    return vertices - joints[ROOT], joints - joints[ROOT]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from green_hands import green_photo, green_predictor
+from green_hands import green_photo, green_predictor, posed_as
 
 import handlib
 from handlib import cli, plots
@@ -30,8 +30,6 @@ from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
 from handlib.inference.paint import sheet
 from handlib.inference.predictor import loaded
-from handlib.joints import ROOT
-from handlib.mano import HandLayer
 from handlib.model import make_model
 
 HANDS = [(60, 80, 180, 240, True), (400, 60, 460, 160, False)]
@@ -153,16 +151,6 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
         handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
 
 
-def rebuilt(hand_model, prediction):
-    """Vertices and joints, about the root, that the pose and shape of a prediction give."""
-    of_side = hand_model if prediction.is_right else hand_model.mirrored()
-    layer = HandLayer(of_side, dtype=torch.float64)
-    pose = torch.tensor(prediction.pose[None], dtype=torch.float64)
-    betas = torch.tensor(prediction.betas[None], dtype=torch.float64)
-    vertices, joints = (points[0].numpy() for points in layer(layer.rotations(pose), betas))
-    return vertices - joints[ROOT], joints - joints[ROOT]
-
-
 @pytest.mark.parametrize("is_right", [True, False])
 @pytest.mark.parametrize("views", [1, 7])
 def test_pose_and_shape_give_the_mesh(weights, hand, is_right, views):
@@ -170,7 +158,7 @@ def test_pose_and_shape_give_the_mesh(weights, hand, is_right, views):
     predictor = handlib.Predictor(weights, views=views)
     one, two = predictor([photo] * 2, [(50, 40, 150, 160), (20, 30, 90, 80)], K, is_right)
     for said in (one, two):
-        vertices, joints = rebuilt(hand, said)
+        vertices, joints = posed_as(hand, said)
         np.testing.assert_allclose(said.vertices - said.root, vertices, atol=1e-5)
         np.testing.assert_allclose(said.joints - said.root, joints, atol=1e-5)
         np.testing.assert_allclose(project(said.joints, K), said.joints_2d, atol=1e-2)
@@ -231,9 +219,10 @@ def test_what_it_saw_is_the_crop_and_the_heatmaps_of_what_it_said(weights, hand)
     assert what_it_saw(with_none, photo, one) is None
 
 
-def test_half_the_width_of_numbers_changes_little(weights, monkeypatch):
+@pytest.mark.parametrize("views", [1, 2])
+def test_half_the_width_of_numbers_changes_little(weights, monkeypatch, views):
     photo = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
-    predictor, hands = handlib.Predictor(weights), []
+    predictor, hands = handlib.Predictor(weights, views=views), []
     for fast in (False, True):
         monkeypatch.setattr("handlib.precision.fast_in_bf16", lambda device, fast=fast: fast)
         hands += predictor([photo], [(50, 40, 150, 160)], K, True)

@@ -2,15 +2,19 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from green_hands import green_photo, green_predictor
+from green_hands import green_photo, green_predictor, posed_as
 
 from handlib import cli
+from handlib.geometry import project
 from handlib.inference.frames import Frames
-from handlib.inference.video import OneEuro, Tracker, predict_video
+from handlib.inference.result import HandPrediction
+from handlib.inference.video import OneEuro, Smooth, Tracker, predict_video
+from handlib.mano import HandLayer
 
 
 def frames(n=24):
@@ -41,6 +45,44 @@ def test_a_still_value_is_calmed_and_a_fast_one_followed():
     assert 0 <= lag[0] < 0.02
     first = OneEuro()
     np.testing.assert_array_equal(first([1.0, 2], 0), [1, 2])
+
+
+CAMERA = np.array([[900.0, 0, 299.5], [0, 900, 159.5], [0, 0, 1]])
+
+
+def prediction(hand, is_right, pose, betas, root):
+    """A hand of that pose and shape, its root at (3,) metres, before ``CAMERA``."""
+    made = SimpleNamespace(is_right=is_right, pose=pose, betas=betas)
+    vertices, joints = (points + root for points in posed_as(hand, made))
+    return HandPrediction(
+        joints, vertices, project(joints, CAMERA), hand.faces, is_right, 0.9, np.zeros(4), CAMERA,
+        True, 0.9, pose, betas, (600, 320), hand.name,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_what_is_smoothed_is_one_calm_hand(hand, is_right):
+    """Mesh, joints, their pixels, pose and shape agree, while the hand moves and turns by half a
+    turn and more; and what trembles of it does so by less than half as much."""
+    rng, raw, calm = np.random.default_rng(0), [], []
+    smooth = Smooth(HandLayer(hand))
+    for n in range(60):
+        pose = rng.normal(0, 0.05, 48)
+        pose[1] += 0.02 * n + 2.6  # past half a turn, where the axis changes its sign
+        root = np.array([0.001 * n, 0, 0.5]) * (1 + rng.normal(0, 0.02))
+        hands = prediction(hand, is_right, pose, rng.normal(0, 0.3, 10), root)
+        smoothed = smooth(hands, 1 / 30)
+        vertices, joints = posed_as(hand, smoothed)
+        np.testing.assert_allclose(smoothed.vertices - smoothed.root, vertices, atol=1e-5)
+        np.testing.assert_allclose(smoothed.joints - smoothed.root, joints, atol=1e-5)
+        np.testing.assert_allclose(project(smoothed.joints, CAMERA), smoothed.joints_2d)
+        for told, of in ((raw, hands), (calm, smoothed)):
+            told.append([(of.joints - of.root)[8], of.root, [*of.joints_2d[8] / 1000, 0]])
+    tremble = [
+        np.linalg.norm(np.diff(told, 2, axis=0), axis=-1)[10:].mean(0) for told in (raw, calm)
+    ]
+    assert (tremble[1] < 0.4 * tremble[0]).all()
+    assert np.linalg.norm(np.subtract(raw, calm).mean(0), axis=-1).max() < 0.02
 
 
 def test_frames_of_uneven_times_are_smoothed_as_even_ones():
@@ -99,6 +141,9 @@ def test_a_video_is_written_with_a_line_for_each_frame(hand, tmp_path, monkeypat
     assert lines[-1]["time"] == pytest.approx(23 / 25)
     assert len(lines[-1]["hands"]) == 2 and np.shape(lines[-1]["hands"][0]["joints"]) == (21, 3)
     assert not lines[-1]["hands"][0]["K_known"]
+    for record in (hand for line in lines for hand in line["hands"]):
+        seen = project(np.array(record["joints"]), np.array(record["K"]))
+        np.testing.assert_allclose(seen, record["joints_2d"], atol=1e-6)
     cameras = {json.dumps(hand["K"]) for line in lines for hand in line["hands"]}
     assert len(cameras) == 1
     film = cv2.VideoCapture(str(tmp_path / "out/hands.mp4"))

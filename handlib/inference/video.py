@@ -8,11 +8,12 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from handlib.geometry import box_overlap, tight_box
+from handlib.geometry import box_overlap, inverse, project, tight_box
 from handlib.inference.find import SMALLEST, SURE, next_box
 from handlib.inference.frames import Frames
 from handlib.inference.look import is_inside
 from handlib.inference.paint import overlay
+from handlib.inference.posed import posed_hands, right_rotations
 from handlib.paths import atomic_write
 
 MOST = 2  # hands that are followed
@@ -57,41 +58,74 @@ def _share(cutoff, seconds):
     return turns / (turns + 1)
 
 
+class Smooth:
+    """Predictions of one hand, filtered in time: its rotations, its shape and its place, of which
+    the hand is made again, so that pose, mesh, joints and their pixels are of one hand.
+
+    Args:
+        layer: ``HandLayer`` of the right hand.
+    """
+
+    def __init__(self, layer):
+        self.layer = layer
+        # Cut-offs grow with the speed of the joints: about a tenth of a metre from where they turn
+        # (a turn of an angle changes its matrix by sqrt(2) times that).
+        self._turns = OneEuro(speed=1.4)
+        self._shape = OneEuro(still=0.5, speed=0.0)  # one hand's does not change
+        # In the picture and in depth apart: what is not sure of depth shall not shake the picture.
+        self._place, self._depth = OneEuro(), OneEuro()
+
+    def __call__(self, hand, seconds):
+        """The smoothed ``HandPrediction``, ``seconds`` after the last one."""
+        side, width = np.array([hand.is_right]), max(hand.size)
+        rotations = right_rotations(self.layer, hand.pose[None], side)
+        turns = self._turns(rotations.reshape(1, 16, 9), seconds).reshape(1, 16, 3, 3)
+        betas = self._shape(hand.betas, seconds)
+        made = posed_hands(self.layer, turns, betas[None], side)
+        # In widths, so that speeds are those of a hand's place, not of its pixels.
+        place = width * self._place(project(hand.root[None], hand.K)[0] / width, seconds)
+        root = self._depth(hand.root[2:], seconds) * inverse(hand.K) @ [*place, 1]
+        joints = made["joints"][0] + root
+        joints_2d = project(joints, hand.K)
+        return replace(
+            hand,
+            joints=joints,
+            vertices=made["vertices"][0] + root,
+            joints_2d=joints_2d,
+            box=tight_box(joints_2d),
+            pose=made["pose"][0],
+            betas=betas,
+        )
+
+
 class Track:
     """One hand that is followed.
+
+    Args:
+        number: its own. hand: its first prediction. time: of that, seconds. layer: ``HandLayer`` of
+            the right hand.
 
     Attributes:
         hand: its last prediction. smoothed: the same, filtered in time. lost: frames in a row in
         which the network was not sure of it.
     """
 
-    def __init__(self, number, hand, time):
-        self.number, self.time = number, time
-        self.hand, self.log_odds, self.lost, self._filters = None, 0.0, 0, {}
+    def __init__(self, number, hand, time, layer):
+        self.number, self.time, self.layer = number, time, layer
+        self.hand, self.log_odds, self.lost = None, 0.0, 0
         self.add(hand, time)
 
     def add(self, hand, time):
         """Take the hand of the next frame, at ``time`` in seconds."""
         seconds, self.time = time - self.time, time
         if self.hand is None or hand.is_right != self.hand.is_right:
-            names = ("root", "joints", "vertices", "joints_2d")
-            self._filters = {name: OneEuro() for name in names}
+            self._smooth = Smooth(self.layer)
         if hand.right_probability is not None:
             p = np.clip(hand.right_probability, 1e-3, 1 - 1e-3)
             # What many frames say of the side together; old ones fade.
             self.log_odds = 0.9 * self.log_odds + np.log(p / (1 - p))
         self.lost = self.lost + 1 if (hand.confidence or 0) < SURE else 0
-        self.hand, smooth = hand, self._filters
-        root = smooth["root"](hand.root, seconds)
-        width = max(hand.size)  # so that speeds are those of a hand's place, not of its pixels
-        joints_2d = width * smooth["joints_2d"](hand.joints_2d / width, seconds)
-        self.smoothed = replace(
-            hand,
-            joints=root + smooth["joints"](hand.joints - hand.root, seconds),
-            vertices=root + smooth["vertices"](hand.vertices - hand.root, seconds),
-            joints_2d=joints_2d,
-            box=tight_box(joints_2d),
-        )
+        self.hand, self.smoothed = hand, self._smooth(hand, seconds)
 
     @property
     def side(self):
@@ -146,7 +180,7 @@ class Tracker:
                 self.K = hand.K if self.K is None else self.K
                 self.seen += 1
                 hand = replace(hand, K_known=self.K_known)
-                self.tracks.append(Track(self.seen, hand, time))
+                self.tracks.append(Track(self.seen, hand, time, self.predictor.model.layer))
 
 
 def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
