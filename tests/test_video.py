@@ -119,6 +119,53 @@ def test_a_side_that_is_given_is_kept(hand):
     assert sides == [False] * 6
 
 
+def test_a_box_is_where_a_hand_is_followed_from(hand):
+    """Of two hands the one that the box is around, however sure the other one is."""
+    both = list(frames(14))[8:]
+    for box, is_right in (((100, 75, 215, 225), True), ((440, 168, 520, 278), False)):
+        tracker = Tracker(green_predictor(hand), box=box)
+        tracks = [[*tracker(frame, n / 25)] for n, frame in enumerate(both)]
+        assert [[(t.number, t.hand.is_right) for t in found] for found in tracks] == [
+            [(1, is_right)]
+        ] * 6
+    empty = green_photo((600, 320), [])
+    for n in range(6, 14):
+        tracker(empty, n / 25)
+    assert not tracker.tracks
+    for n, frame in enumerate(both, 14):
+        (found, *others) = tracker(frame, n / 25) or [None]
+    assert found.number == 2 and not others  # lost, and looked for
+
+
+def test_as_many_hands_are_followed_as_are_wanted_and_as_sure(hand):
+    both = list(frames(12))[8:]
+    for options, expected in (({}, 2), ({"most": 1}, 1), ({"sure": 1.0}, 0)):
+        tracker = Tracker(green_predictor(hand), **options)
+        assert [len(tracker(f, n / 25)) for n, f in enumerate(both)] == [expected] * 4, options
+
+
+def test_the_command_says_of_a_video_what_it_is_asked_and_refuses_the_rest(
+    hand, tmp_path, monkeypatch, capsys
+):
+    path, asked = write_video(tmp_path / "hands.avi", 2), []
+    monkeypatch.setattr(
+        "handlib.inference.command.Predictor", lambda *_, **__: green_predictor(hand)
+    )
+    monkeypatch.setattr(
+        "handlib.inference.video.predict_video", lambda *_, **options: asked.append(options)
+    )
+    words = ["predict", str(path), "--out", str(tmp_path / "out")]
+    given = ["--most", "1", "--sure", "0.6", "--box", "60", "80", "160", "220"]
+    assert cli.main(words) == cli.main([*words, *given]) == 0
+    usual = {"K": None, "is_right": None, "box": None}
+    assert asked == [usual, usual | {"most": 1, "sure": 0.6, "box": [60, 80, 160, 220]}]
+    assert cli.main([*words, "--format", "json"]) == 1
+    assert "--format is for photos" in capsys.readouterr().err
+    cv2.imwrite(str(tmp_path / "a.png"), next(frames())[..., ::-1])
+    assert cli.main([words[0], str(tmp_path / "a.png"), *words[1:], "--format", "json"]) == 0
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.json"]
+
+
 def test_a_hand_that_leaves_is_let_go(hand):
     tracker = Tracker(green_predictor(hand))
     for n, frame in enumerate(frames(3)):

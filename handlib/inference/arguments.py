@@ -11,7 +11,7 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--box", nargs=4, type=float, metavar=("X0", "Y0", "X1", "Y1"),
-        help="around the hand, px; without it the hands are found",
+        help="around the hand, px (in a video's first frame); without it the hands are found",
     )  # fmt: skip
     parser.add_argument(
         "--boxes", metavar="FILE", help="COCO-style JSON of annotated photos, or a folder of "
@@ -27,10 +27,8 @@ def add_arguments(parser):
         "--weights", metavar="RUN", help="run's name or folder, or checkpoint [handlib's]"
     )
     parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where files go [{OUT}/]")
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
-    parser.add_argument("--most", type=int, default=10, help="hands in a photo at most [10]")
-    parser.add_argument(
-        "--sure", type=float, help="confidence that a hand in a photo needs, 0 to 1 [0.3]"
-    )
+    parser.add_argument("--format", nargs="+", choices=FORMATS, help="files of a photo [all]")
+    parser.add_argument("--most", type=int, help="hands at most [10 in a photo, 2 in a video]")
+    parser.add_argument("--sure", type=float, help="confidence that a hand needs, 0 to 1 [0.3]")
     parser.add_argument("--views", type=int, default=1, help="average over so many views [1]")
     parser.add_argument("--refine", type=int, help="gradient steps onto 2D joints [the model's]")

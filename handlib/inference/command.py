@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from handlib.images import SUFFIXES
+from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
-from handlib.inference.find import SURE
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
 from handlib.reading import expecting, read_json
@@ -25,6 +25,9 @@ def run(args):
     if args.boxes:
         reader = _Given(read_boxes(args.boxes, *args.photos), **options)
         photos = list(dict.fromkeys(reader.paths()))
+    if args.format and videos and not photos:
+        raise ValueError("--format is for photos: of a video an MP4 and JSON lines are written")
+    args.format = args.format or list(FORMATS)
     out = Path(args.out).expanduser()
     videos, photos = (dict(zip(p, file_stems(p), strict=True)) for p in (videos, photos))
     _spare(out, videos, photos, args)
@@ -32,8 +35,8 @@ def run(args):
     for video, stem in videos.items():
         from handlib.inference.video import predict_video
 
-        where = video, out, stem
-        _try(faults, lambda w=where: print(predict_video(predictor, *w, **options)))
+        where, follow = (video, out, stem), options | _limits(args) | {"box": args.box}
+        _try(faults, lambda w=where, f=follow: print(predict_video(predictor, *w, **f)))
     if reader is None:
         _photos(predictor, args, photos, out, options, faults)
     else:
@@ -51,7 +54,7 @@ def _check(args):
         raise ValueError("nothing to predict: give photos, a folder of them, a video, or --boxes")
     if args.boxes and len(args.photos) > 1:
         raise ValueError("--boxes takes one folder of photos, or none: those beside the file")
-    if args.most < 1:
+    if args.most is not None and args.most < 1:
         raise ValueError(f"--most is a number of hands from 1 on, not {args.most}")
     if args.sure is not None and not 0 <= args.sure <= 1:
         raise ValueError(f"--sure is a confidence from 0 to 1, not {args.sure}")
@@ -100,14 +103,19 @@ def _hands(predictor, args, reading, path, options):
     if args.box:
         hands = predictor([photo], [args.box], **options)
     else:
-        sure = SURE if args.sure is None else args.sure
-        hands = predictor.find(photo, **options, most=args.most, sure=sure)
+        hands = predictor.find(photo, **options, **_limits(args))
     if not hands:
         raise ValueError(f"{path}: no hand found: give --box x0 y0 x1 y1, or a lower --sure")
     for hand in hands:
         hand.path = path
         print(sentence(path, hand), flush=True)
     return hands
+
+
+def _limits(args):
+    """Of the hands that are found, as given."""
+    given = {"most": args.most, "sure": args.sure}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class _Given:

@@ -16,7 +16,7 @@ from handlib.inference.paint import overlay
 from handlib.inference.posed import posed_hands, right_rotations
 from handlib.paths import atomic_write
 
-MOST = 2  # hands that are followed
+MOST = 2  # hands that are followed where nobody says how many
 LOOK_AGAIN = 15  # frames between searches for hands that nobody follows yet
 ONE_HAND = 0.6  # overlap above which two tracks follow the same hand
 SAME = 0.2  # overlap below which a hand that is found is a new one
@@ -103,15 +103,15 @@ class Track:
 
     Args:
         number: its own. hand: its first prediction. time: of that, seconds. layer: ``HandLayer`` of
-            the right hand.
+            the right hand. sure: confidence below which the network is not sure of it.
 
     Attributes:
         hand: its last prediction. smoothed: the same, filtered in time. lost: frames in a row in
         which the network was not sure of it.
     """
 
-    def __init__(self, number, hand, time, layer):
-        self.number, self.time, self.layer = number, time, layer
+    def __init__(self, number, hand, time, layer, sure=SURE):
+        self.number, self.time, self.layer, self.sure = number, time, layer, sure
         self.hand, self.log_odds, self.lost = None, 0.0, 0
         self.add(hand, time)
 
@@ -124,7 +124,7 @@ class Track:
             p = np.clip(hand.right_probability, 1e-3, 1 - 1e-3)
             # What many frames say of the side together; old ones fade.
             self.log_odds = 0.9 * self.log_odds + np.log(p / (1 - p))
-        self.lost = self.lost + 1 if (hand.confidence or 0) < SURE else 0
+        self.lost = self.lost + 1 if (hand.confidence or 0) < self.sure else 0
         self.hand, self.smoothed = hand, self._smooth(hand, seconds)
 
     @property
@@ -138,17 +138,23 @@ class Tracker:
 
     Args:
         predictor: ``Predictor``. K, is_right: as of ``predict``.
+        most: hands that are followed at a time. sure: confidence that one needs.
+        box: (4,) px around the one hand that is followed, in the first frame; None: the hands are
+            found. A hand that is lost is looked for in any case.
     """
 
-    def __init__(self, predictor, K=None, is_right=None):
+    def __init__(self, predictor, K=None, is_right=None, most=MOST, sure=SURE, box=None):
         self.predictor, self.is_right = predictor, is_right
+        self.most, self.sure, self.box = most if box is None else 1, sure, box
         self.K, self.K_known = K, K is not None
         self.tracks, self.frame, self.seen = [], 0, 0
 
     def __call__(self, image, time):
         """The hands in the next frame (H, W, 3), at ``time`` in seconds: list of ``Track``."""
         self._follow(image, time)
-        if len(self.tracks) < MOST and self.frame % (LOOK_AGAIN if self.tracks else 3) == 0:
+        if self.box is not None and not self.frame:
+            self._start(*self.predictor([image], [self.box], self.K, self.is_right), time)
+        if len(self.tracks) < self.most and self.frame % (LOOK_AGAIN if self.tracks else 3) == 0:
             self._search(image, time)
         self.frame += 1
         return self.tracks
@@ -173,22 +179,26 @@ class Tracker:
                 self.tracks.append(track)
 
     def _search(self, image, time):
-        for hand in self.predictor.find(image, self.K, self.is_right, most=MOST):
+        for hand in self.predictor.find(image, self.K, self.is_right, self.most, self.sure):
             taken = [tight_box(track.hand.joints_2d) for track in self.tracks]
             new = all(box_overlap(hand.box, box) < SAME for box in taken)
-            if new and len(self.tracks) < MOST:
-                self.K = hand.K if self.K is None else self.K
-                self.seen += 1
-                hand = replace(hand, K_known=self.K_known)
-                self.tracks.append(Track(self.seen, hand, time, self.predictor.model.layer))
+            if new and len(self.tracks) < self.most:
+                self._start(hand, time)
+
+    def _start(self, hand, time):
+        """Follow a hand from now on."""
+        self.K = hand.K if self.K is None else self.K
+        self.seen += 1
+        hand, layer = replace(hand, K_known=self.K_known), self.predictor.model.layer
+        self.tracks.append(Track(self.seen, hand, time, layer, self.sure))
 
 
-def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
+def predict_video(predictor, path, out, stem=None, **options):
     """Follow the hands of a video; write ``<stem>.mp4`` with them and ``<stem>.jsonl``.
 
     Args:
         predictor: ``Predictor``; path: the video; out: folder; stem: of the files' names, default
-            the video's; K, is_right: as of ``predict``.
+            the video's; options: of ``Tracker``.
 
     Returns:
         A sentence about it.
@@ -199,7 +209,7 @@ def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such video")
     frames = Frames(path)
-    tracker, counts, start = Tracker(predictor, K, is_right), [], perf_counter()
+    tracker, counts, start = Tracker(predictor, **options), [], perf_counter()
     stem = path.stem if stem is None else stem
     with atomic_write(out / f"{stem}.mp4") as film, atomic_write(
         out / f"{stem}.jsonl"
@@ -230,7 +240,7 @@ def predict_video(predictor, path, out, stem=None, K=None, is_right=None):
     return (
         f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
         f"({speed:.0f} frames/s){frames.fault()}"
-        + ("" if K is not None else "; depth is a guess without --K")
+        + ("" if tracker.K_known else "; depth is a guess without --K")
     )
 
 
