@@ -40,8 +40,15 @@ def export_onnx(model, path):
     it returns is what ``HandNet.forward`` says with ``refine=0, turns=1``.
 
     Raises:
+        ValueError: a model that sees the maps of a detector's keypoints, which the file takes none
+            of.
         ImportError: onnx is not installed.
     """
+    if model.config.keypoint_maps:
+        raise ValueError(
+            "a model that sees keypoint maps (keypoint_maps=True) cannot be exported as ONNX: "
+            "export one that was trained with keypoint_maps=False"
+        )
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch's exporter needs it)

@@ -46,3 +46,10 @@ def test_without_onnx_the_remedy_is_said(hand, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'handlib\[onnx\]'"):
         export_onnx(make_model("small", hand), tmp_path / "a.onnx")
+
+
+def test_a_model_that_sees_keypoint_maps_is_refused_in_words(hand, tmp_path):
+    model = make_model("small", hand, keypoint_maps=True)
+    with pytest.raises(ValueError, match=r"sees keypoint maps .* cannot be exported"):
+        export_onnx(model, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()

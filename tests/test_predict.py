@@ -98,7 +98,12 @@ def test_cameras_and_sides_are_taken_in_every_form(weights):
     known = (True, matrix.tolist())
     for one in (camera, list(camera), np.array(camera), matrix, matrix.tolist(), 2 * matrix):
         assert cameras(one) == [known] * 2
-    for each in ([matrix] * 2, np.array([matrix] * 2), [camera, matrix.tolist()]):
+    for each in (
+        [matrix] * 2,
+        np.array([matrix] * 2),
+        np.array([camera] * 2),
+        [camera, matrix.tolist()],
+    ):
         assert cameras(each) == [known] * 2
     half = cameras([matrix, None])
     assert half[0] == known and not half[1][0]
@@ -115,6 +120,13 @@ def test_hands_of_one_photo_have_one_camera(weights):
     hands = predictor([photo, photo, photo.copy()], boxes, is_right=True)
     focal = [hand.K[0, 0] for hand in hands]
     assert focal[0] == focal[1] > focal[2]
+    # Arrays of the same memory show one photo, and those of other parts of it another one.
+    wide = np.concatenate([photo, photo], 1)
+    for views in ([photo[:], photo[:, :]], [wide[:, :200], wide[:, :200]]):
+        focal = [hand.K[0, 0] for hand in predictor(views, boxes[:2], is_right=True)]
+        assert focal[0] == focal[1]
+    hands = predictor([wide[:, :200], wide[:, 200:]], boxes[:2], is_right=True)
+    assert hands[0].K[0, 0] > hands[1].K[0, 0]
 
 
 def test_a_mirrored_photo_gives_the_mirrored_hand(weights):

@@ -105,12 +105,12 @@ class Predictor:
     def _cameras(self, images, boxes, known):
         """The K of each photo: as known, else assumed by the largest hand in the photo."""
         reach = (boxes[:, 2:] - boxes[:, :2]).max(1)
-        largest = {id(images[i]): i for i in np.argsort(reach)}
+        largest = {_photo(images[i]): i for i in np.argsort(reach)}
         of_photo = {
             photo: assumed_camera(images[i].shape[1::-1], boxes[i], self.expand)
             for photo, i in largest.items()
         }
-        return [of_photo[id(images[i])] if k is None else k for i, k in enumerate(known)]
+        return [of_photo[_photo(images[i])] if k is None else k for i, k in enumerate(known)]
 
     def _hand(self, seen, n, image, box, K, K_known):
         row = {name: values[n] for name, values in seen.items()}
@@ -226,6 +226,12 @@ def _check_image(image):
         )
 
 
+def _photo(image):
+    """What tells a photo from others: the memory that it shows. Of one photo there may be several
+    arrays: each slice of it is a new one."""
+    return image.ctypes.data, image.shape, image.strides
+
+
 def _checked_boxes(boxes, images):
     """(N, 4) boxes of N images."""
     try:
@@ -261,7 +267,7 @@ def _checked_side(side):
 def _is_one_camera(K):
     """Whether K is that of all photos: not a list of one for each."""
     if isinstance(K, np.ndarray):
-        return K.ndim <= 2
+        return K.ndim <= 2 and K.shape[1:] != (4,)
     return K is None or not any(k is None or np.shape(k) in ((3, 3), (4,)) for k in K)
 
 
