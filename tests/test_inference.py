@@ -1,5 +1,6 @@
 """Hands in photos: what a network says of them, in the photo's own pixels."""
 
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -200,6 +201,30 @@ def test_photos_that_are_not_there_are_counted_out(hand, model):
     assert (errors["n"], errors["left_out"]) == (2, ["b.jpg is missing: copy it"])
     with pytest.raises(ValueError, match=r"none of the hands is there: b\.jpg"):
         photo_errors(model, Reader([None]))
+
+
+def test_few_large_photos_are_held_at_a_time(hand, model, monkeypatch):
+    samples, there, most = photo_samples(hand, 6), weakref.WeakSet(), []
+
+    class Image(np.ndarray):
+        """An array that a ``WeakSet`` can count."""
+
+        __hash__ = object.__hash__
+
+    class Reader(list):
+        def __getitem__(self, index):
+            image = samples[index].image.copy().view(Image)
+            there.add(image)
+            most.append(len(there))
+            return samples[index].replace(image=image)
+
+    together = photo_errors(model, samples)
+    monkeypatch.setattr("handlib.inference.scores.HELD", 200 * 200 * 3 + 1)  # two at a time
+    few = photo_errors(model, Reader(range(6)))
+    assert len(most) == 6 and max(most) <= 4  # those of the batch before go when one is complete
+    for name, value in together.items():
+        if isinstance(value, float):
+            assert few[name] == pytest.approx(value, rel=1e-3)
 
 
 def test_a_hand_without_annotated_joints_is_left_out_of_the_means(hand, model):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from handlib.augment import eval_transforms
+from handlib.data import photos
 from handlib.data.photos import read_coco_hands
 from handlib.joints import convert
 
@@ -114,6 +115,22 @@ def test_whole_bodies_have_two_hands(tmp_path):
         np.testing.assert_array_equal(known, np.delete(points, 4, 0))
         assert np.isnan(sample.joints_2d[4]).all()
     np.testing.assert_array_equal(samples[2].box, [5, 6, 35, 46])
+
+
+def test_a_photo_is_read_once_for_its_hands(tmp_path, monkeypatch):
+    write_photos(tmp_path / "p", "a.jpg")
+    write_photos(tmp_path / "q", "b.jpg")
+    content = json.loads((tmp_path / "p/hands.json").read_text())
+    (tmp_path / "p/b.jpg").write_bytes((tmp_path / "q/b.jpg").read_bytes())
+    content["images"].append(content["images"][0] | {"id": 8, "file_name": "b.jpg"})
+    hand = content["annotations"][0]
+    content["annotations"] = [hand | {"id": n, "image_id": 7 + n % 2} for n in range(4)]
+    (tmp_path / "p/hands.json").write_text(json.dumps(content))
+    read, paths = photos.read_image, []
+    monkeypatch.setattr(photos, "read_image", lambda path: paths.append(path.name) or read(path))
+    samples = list(read_coco_hands(tmp_path / "p"))
+    assert paths == ["a.jpg", "b.jpg"] and len(samples) == 4
+    assert samples[0].image is samples[1].image is not samples[2].image
 
 
 def test_real_signed_hands_are_left_and_right(real_photos):

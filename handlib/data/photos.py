@@ -21,7 +21,8 @@ FREIHAND_POSES = 32_560  # file id = unique id + this * version
 
 
 class PhotoReader:
-    """Hands in photos as samples; a photo is read when it is asked for.
+    """Hands in photos as samples; a photo is read when it is asked for, and once for those of its
+    hands that are asked for one after the other, which share its array.
 
     Args:
         hands: list of dicts of the fields of ``Sample``, without its image.
@@ -30,6 +31,7 @@ class PhotoReader:
 
     def __init__(self, hands, sizes):
         self._hands, self._sizes = hands, sizes
+        self._last = None, None  # path and photo: large ones are costly to read
 
     def __len__(self):
         return len(self._hands)
@@ -46,7 +48,10 @@ class PhotoReader:
                 f"{path}: the box of annotation {hand['id']} has no area, {sides.tolist()} px: "
                 "annotate it again, or leave it out of the file"
             )
-        return Sample(image=_as_annotated(path, self._sizes.get(path)), **hand)
+        if self._last[0] != path:
+            self._last = None, None  # not two at a time
+            self._last = path, _as_annotated(path, self._sizes.get(path))
+        return Sample(image=self._last[1], **hand)
 
 
 def _as_annotated(path, size):

@@ -14,6 +14,7 @@ from handlib.mano import pose_hand
 from handlib.metrics import per_sample
 from handlib.tables import results_table
 
+HELD = 100_000_000  # bytes of photos from which on no more are held: three of twelve megapixels
 # Figures of a hand whose means are told.
 MEANS = ("error", "keypoint_error", "mean_pose", "pa_mpjpe_mm", "mean_pose_pa_mpjpe_mm")
 
@@ -49,10 +50,8 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
     was_training = model.training
     model.eval()
     each, left_out = [], []
-    for first in range(0, len(reader), BATCH):
-        indices = range(first, min(first + BATCH, len(reader)))
-        samples = [s for i in indices if (s := _read(reader, i, left_out)) is not None]
-        each += _score(model, samples, expand, views, refine) if samples else []
+    for samples in _batches(reader, left_out):
+        each += _score(model, samples, expand, views, refine)
     model.train(was_training)
     if not each:
         raise ValueError(f"none of the hands is there: {'; '.join(left_out[:3]) or 'no samples'}")
@@ -61,6 +60,20 @@ def photo_errors(model, reader, expand=EXPAND, views=1, refine=None):
     means = {name: _mean(each, name) for name in MEANS}
     counts = {"handedness": float(np.mean(told)) if told else None, "n": len(each)}
     return means | counts | {"left_out": left_out, "each": each}
+
+
+def _batches(reader, left_out):
+    """The samples that can be scored, up to ``BATCH`` at a time, and of large photos fewer; of the
+    others a line each in ``left_out``."""
+    samples = []
+    for index in range(len(reader)):
+        sample = _read(reader, index, left_out)
+        samples += [] if sample is None else [sample]
+        if len(samples) == BATCH or sum(s.image.nbytes for s in samples) > HELD:
+            yield samples
+            samples = []
+    if samples:
+        yield samples
 
 
 def _read(reader, index, left_out):
