@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib.checkpoints import find_checkpoint, read_json
-from handlib.metrics import mean_interval
+from handlib.metrics import mean_interval, t_interval
 from handlib.reading import expecting
 from handlib.recipe import MAY_CHANGE
 from handlib.runlog import BEST_BY, read_records
@@ -100,8 +100,18 @@ def _plain(value):
     return None if value is None else str(value)
 
 
+# How sure all verdicts together are, and from how many hands on there are any.
+CONFIDENCE, ENOUGH_HANDS = 0.95, 5
+
+
 def differences(errors, groups=None, reference=None):
-    """How much runs differ on the same images, and whether chance explains it (paired bootstrap).
+    """How much runs differ on the same images, and whether chance explains it.
+
+    Each difference to the reference has an interval by Student's t of the hands' differences. The
+    intervals hold together: where no runs differ, any is called better or worse in 5 % of such
+    comparisons, however many runs there are. So each is as wide as its share of the 5 % asks for
+    (Bonferroni): of all pairs of runs where these images choose the reference, for the best of
+    several equal runs is the luckiest, else of those with the reference.
 
     Args:
         errors: dict of run -> (N,) errors of the same N images, NaN where unknown.
@@ -109,8 +119,9 @@ def differences(errors, groups=None, reference=None):
         reference: the run that the others are compared with; None for the one of least error.
 
     Returns:
-        (reference, rows): rows is a dict of run -> dict with ``error`` (``Interval``),
-        ``difference`` to the reference (``Interval``; positive is worse), and ``verdict``.
+        (reference, rows): rows is a dict of run -> dict with ``error`` (``Interval``, of 95 % by
+        itself), ``difference`` to the reference (``Interval``; positive is worse), and ``verdict``.
+        No difference is told of fewer hands than ``ENOUGH_HANDS``.
 
     Raises:
         ValueError: no runs, or the reference is none of them.
@@ -118,20 +129,28 @@ def differences(errors, groups=None, reference=None):
     if not errors or (reference or next(iter(errors))) not in errors:
         there = ", ".join(errors) or "none, for all were left out above"
         raise ValueError(f"no run {reference or ''} to compare with; there are: {there}")
-    groups = None if groups is None else np.asarray(groups)
     means = {name: float(np.nanmean(values)) for name, values in errors.items()}
+    groups = np.arange(len(next(iter(errors.values())))) if groups is None else np.asarray(groups)
+    others = len(errors) - 1
+    pairs = others if reference else others * (others + 1) // 2
     reference = reference or min(means, key=means.get)
     rows = {}
     for name in sorted(means, key=means.get):
-        rows[name] = {"error": mean_interval(errors[name], groups)}
-        if name == reference:
-            rows[name] |= {"difference": None, "verdict": "the reference"}
-            continue
-        difference = mean_interval(errors[name] - errors[reference], groups)
-        is_real = difference.low > 0 or difference.high < 0
-        better = "worse" if difference.value > 0 else "better"
-        verdict = better if is_real else "not distinguishable"
-        if groups is not None and len(np.unique(groups)) < 2:
-            verdict = "one hand tells nothing"
-        rows[name] |= {"difference": difference, "verdict": verdict}
+        difference, verdict = None, "the reference"
+        if name != reference:
+            apart = np.asarray(errors[name]) - errors[reference]
+            difference, verdict = _verdict(apart, groups, 1 - (1 - CONFIDENCE) / pairs)
+        error = mean_interval(errors[name], groups)
+        rows[name] = {"error": error, "difference": difference, "verdict": verdict}
     return reference, rows
+
+
+def _verdict(apart, groups, confidence):
+    """Differences (N,) to the reference: (their mean's ``Interval`` or None, what it says)."""
+    hands = len(np.unique(groups[np.isfinite(apart)]))
+    if hands < ENOUGH_HANDS:
+        return None, "too few hands"
+    difference = t_interval(apart, groups, confidence)
+    if difference.low <= 0 <= difference.high:
+        return difference, "not distinguishable"
+    return difference, "worse" if difference.value > 0 else "better"

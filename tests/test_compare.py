@@ -72,3 +72,42 @@ def test_only_a_difference_beyond_chance_is_called_one():
     assert rows["worse"]["error"].low < rows["a"]["error"].high
     _, rows = compare.differences(errors, hands, "worse")
     assert rows["a"]["verdict"] == "better" and rows["a"]["difference"].high < 0
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+@pytest.mark.parametrize("hands", [5, 60])
+def test_equal_runs_are_seldom_told_apart(count, hands, monkeypatch):
+    """However many they are: of several equal ones the best is the luckiest."""
+    monkeypatch.setattr(compare, "mean_interval", lambda *_: None)  # slow, and tells no verdict
+    rng, trials, wrong = np.random.default_rng(count), 300, 0
+    for _ in range(trials):
+        base = rng.normal(10, 2, hands)
+        errors = {str(n): base + rng.normal(0, 1.5, hands) for n in range(count)}
+        _, rows = compare.differences(errors, np.arange(hands))
+        wrong += any(row["verdict"] in ("worse", "better") for row in rows.values())
+    assert wrong / trials < 0.075  # 5 %, and two standard errors of 300 trials
+    errors["0"] = errors["0"] + 9
+    _, rows = compare.differences(errors, np.arange(hands))
+    assert rows["0"]["verdict"] == "worse"
+
+
+def test_a_reference_that_was_chosen_before_needs_less_evidence():
+    rng = np.random.default_rng(0)
+    errors = {str(n): rng.normal(10, 1, 50) for n in range(5)}
+    widths = {}
+    for reference in (None, "0"):
+        best, rows = compare.differences(errors, reference=reference)
+        each = [row["difference"] for name, row in rows.items() if name != best]
+        widths[reference] = np.mean([interval.high - interval.low for interval in each])
+    assert widths["0"] < widths[None]
+
+
+def test_few_hands_tell_nothing():
+    _, rows = compare.differences({"a": [10.0], "b": [10.0001]})
+    assert (rows["b"]["verdict"], rows["b"]["difference"]) == ("too few hands", None)
+    errors = np.arange(40.0) / 40
+    for hands, verdict in ((4, "too few hands"), (5, "worse")):
+        _, rows = compare.differences({"a": errors, "b": errors + 1}, np.arange(40) % hands)
+        assert rows["b"]["verdict"] == verdict
+    _, rows = compare.differences({"a": [5.0, np.nan], "b": [np.nan, 6.0]})  # nothing in common
+    assert rows["b"]["verdict"] == "too few hands"

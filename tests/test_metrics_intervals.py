@@ -112,3 +112,25 @@ def test_the_interval_of_a_mean_is_that_of_all_joints():
     holes = np.where(np.arange(60)[:, None] % 4 == 0, np.nan, errors)
     assert metrics.mean_interval(holes, groups).value == pytest.approx(np.nanmean(holes))
     assert metrics.mean_interval(np.ones(5)) == (1, 1, 1)
+
+
+def test_the_t_interval_is_that_of_the_means_of_groups():
+    from scipy import stats
+
+    errors = np.random.default_rng(4).gamma(2, 10, (60, 3))
+    errors[::4] = np.nan
+    means = np.nanmean(errors.reshape(15, -1), 1)
+    expected = stats.ttest_1samp(means, 0).confidence_interval(0.99)
+    found = metrics.t_interval(errors, np.arange(60) // 4, 0.99)
+    np.testing.assert_allclose(found, (means.mean(), *expected))
+    assert metrics.t_interval(np.ones(5)) == (1, 1, 1)
+
+
+def test_t_intervals_cover_the_mean_of_groups_that_are_not_equally_large():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), np.arange(40) % 5 + 1)
+    found = [
+        metrics.t_interval(rng.normal(size=40)[groups] + rng.normal(size=len(groups)), groups)
+        for _ in range(400)
+    ]
+    assert 0.92 < np.mean([low < 0 < high for _, low, high in found]) < 0.98

@@ -9,7 +9,13 @@ about where the hand is.
 
 from handlib.metrics.fixed_hand import baselines, best_constant_scale
 from handlib.metrics.freihand import freihand_scores
-from handlib.metrics.intervals import Interval, keypoint_intervals, mean_interval, paper_intervals
+from handlib.metrics.intervals import (
+    Interval,
+    keypoint_intervals,
+    mean_interval,
+    paper_intervals,
+    t_interval,
+)
 from handlib.metrics.points import (
     PCK_THRESHOLDS_MM,
     area_under,
@@ -40,4 +46,5 @@ __all__ = [
     "root_relative",
     "scale_translation_align",
     "summarise",
+    "t_interval",
 ]
