@@ -19,7 +19,7 @@ from handlib.checkpoints import load_checkpoint
 from handlib.data import load_backgrounds
 from handlib.data.bodies import body_part
 from handlib.evaluation import handedness_scores, in_the_mirror, predict, score_each
-from handlib.geometry import box_overlap, similarity_align, tight_box
+from handlib.geometry import box_overlap, tight_box
 from handlib.inference import Predictor, made_up_photos
 from handlib.inference.examples import SIZE
 from handlib.inference.find import OVERLAP
@@ -201,7 +201,7 @@ def draw(predictions, each, held_out, hand):
     """Errors of groups; the best, the median and the worst hands."""
     truth, found = predictions["gt_joints"], predictions["pred_joints"]
     masks = analysis.groups(predictions)
-    errors = {"aligned (PA)": metrics.errors_mm(similarity_align(found, truth)[0], truth)}
+    errors = {"aligned (PA)": metrics.aligned_errors_mm(found, truth)}
     grouped = {n: analysis.group_errors(e, masks, predictions["id"]) for n, e in errors.items()}
     title = f"{HANDS:,} held-out synthetic hands ({hand.name})"
     _save(plots.show_error_groups(grouped, title=title), "card_groups")

@@ -305,6 +305,13 @@ def test_the_planted_pose_is_the_nearest_however_it_is_turned_moved_and_scaled(p
     assert sorted(rows) == [0, 1]
 
 
+def test_neighbours_of_a_hand_are_found_by_its_known_joints(posed):
+    target = 1.2 * posed.joints[5] + 0.3
+    target[[4, 9]] = np.nan
+    rows, mm = analysis.nearest_poses(target, posed.joints, count=2)
+    assert rows[0] == 5 and mm[0] < 1e-6 < mm[1]
+
+
 def test_rows_of_annotations_belong_to_samples(synthetic):
     reader = FreiHANDReader(synthetic, "val")
     for pose in (0, -1):

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handlib import metrics
-from handlib.geometry import similarity_align
+from handlib.geometry import mirror_points, similarity_align
 from handlib.joints import ROOT
 
 RNG = np.random.default_rng(0)
@@ -128,6 +128,21 @@ def test_a_hand_counts_for_the_joints_that_are_known():
             1000 * np.linalg.norm(rooted, axis=-1).mean(), nan_ok=True
         )
         assert np.isnan(scores["mpjpe_root_mm"][row]) == (row == 3)
+
+
+def test_aligned_errors_are_those_of_the_score_joint_by_joint():
+    gt, pred = hands(5), hands(5, seed=8)
+    gt[1, 20] = gt[2, [ROOT, 3]] = gt[3, 1:12] = np.nan
+    errors = metrics.aligned_errors_mm(pred, gt)
+    known = np.isfinite(gt).all(-1)
+    known[3] = False  # ten are too few to align
+    np.testing.assert_array_equal(np.isfinite(errors), known)
+    scores = metrics.per_sample(pred, gt)["pa_mpjpe_mm"]
+    some = [0, 1, 2, 4]
+    np.testing.assert_allclose(np.nanmean(errors[some], 1), scores[some])
+    mirrored = metrics.aligned_errors_mm(mirror_points(gt), gt, allow_reflection=True)
+    np.testing.assert_allclose(mirrored[known], 0, atol=1e-9)
+    assert np.isnan(metrics.aligned_errors_mm(pred, gt * np.nan)).all()
 
 
 def test_a_prediction_that_is_not_finite_is_an_error_not_a_gap():

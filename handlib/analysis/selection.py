@@ -125,13 +125,15 @@ def nearest_poses(joints, poses, count=3):
     """The hands of a set that are most alike in articulation: moved, turned and scaled onto it.
 
     Args:
-        joints: (21, 3) of one hand; poses: (M, 21, 3) to search, NaN where unknown; any unit.
-        count: of neighbours.
+        joints: (21, 3) of one hand, which is compared by its known joints; poses: (M, 21, 3) to
+        search; any unit, NaN where unknown. count: of neighbours.
 
     Returns:
         (rows, mm): the nearest ``poses`` and their mean joint distances after alignment, in mm if
         ``joints`` are metres; fewer where there are not so many.
     """
+    compared = np.isfinite(joints).all(-1)
+    joints, poses = joints[compared], poses[:, compared]
     target, moved = joints - centroid(joints), poses - centroid(poses)
     covariance = np.einsum("mja,jb->mab", moved, target)
     known = np.flatnonzero(np.isfinite(covariance).all((1, 2)))

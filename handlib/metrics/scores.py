@@ -1,7 +1,5 @@
 """Metrics of each sample, and their means."""
 
-from collections import defaultdict
-
 import numpy as np
 
 from handlib.geometry import similarity_align
@@ -60,8 +58,7 @@ def per_sample(
     """
 
     def joints_3d(pred, gt, known):
-        aligned, _ = similarity_align(pred[:, known], gt[:, known], allow_reflection)
-        pa = errors_mm(aligned, gt[:, known])
+        pa = _aligned_mm(pred, gt, known, allow_reflection)[:, known]
         rooted = _rooted_scores(pred, gt, known) if known[ROOT] else {}
         return rooted | {"pa_mpjpe_mm": pa.mean(1), "auc_pa_50mm": _sample_auc(pa)}
 
@@ -84,6 +81,23 @@ def per_sample(
     return scores
 
 
+def aligned_errors_mm(pred_joints, gt_joints, allow_reflection=False):
+    """What ``pa_mpjpe_mm`` is the mean of, joint by joint.
+
+    Args:
+        pred_joints, gt_joints, allow_reflection: as in ``per_sample``.
+
+    Returns:
+        (N, 21) mm, each hand aligned on those of its joints that are known; NaN for the others, and
+        for hands with fewer than ``ENOUGH_JOINTS``.
+    """
+
+    def errors(pred, gt, known):
+        return {"errors": _aligned_mm(pred, gt, known, allow_reflection)}
+
+    return _where_annotated(errors, pred_joints, gt_joints, "joints", ENOUGH_JOINTS)["errors"]
+
+
 def summarise(scores):
     """Means of ``per_sample``'s metrics as floats; a metric that no sample has is left out."""
     return {
@@ -97,7 +111,7 @@ def _where_annotated(scores_of, pred, gt, name, enough=None):
     """Scores of the annotated samples; NaN for the others.
 
     Args:
-        scores_of: function (pred (n, P, D), gt, known (P,) bool) -> dict of metric -> (n,).
+        scores_of: function (pred (n, P, D), gt, known (P,) bool) -> dict of metric -> (n, ...).
         enough: points that must be known; None: all.
     """
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
@@ -111,14 +125,23 @@ def _where_annotated(scores_of, pred, gt, name, enough=None):
         parts = ~complete & (known.sum(1) >= enough)
         for pattern in np.unique(known[parts], axis=0):
             groups[tuple(pattern)] = parts & (known == pattern).all(1)
-    scores = defaultdict(lambda: np.full(len(gt), np.nan))
+    scores = {}
     for pattern, rows in groups.items():
         known, said = np.array(pattern), pred[rows]
         if not np.isfinite(said).all((0, 2))[known].all():
             raise ValueError(f"{name}: a prediction is not finite, so there is no score")
         for metric, values in scores_of(said, gt[rows], known).items():
-            scores[metric][rows] = values
-    return dict(scores)
+            of_all = scores.setdefault(metric, np.full((len(gt), *values.shape[1:]), np.nan))
+            of_all[rows] = values
+    return scores
+
+
+def _aligned_mm(pred, gt, known, allow_reflection):
+    """Errors (n, P) in mm of points that are aligned on the known ones; NaN for the others."""
+    errors = np.full(gt.shape[:2], np.nan)
+    aligned, _ = similarity_align(pred[:, known], gt[:, known], allow_reflection)
+    errors[:, known] = errors_mm(aligned, gt[:, known])
+    return errors
 
 
 def _rooted_scores(pred, gt, known):
