@@ -202,10 +202,10 @@ def draw(predictions, each, held_out, hand):
     truth, found = predictions["gt_joints"], predictions["pred_joints"]
     masks = analysis.groups(predictions)
     errors = {"aligned (PA)": metrics.aligned_errors_mm(found, truth)}
-    grouped = {n: analysis.group_errors(e, masks, predictions["id"]) for n, e in errors.items()}
+    grouped = {n: analysis.group_errors(e, masks, predictions["group"]) for n, e in errors.items()}
     title = f"{HANDS:,} held-out synthetic hands ({hand.name})"
     _save(plots.show_error_groups(grouped, title=title), "card_groups")
-    columns = each | {"id": predictions["id"]}
+    columns = each | {"group": predictions["group"]}
     chosen = analysis.best_median_worst(columns, "pa_mpjpe_mm", 2)
     rows = [row for of_kind in chosen.values() for row in of_kind]
     shown = {name: values[rows] for name, values in predictions.items()}

@@ -22,7 +22,7 @@ PREDICTED = (
     "right",  # where the model tells it
 )
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
-LABELS = ("id", "version", "is_right", "has_is_right", "mirrored")
+LABELS = ("id", "group", "version", "is_right", "has_is_right", "mirrored")
 
 
 def predict(model, dataset, batch_size=64, workers=0, sides="known"):
@@ -41,8 +41,8 @@ def predict(model, dataset, batch_size=64, workers=0, sides="known"):
     Returns:
         dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
         fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
-        ``id``, ``version``, ``is_right``, ``has_is_right``, ``mirrored``, and ``width`` of the
-        crop, px.
+        ``id``, ``group`` (samples of one show one pose: intervals draw whole groups),
+        ``version``, ``is_right``, ``has_is_right``, ``mirrored``, and ``width`` of the crop, px.
 
     Raises:
         ValueError: sides shall be predicted by a model that does not tell them.

@@ -32,7 +32,8 @@ def predictions(posed):
     truth = (posed.joints - root) @ turns + root
     truth_2d = project(truth, K)
     return {
-        "id": np.arange(N) // 2,
+        "id": np.arange(N),
+        "group": np.arange(N) // 2,
         "version": np.arange(N) % 2,
         "is_right": np.ones(N, bool),
         "has_is_right": np.ones(N, bool),
@@ -193,7 +194,7 @@ def test_group_errors_are_means_with_intervals(predictions):
     errors[:, list(FINGER_JOINTS["ring"])] = 5
     errors[::2] += 2
     errors[0] = np.nan
-    found = analysis.group_errors(errors, analysis.groups(predictions), predictions["id"])
+    found = analysis.group_errors(errors, analysis.groups(predictions), predictions["group"])
     assert found["finger"]["ring"]["n"] == N - 1
     assert found["look"]["homogenised"]["n"] == N // 2
     value, low, high = found["look"]["homogenised"]["error"]
@@ -274,7 +275,7 @@ def test_filters_refuse_nonsense_and_say_what_is_known(text, message):
 
 def test_best_median_and_worst_are_of_different_poses():
     errors = np.array([5.0, 1, 9, 4, np.nan, 8, 2, 7, 3, 6])
-    columns = {"e": errors, "id": np.array([0, 1, 2, 3, 4, 2, 6, 7, 8, 9])}
+    columns = {"e": errors, "id": np.arange(10), "group": np.array([0, 1, 2, 3, 4, 2, 6, 7, 8, 9])}
     found = analysis.best_median_worst(columns, "e", 2)
     assert {n: errors[rows].tolist() for n, rows in found.items()} == {
         "best": [1, 2], "median": [4, 5], "worst": [7, 9],
@@ -320,6 +321,6 @@ def test_rows_of_annotations_belong_to_samples(synthetic):
 
 
 def test_a_large_auc_is_the_best():
-    columns = {"auc_pa_50mm": np.array([0.9, 0.5, 0.1]), "id": np.arange(3)}
+    columns = {"auc_pa_50mm": np.array([0.9, 0.5, 0.1]), "group": np.arange(3)}
     found = analysis.best_median_worst(columns, "auc_pa_50mm", 1)
     assert found == {"best": [0], "median": [1], "worst": [2]}

@@ -52,6 +52,27 @@ def test_interhand_joints_are_in_the_camera(interhand, split):
         assert abs(int(sample.image[0, 0, 0]) - 50 * (sample.id - 10)) <= 2
 
 
+def test_all_cameras_that_saw_a_pose_are_one_group(interhand, tmp_path):
+    """Each camera's image has an id of its own: no more evidence for that."""
+    write_interhand(tmp_path)
+
+    def same_moment(content):
+        content["images"][2]["frame_idx"] = 0
+        content["images"].append(content["images"][0] | {"id": 20, "capture": 4})
+        content["annotations"].append(content["annotations"][0] | {"image_id": 20})
+
+    edit(tmp_path / "annotations/train/InterHand2.6M_train_data.json", same_moment)
+    for kind in ("camera", "joint_3d"):
+        path = tmp_path / f"annotations/train/InterHand2.6M_train_{kind}.json"
+        edit(path, lambda content: content.update({"4": content["3"]}))
+    samples = list(InterHandReader(tmp_path))
+    groups = {s.id: s.group for s in samples}
+    assert groups[10] == groups[12] and len(set(groups.values())) == len(groups) - 1
+    batch = collate(samples)
+    assert batch["group"].tolist() == [groups[i] for i in batch["id"].tolist()]
+    assert InterHandReader(interhand[0])[0].group is not None  # with MANO's fits too
+
+
 def test_a_joint_that_is_not_known_is_absent(interhand):
     """Neither InterHand's ones nor zeros; a hand with few known joints is no sample."""
     reader = InterHandReader(interhand[0])

@@ -405,6 +405,9 @@ def test_predict_leaves_the_model_as_it_was_and_keeps_the_order(hand, data, mode
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert out["id"].tolist() == list(range(10))
     assert out["pred_vertices"].shape == out["gt_vertices"].shape == (10, 778, 3)
+    assert out["group"].tolist() == out["id"].tolist()  # where nothing else is known
+    seen = [data[i].replace(group=7 + i // 2) for i in range(4)]
+    assert predict(model, seen)["group"].tolist() == [7, 7, 8, 8]
     one = predict(model, data, batch_size=1)
     assert np.allclose(out["pred_joints"], one["pred_joints"], atol=1e-6)
 

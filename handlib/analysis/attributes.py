@@ -142,13 +142,13 @@ def _quarters(values):
     return {name: (place == n)[:, None] for n, name in enumerate(names)}
 
 
-def group_errors(errors, masks, ids, **options):
+def group_errors(errors, masks, poses, **options):
     """Mean error of each group, with a bootstrap interval; poses are drawn, with all their looks.
 
     Args:
         errors: (N, 21) mm or px, NaN where unknown.
         masks: what ``groups`` returned.
-        ids: (N,) pose of each sample.
+        poses: (N,) the ``group`` of each sample, of what ``evaluation.predict`` returned.
         options: of ``metrics.mean_interval``.
 
     Returns:
@@ -162,7 +162,7 @@ def group_errors(errors, masks, ids, **options):
             values = np.where(mask, errors, np.nan)
             n = int(np.isfinite(values).any(1).sum())
             if n:
-                error = mean_interval(values, ids, **options)
+                error = mean_interval(values, poses, **options)
                 result[attribute][name] = {"n": n, "error": error}
     return result
 

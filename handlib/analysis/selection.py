@@ -89,7 +89,7 @@ def best_median_worst(columns, by, count, among=None):
     """Rows of the best, the middle and the worst samples, each pose once.
 
     Args:
-        columns: as of ``select``; ``columns["id"]`` is the pose of each sample.
+        columns: as of ``select``; ``columns["group"]`` tells the pose of each sample.
         by: name of a column: the smallest is the best, of ``LARGER_IS_BETTER`` the largest.
         count: of each kind at most; among: (N,) bool, which samples to take from; None for all.
 
@@ -103,7 +103,7 @@ def best_median_worst(columns, by, count, among=None):
     numbers = {n: v for n, v in columns.items() if not isinstance(v, dict) and v.dtype.kind == "f"}
     if by not in numbers:
         raise ValueError(f"samples cannot be ranked by {by!r}; {_known(by, numbers)}")
-    errors, ids = columns[by], columns["id"]
+    errors, poses = columns[by], columns["group"]
     errors = -errors if by.startswith(LARGER_IS_BETTER) else errors
     rows = np.flatnonzero(np.isfinite(errors) & (True if among is None else among))
     if not len(rows):
@@ -114,9 +114,9 @@ def best_median_worst(columns, by, count, among=None):
     for name, ranked in (("worst", order[::-1]), ("best", order), ("median", from_middle)):
         found[name] = []
         for row in ranked.tolist():
-            if len(found[name]) < count and ids[row] not in taken:
+            if len(found[name]) < count and poses[row] not in taken:
                 found[name].append(row)
-                taken.add(ids[row])
+                taken.add(poses[row])
         found[name].sort(key=lambda row: errors[row])
     return {name: found[name] for name in ("best", "median", "worst")}
 

@@ -26,7 +26,8 @@ _NAMES = ("InterHand2.6M_{split}_{kind}.json", "{split}_interhand2.6m_{kind}.jso
 class InterHandReader(HandReader):
     """One split of InterHand2.6M; see ``HandReader``.
 
-    A hand is a sample where most of its joints are annotated. With the MANO_NeuralAnnot file a
+    A hand is a sample where most of its joints are annotated. What dozens of cameras see of one
+    moment is one ``group``: that of its capture and frame. With the MANO_NeuralAnnot file a
     sample has ``pose`` (turned into the camera's frame) and ``betas``.
 
     Args:
@@ -80,6 +81,10 @@ class InterHandReader(HandReader):
         return intrinsics(self._tables["focal"][camera], self._tables["princpt"][camera])
 
     def _more(self, row):
+        return {"group": int(self._frame[row])} | self._fitted(row)
+
+    def _fitted(self, row):
+        """``pose`` and ``betas``, where the hand was fitted."""
         if "mano" not in self._tables:
             return {}
         mano = self._tables["mano"][self._frame[row], int(not self.is_right[row])].astype(float)

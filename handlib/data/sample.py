@@ -35,7 +35,8 @@ class Sample:
     """
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    id: int  # unique id of the pose; the four looks of a FreiHAND pose share it
+    id: int  # of the pose, or of the image where a pose has many; FreiHAND's four looks share it
+    group: int | None = None  # samples of one show one pose, and are no independent evidence: id
     version: int | None = None  # index into VERSIONS; None where a source has no such thing
     source: str = "unknown"  # what a figure or a table names
     path: Path | None = None  # the image file
@@ -134,7 +135,7 @@ def collate(samples, take=np.empty):
         ``keypoints`` (B, 21, 3) float32, NaN where missing; ``has_<name>`` (B,) bool, whether a row
         is complete; ``present``, ``is_right``, ``mirrored`` (B,) bool; ``has_is_right`` (B,) bool,
         False where nobody knows the side: ``is_right`` is True there, as the network sees right
-        hands; ``unit`` (B,) float32; ``id``, ``version`` (B,) int64, -1 for no version.
+        hands; ``unit`` (B,) float32; ``id``, ``group``, ``version`` (B,) int64, -1 for no version.
 
     Raises:
         ValueError: when image sizes differ.
@@ -161,6 +162,7 @@ def collate(samples, take=np.empty):
         "mask": put((has and s.mask for has, s in zip(has_mask, samples)), bool, size),
         "has_mask": put(has_mask, bool),
         "id": put((s.id for s in samples), np.int64),
+        "group": put((s.id if s.group is None else s.group for s in samples), np.int64),
         "version": put((-1 if s.version is None else s.version for s in samples), np.int64),
         "present": put((s.present for s in samples), bool),
         "is_right": put((not s.is_left for s in samples), bool),
