@@ -22,6 +22,7 @@ PREDICTED = (
     "right",  # where the model tells it
 )
 KNOWN = ("joints", "vertices", "joints_2d", "pose", "betas", "K", "unit")
+_SCORED = 1024  # samples at a time: metrics take several double-precision copies of their vertices
 LABELS = ("id", "group", "version", "is_right", "has_is_right", "mirrored")
 
 
@@ -40,7 +41,8 @@ def predict(model, dataset, batch_size=64, workers=0, sides="known"):
 
     Returns:
         dict of numpy arrays, one row per sample in the dataset's order: ``pred_<name>`` for the
-        fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none), and
+        fields of ``Prediction``, ``gt_<name>`` for annotations (NaN where there is none; no
+        ``gt_vertices`` where no sample has any, for they are half of what all this takes), and
         ``id``, ``group`` (samples of one show one pose: intervals draw whole groups),
         ``version``, ``is_right``, ``has_is_right``, ``mirrored``, and ``width`` of the crop, px.
 
@@ -92,7 +94,8 @@ def _flipped(sample):
 
 
 @torch.no_grad()
-def _predict(model, dataset, batch_size, workers, **look):
+def _predict(model, dataset, batch_size, workers, only=None, **look):
+    """``predict`` without a look at sides; ``only``: which of its arrays, None for all."""
     state, device = PartialState(cpu=ON_CPU), next(model.parameters()).device
     share = range(state.process_index, len(dataset), state.num_processes)
     loader = DataLoader(
@@ -106,10 +109,12 @@ def _predict(model, dataset, batch_size, workers, **look):
     was_training = model.training
     model.eval()
     rows = [
-        _rows(model(**send_to_device(inputs(batch), device), **look), batch)
+        _rows(model(**send_to_device(inputs(batch), device), **look), batch, only)
         for batch in batches(loader)
     ]
     model.train(was_training)
+    if state.num_processes == 1:
+        return _join(rows)
     shares = gather_object([_join(rows) | {"place": np.array(share)}])
     everything = _join([part for part in shares if len(part["place"])])
     order = np.argsort(everything.pop("place"))
@@ -140,7 +145,7 @@ def in_the_mirror(model, dataset, predictions, batch_size=64, workers=0):
     if len(known):
         flipped = _Changed(dataset, known, _flipped)
         # The side is what was looked at, not what refinement makes of it.
-        told = _predict(model, flipped, batch_size, workers, refine=0)
+        told = _predict(model, flipped, batch_size, workers, ("pred_right",), refine=0)
         right[known] = told["pred_right"]
     return {"pred_right_mirrored": right}
 
@@ -177,12 +182,19 @@ def score(predictions):
 
 def score_each(predictions):
     """Metrics of each sample of what ``predict`` returned: dict of name -> (N,) array."""
+    starts = range(0, max(len(predictions["gt_unit"]), 1), _SCORED)
+    rows = [slice(start, start + _SCORED) for start in starts]
+    return _join([_score({n: v[some] for n, v in predictions.items()}) for some in rows])
+
+
+def _score(predictions):
     metre = predictions["gt_unit"][:, None, None]
+    vertices = predictions.get("gt_vertices")
     return metrics.per_sample(
         predictions["pred_joints"],
         predictions["gt_joints"] * metre,
         predictions["pred_vertices"],
-        predictions["gt_vertices"] * metre,
+        None if vertices is None else vertices * metre,
         predictions["pred_joints_2d"],
         predictions["gt_joints_2d"],
         predictions["pred_root"],
@@ -209,6 +221,8 @@ def placed(predictions, depth=None):
 def official_scores(predictions):
     """``metrics.freihand_scores`` of the samples that have all it needs: 3D joints, vertices and K.
     Its warning numbers them among themselves. None where there is no such sample."""
+    if "gt_vertices" not in predictions:
+        return None
     metre = predictions["gt_unit"][:, None, None]
     truth = (predictions["gt_joints"] * metre, predictions["gt_vertices"] * metre)
     arrays = (*truth, *placed(predictions))
@@ -242,14 +256,25 @@ def mean_pose_scores(hand, reader, fit_reader):
     )
 
 
-def _rows(prediction, batch):
+def _rows(prediction, batch, only):
     values = {f"pred_{name}": getattr(prediction, name) for name in PREDICTED}
     values = {name: value for name, value in values.items() if value is not None}
     values |= {f"gt_{name}": batch[name] for name in KNOWN} | {n: batch[n] for n in LABELS}
     values["width"] = torch.full_like(batch["id"], batch["image"].shape[-1])
+    if not batch["has_vertices"].any():
+        del values["gt_vertices"]
+    values = {name: value for name, value in values.items() if only is None or name in only}
     # Copies: the batch is good until the next one.
     return {name: value.cpu().numpy().copy() for name, value in values.items()}
 
 
 def _join(parts):
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}
+    """The rows of all ``parts``, dicts of arrays, which are used up: of many hands there is no room
+    for a second copy. NaN where a part lacks an array."""
+    if len(parts) == 1:
+        return parts[0]
+    counts, joined = [len(next(iter(part.values()))) for part in parts], {}
+    for name, like in {name: values for part in parts for name, values in part.items()}.items():
+        absent = [np.broadcast_to(np.float32(np.nan), (n, *like.shape[1:])) for n in counts]
+        joined[name] = np.concatenate([part.pop(name, a) for part, a in zip(parts, absent)])
+    return joined

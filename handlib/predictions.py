@@ -28,14 +28,17 @@ def mirror_back(predictions):
 
     Rows that were mirrored on the way to the network are left hands again, ``pred_`` and ``gt_``
     alike: ``is_right`` is turned, ``mirrored`` is False. Shape and scale stay. The hand model that
-    poses them is ``HandModel.mirrored()``, whose faces they have.
+    poses them is ``HandModel.mirrored()``, whose faces they have. Arrays in which nothing changes
+    are not copied: they are those of ``predictions``.
     """
-    rows = predictions["mirrored"]
+    rows, back = np.flatnonzero(predictions["mirrored"]), dict(predictions)
     affine = geometry.mirror_affine(predictions["width"][rows])
-    back = {name: values.copy() for name, values in predictions.items()}
-    for name, values in back.items():
-        field = name.removeprefix("pred_").removeprefix("gt_")
-        values[rows] = _mirrored(field, values[rows], affine)
+    for name, values in predictions.items() if len(rows) else ():
+        field, before = name.removeprefix("pred_").removeprefix("gt_"), values[rows]
+        after = _mirrored(field, before, affine)
+        if after is not before:
+            back[name] = values.copy()
+            back[name][rows] = after
     return back
 
 

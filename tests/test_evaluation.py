@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from handlib import metrics
-from handlib.evaluation import official_scores, placed
+from handlib import evaluation, metrics
+from handlib.evaluation import official_scores, placed, score_each
 
 RNG = np.random.default_rng(0)
 
@@ -63,3 +63,24 @@ def test_official_scores_are_those_of_the_metrics():
         made["gt_joints"] / 2, made["gt_vertices"] / 2, *placed(made)
     )
     assert official_scores(made)["xyz_auc3d"] == expected["xyz_auc3d"] < 1
+
+
+def test_samples_are_scored_a_few_at_a_time(monkeypatch):
+    """Double-precision copies of all vertices would not fit beside them."""
+    made = predictions(7)
+    made["pred_joints"] = made["pred_joints"] + RNG.normal(0, 0.01, (7, 21, 3))
+    made |= {f"{kind}_joints_2d": RNG.normal(0, 9, (7, 21, 2)) for kind in ("pred", "gt")}
+    made["gt_joints"][1:3, 4] = made["gt_vertices"][2] = np.nan
+    at_once, sizes = score_each(made), []
+    per_sample = metrics.per_sample
+
+    def counted(joints, *others):
+        sizes.append(len(joints))
+        return per_sample(joints, *others)
+
+    monkeypatch.setattr(evaluation, "_SCORED", 3)
+    monkeypatch.setattr(metrics, "per_sample", counted)
+    found = score_each(made)
+    assert sizes == [3, 3, 1] and list(found) == list(at_once)
+    for name, values in at_once.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-12, err_msg=name)

@@ -210,14 +210,13 @@ def test_every_parameter_is_used(path):
 
 
 def test_evaluation_alone_takes_the_newest_trained_run(finished, synthetic):
-    given = {"data": str(synthetic), "workers": 0, "split": "evaluation"}
+    given = {"data": str(synthetic), "workers": 0, "split": "evaluation", "images": 6}
     run_dir = runs.run_notebooks(["04_evaluate"], given)
     assert run_dir != finished
     executed = (run_dir / "notebooks" / "04_evaluate.ipynb").read_text()
     assert f"model: {finished}" in executed
-    assert (
-        "evaluation split" in json.loads((run_dir / "metrics.json").read_text())["evaluate"]["data"]
-    )
+    told = json.loads((run_dir / "metrics.json").read_text())["evaluate"]
+    assert "evaluation split" in told["data"] and told["images"] == 6
 
 
 def test_notebooks_run_from_any_folder(synthetic, tmp_path, monkeypatch):

@@ -48,6 +48,19 @@ def test_course_files_are_in_the_servers_order(tmp_path, name):
     np.testing.assert_allclose(predictions.read_course(tmp_path / name), joints, atol=1e-7)
 
 
+def test_only_what_changes_is_copied_to_mirror_it_back():
+    joints, vertices = hands()
+    made = {"pred_vertices": vertices, "pred_joints": joints, "pred_betas": np.ones((5, 10))}
+    made |= {"width": np.full(5, 64), "mirrored": np.zeros(5, bool), "is_right": np.ones(5, bool)}
+    assert all(made[n] is values for n, values in predictions.mirror_back(made).items())
+    made["mirrored"] = np.arange(5) == 3
+    back = predictions.mirror_back(made)
+    copied = {name for name, values in back.items() if not np.shares_memory(values, made[name])}
+    assert copied == {"pred_vertices", "pred_joints", "mirrored", "is_right"}
+    np.testing.assert_array_equal(back["is_right"], ~made["mirrored"])
+    np.testing.assert_array_equal((back["pred_joints"] != joints).any((1, 2)), made["mirrored"])
+
+
 def test_mistakes_are_named_and_nothing_is_written(tmp_path):
     xyz, verts = hands()
     path = tmp_path / "pred.json"

@@ -14,7 +14,14 @@ from handlib.augment import CHAINS, ColorJitter, Compose, Flip, Resize, Rotate, 
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.data.dataset import HandDataset
 from handlib.diagnose import find_faults
-from handlib.evaluation import evaluate, handedness_scores, in_the_mirror, predict
+from handlib.evaluation import (
+    evaluate,
+    handedness_scores,
+    in_the_mirror,
+    official_scores,
+    predict,
+    score_each,
+)
 from handlib.geometry import project
 from handlib.joints import ROOT
 from handlib.losses import LossWeights
@@ -410,6 +417,19 @@ def test_predict_leaves_the_model_as_it_was_and_keeps_the_order(hand, data, mode
     assert predict(model, seen)["group"].tolist() == [7, 7, 8, 8]
     one = predict(model, data, batch_size=1)
     assert np.allclose(out["pred_joints"], one["pred_joints"], atol=1e-6)
+
+
+def test_hands_without_meshes_need_no_memory_for_them(hand, model, data):
+    """Half of what ``predict`` returns would be NaN."""
+    bare = [data[i].replace(vertices=None) for i in range(5)]
+    out = predict(model, bare, batch_size=2)
+    assert "gt_vertices" not in out and out["pred_vertices"].shape == (5, 778, 3)
+    assert official_scores(out) is None and "pa_mpvpe_mm" not in score_each(out)
+    mixed = predict(model, [*bare[:3], data[3], bare[4]], batch_size=2)
+    known = np.isfinite(mixed["gt_vertices"]).all((1, 2))
+    assert known.tolist() == [False, False, False, True, False]
+    assert mixed["gt_vertices"].dtype == np.float32
+    np.testing.assert_array_equal(mixed["pred_joints"], out["pred_joints"])
 
 
 def test_predictions_of_a_left_hand_are_mirrored_back(hand):
