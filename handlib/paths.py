@@ -26,15 +26,18 @@ def cache_dir():
 
 def cache_folder(name):
     """A folder in ``cache_dir()``, made; OSError with a remedy where it cannot be."""
-    folder = cache_dir() / name
+    return make_folder(cache_dir() / name, "set HANDLIB_CACHE to a folder that you may write to")
+
+
+def make_folder(path, remedy="choose a folder that you may write to"):
+    """The folder ``path``, made where it is not there; OSError with a remedy where it cannot be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise OSError(f"{path} is a file: {remedy}") from None
     except OSError as error:
-        raise OSError(
-            f"cannot write {folder} ({error.strerror}): set HANDLIB_CACHE to a folder that you may "
-            "write to"
-        ) from None
-    return folder
+        raise OSError(f"cannot write {path} ({error.strerror}): {remedy}") from None
+    return path
 
 
 def runs_root():

@@ -28,7 +28,7 @@ from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
-from handlib.inference.paint import sheet
+from handlib.inference.paint import overlay, sheet
 from handlib.inference.predictor import loaded
 from handlib.model import make_model
 
@@ -289,6 +289,10 @@ def test_turned_views_are_turned_back(weights):
         ({"box": (70, 10, 90, 40)}, "lies outside of the photo of 60 x 60 px"),
         ({"box": (10, 10, 10.1, 10.1)}, "has no area"),
         ({"box": (10, 10, 50, 40), "is_right": "left"}, "is_right is True, False, or None"),
+        ({"box": (10, np.nan, 50, 40)}, "numbers that are not finite"),
+        ({"K": "camera"}, r"K is a \(3, 3\) matrix in px, .* got 'camera'"),
+        ({"K": (2.1, 2.1, 0.5, 0.5)}, "focal length of 2.1 px, for a photo of 60 px"),
+        ({"box": (10, 10, 50, 40), "K": (2.1, 2.1, 0.5, 0.5)}, "focal length of 2.1 px"),
         ({"K": K.T}, "is it transposed"),
         ({"box": (10, 10, 50, 40), "K": K * [[1], [1], [0]]}, "is it transposed"),
     ],
@@ -297,6 +301,14 @@ def test_what_cannot_be_is_refused(weights, given, fault):
     photo = np.zeros((60, 60, 3), np.uint8)
     with pytest.raises((ValueError, FileNotFoundError), match=fault):
         handlib.predict(photo, **{"weights": weights} | given)
+
+
+def test_steps_below_none_and_a_device_that_is_not_there_are_refused(weights):
+    with pytest.raises(ValueError, match="refine is a number of steps from 0 on"):
+        handlib.Predictor(weights, refine=-1)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device='cuda': no GPU"):
+            handlib.Predictor(weights, device="cuda")
 
 
 def test_a_copy_without_weights_says_what_to_do(monkeypatch, tmp_path):
@@ -318,6 +330,21 @@ def test_folded_norms_change_no_number(hand):
 
 
 # -- photos ------------------------------------------------------------------------------------
+def test_what_is_no_photo_is_told_with_its_own_remedy(tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    for given, remedy in (
+        (np.zeros((8, 9, 3)), r"\(255 \* image\).astype"),
+        (np.zeros((8, 9, 3), np.uint16), "image // 257"),
+        (np.zeros((8, 9, 3), int), r"give image.astype\(np.uint8\)"),
+        (None, "not NoneType$"),
+        (b"jpeg", "not bytes$"),
+        (np.zeros((1, 8, 9, 3), np.uint8), r"not uint8 \(1, 8, 9, 3\)$"),
+        (tmp_path / "clip.mp4", r"clip.mp4 is a video: handlib predict .*clip.mp4 follows"),
+    ):
+        with pytest.raises(ValueError, match=remedy):
+            load_photo(given)
+
+
 def test_photos_of_all_kinds_are_rgb(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
     grey = rgb[..., 0]
@@ -490,6 +517,47 @@ def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
     assert picture.shape[0] >= 400 and picture.shape[1] > 1.9 * 600
 
 
+def test_the_command_names_files_only_where_it_wrote_some_and_old_ones_that_stay(
+    green, tmp_path, capsys
+):
+    words = ["--out", str(tmp_path / "out"), "--format", "json"]
+    (tmp_path / "in/sub").mkdir(parents=True)
+    path = write(tmp_path / "in/a.png", green_photo((300, 200), []))
+    assert cli.main(["predict", str(path), *words]) == 1
+    assert "files:" not in capsys.readouterr().out
+    write(path, green_photo((600, 400), HANDS))
+    assert cli.main(["predict", str(path.parent), *words]) == 0
+    said = capsys.readouterr().out
+    assert f"files: {tmp_path / 'out'}" in said and "earlier" not in said
+    assert "a.png: 1: " in said and "a.png: 2: " in said  # as they are numbered in the picture
+    assert f"not looked into: folders in {path.parent} (sub)" in said
+    write(path, green_photo((300, 200), []))
+    assert cli.main(["predict", str(path), *words]) == 1
+    said = capsys.readouterr().out
+    assert "of an earlier prediction, and not written now: a.json" in said and "files:" not in said
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(green, tmp_path, capsys):
+    path = write(tmp_path / "a.png", green_photo((600, 400), HANDS))
+    for out in (path, path / "x"):
+        assert cli.main(["predict", str(path), "--out", str(out)]) == 1
+        said = capsys.readouterr()
+        assert not said.out and "choose a folder that you may write to" in said.err
+    with pytest.raises(OSError, match=r"a\.png is a file: choose a folder"):
+        handlib.predict(path, HANDS[0][:4]).save(path)
+
+
+def test_a_picture_numbers_several_hands(green):
+    photo = green_photo((600, 400), HANDS)
+    hands = handlib.predict_all(photo)
+    plain, numbered = (overlay(photo, hands, numbered) for numbered in (False, True))
+    rows, columns, _ = np.nonzero(plain != numbered)
+    for hand in hands:
+        x0, y0, x1, y1 = hand.box
+        inside = (columns >= x0) & (columns <= x1) & (rows >= y0) & (rows <= y1)
+        assert inside.sum() > 20
+
+
 def test_the_command_writes_over_nothing_that_it_reads(green, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "a.png", green_photo((600, 400), HANDS))
@@ -511,7 +579,7 @@ def test_the_command_goes_on_past_what_cannot_be_written(green, tmp_path, capsys
     assert cli.main(["predict", *given, *words]) == 1
     said = capsys.readouterr().err
     assert "empty holds no photo" in said and "a.json" in said
-    assert json.loads((tmp_path / "out/b.json").read_text())["is_right"]
+    assert json.loads((tmp_path / "out/b.json").read_text())[0]["is_right"]
 
 
 def test_the_command_takes_box_side_and_camera(green, tmp_path, capsys):
@@ -529,7 +597,7 @@ def test_the_command_takes_box_side_and_camera(green, tmp_path, capsys):
     ]
     for given in (["500", "500", "300", "200"], [str(camera)]):
         assert cli.main([*words, "--K", *given, "--out", str(tmp_path / "out")]) == 0
-        said = json.loads((tmp_path / "out/a.json").read_text())
+        (said,) = json.loads((tmp_path / "out/a.json").read_text())
         assert said["K"] == K.tolist() and said["is_right"] is False
         assert "a guess" not in capsys.readouterr().out
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.json"]
@@ -581,7 +649,7 @@ def test_annotated_photos_in_another_folder_of_the_same_name_and_broken_ones(
     assert "1 hands left out" in said.out
     written = {file.name: json.loads(file.read_text()) for file in (tmp_path / "out").iterdir()}
     assert set(written) == {"c.json", "c-2.json", "e.json"}
-    assert written["c-2.json"]["photo"].endswith("s2/c.png")
+    assert written["c-2.json"][0]["photo"].endswith("s2/c.png")
 
 
 def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_path, capsys):
@@ -589,7 +657,7 @@ def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_pat
     words = ["predict", str(tmp_path / "photos"), "--boxes", str(path), "--format", "json"]
     words += ["--K", "500", "500", "300", "200", "--left", "--out", str(tmp_path / "out")]
     assert cli.main(words) == 0
-    said = json.loads((tmp_path / "out/a.json").read_text())
+    (said,) = json.loads((tmp_path / "out/a.json").read_text())
     assert said["K"] == K.tolist() and said["K_known"] and said["is_right"] is False
     assert "a guess" not in capsys.readouterr().out
     annotated(tmp_path / "photos", ["a.png"], bbox=[0, 0, 0, 0])

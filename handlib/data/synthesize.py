@@ -33,7 +33,7 @@ from handlib.data.decimals import json_text
 from handlib.data.freihand import SHARES, ids_of
 from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
-from handlib.paths import atomic_write, room_for, user_path
+from handlib.paths import atomic_write, make_folder, room_for, user_path
 from handlib.reading import BadFile, expecting, read_json, short
 
 SPLITS = ("training", "evaluation")
@@ -237,15 +237,7 @@ def _told_of_death():
 @contextmanager
 def _alone_in(out):
     """Keep a second process from rendering into the same folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise ValueError(f"{out} is a file: choose a new folder") from None
-    except OSError as error:
-        raise OSError(
-            f"cannot write {out} ({error.strerror}): choose a folder that you may write to"
-        ) from None
-    handle = os.open(out, os.O_RDONLY)
+    handle = os.open(make_folder(out), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -9,13 +9,14 @@ from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
-from handlib.reading import expecting, read_json
+from handlib.paths import make_folder
+from handlib.reading import expecting, read_json, short
 
 
 def run(args):
     """Predict what the command line asks for; returns the exit code."""
     _check(args)
-    faults = []
+    faults, written = [], []
     videos, photos = ([], []) if args.boxes else _sorted(args.photos, faults)
     options = {
         "K": None if args.K is None else checked_camera(read_camera(args.K)),
@@ -31,17 +32,22 @@ def run(args):
     out = Path(args.out).expanduser()
     videos, photos = (dict(zip(p, file_stems(p), strict=True)) for p in (videos, photos))
     _spare(out, videos, photos, args)
+    make_folder(out)
     predictor = Predictor(args.weights, views=args.views, refine=args.refine)
     for video, stem in videos.items():
         from handlib.inference.video import predict_video
 
         where, follow = (video, out, stem), options | _limits(args) | {"box": args.box}
-        _try(faults, lambda w=where, f=follow: print(predict_video(predictor, *w, **f)))
+        said = _try(faults, lambda w=where, f=follow: predict_video(predictor, *w, **f))
+        if said:
+            print(said)
+            written.append(video)
     if reader is None:
-        _photos(predictor, args, photos, out, options, faults)
+        written += _photos(predictor, args, photos, out, options, faults)
     else:
-        _annotated(predictor, args, reader, photos, out, faults)
-    if videos or photos:
+        written += _annotated(predictor, args, reader, photos, out, faults)
+    _name_old_files(out, {path: stem for path, stem in photos.items() if path not in written}, args)
+    if written:
         print(f"files: {out.resolve()}")
     return _end(faults, len(videos) + len(photos))
 
@@ -64,6 +70,10 @@ def _sorted(given, faults):
     """(videos, photos) that are named, or lie in folders that are named."""
     kinds = SUFFIXES + VIDEO_SUFFIXES
     listed = [_try(faults, lambda each=each: list_photos(each, kinds)) for each in given]
+    for folder in filter(Path.is_dir, (Path(each).expanduser() for each in given)):
+        inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        if inside:
+            print(f"not looked into: folders in {folder} ({short(', '.join(inside))})")
     paths = list(dict.fromkeys(path for some in listed for path in some or ()))
     is_video = [path.suffix.lower() in VIDEO_SUFFIXES for path in paths]
     videos = [path for path, video in zip(paths, is_video, strict=True) if video]
@@ -81,8 +91,8 @@ def _spare(out, videos, photos, args):
 
 
 def _photos(predictor, args, photos, out, options, faults):
-    """Predict photos, a dict of path -> stem of the files' names."""
-    paths = list(photos)
+    """Predict photos, a dict of path -> stem of the files' names; returns those with files."""
+    paths, written = list(photos), []
     with ThreadPoolExecutor(2) as readers:
         waiting = [readers.submit(load_photo, path) for path in paths[:4]]
         for number, path in enumerate(paths):
@@ -91,11 +101,26 @@ def _photos(predictor, args, photos, out, options, faults):
                 waiting.append(readers.submit(load_photo, paths[number + 4]))
             hands = _try(faults, lambda r=reading, p=path: _hands(predictor, args, r, p, options))
             if hands:
-                _save(faults, out, photos[path], reading.result(), hands, args, len(paths) > 1)
+                photo, together = reading.result(), len(paths) > 1
+                if _save(faults, out, photos[path], photo, hands, args, together):
+                    written.append(path)
+    return written
 
 
 def _save(faults, out, stem, photo, hands, args, together):
-    _try(faults, lambda: save_hands(out, stem, photo, hands, args.format, together))
+    return _try(faults, lambda: save_hands(out, stem, photo, hands, args.format, together))
+
+
+def _name_old_files(out, failed, args):
+    """Say which files of an earlier prediction stay beside the new ones, under a photo's name."""
+    old = [
+        f"{stem}.{form}"
+        for stem in failed.values()
+        for form in args.format
+        if (out / f"{stem}.{form}").is_file()
+    ]
+    if old:
+        print(f"of an earlier prediction, and not written now: {', '.join(old)}")
 
 
 def _hands(predictor, args, reading, path, options):
@@ -106,10 +131,14 @@ def _hands(predictor, args, reading, path, options):
         hands = predictor.find(photo, **options, **_limits(args))
     if not hands:
         raise ValueError(f"{path}: no hand found: give --box x0 y0 x1 y1, or a lower --sure")
-    for hand in hands:
-        hand.path = path
-        print(sentence(path, hand), flush=True)
+    _say(path, hands)
     return hands
+
+
+def _say(path, hands):
+    for number, hand in enumerate(hands, 1):
+        hand.path = path
+        print(sentence(path, hand, number if len(hands) > 1 else None), flush=True)
 
 
 def _limits(args):
@@ -138,21 +167,22 @@ class _Given:
 
 
 def _annotated(predictor, args, reader, photos, out, faults):
-    """Predict annotated hands and print their errors."""
+    """Predict annotated hands and print their errors; returns the photos with files."""
     from handlib.inference.scores import errors_table, photo_errors
 
-    rows = {}
+    rows, written = {}, []
     for row, path in enumerate(reader.paths()):
         rows.setdefault(path, []).append(row)
     for path, of_photo in rows.items():
         found = [s for i in of_photo if (s := _try(faults, lambda i=i: reader[i])) is not None]
         hands = _try(faults, lambda found=found: _of_samples(predictor, found))
-        if hands:
-            _save(faults, out, photos[path], found[0].image, hands, args, True)
+        if hands and _save(faults, out, photos[path], found[0].image, hands, args, True):
+            written.append(path)
     how = {"expand": predictor.expand, "views": predictor.views, "refine": predictor.refine}
     errors = _try(faults, lambda: photo_errors(predictor.model, reader, **how))
     if errors:
         print(f"\n{errors_table(errors)}")
+    return written
 
 
 def _of_samples(predictor, samples):
@@ -161,9 +191,8 @@ def _of_samples(predictor, samples):
         [samples[0].image] * len(samples), [s.box for s in samples],
         [s.K for s in samples], [s.is_right for s in samples],
     ) if samples else []  # fmt: skip
-    for hand, sample in zip(hands, samples, strict=True):
-        hand.path = sample.path
-        print(sentence(sample.path, hand), flush=True)
+    if hands:
+        _say(samples[0].path, hands)
     return hands
 
 

@@ -3,20 +3,29 @@
 import numpy as np
 
 from handlib.geometry import transform_intrinsics
+from handlib.inference.find import SURE
 from handlib.inference.paint import sheet, write_picture
-from handlib.inference.result import write_json, write_obj
+from handlib.inference.result import write_obj
+from handlib.paths import write_json
 
 MARGIN = 0.5  # around the hands in a page, in sides of the box of their joints
 
 
-def sentence(name, hand):
-    """One plain sentence: where the hand is, which one, how sure, how far away."""
+def sentence(name, hand, number=None):
+    """One plain sentence: where the hand is, which one, how sure, how far away.
+
+    Args:
+        number: of the hand in the photo's picture, where there are several.
+    """
     x0, y0, x1, y1 = (round(float(v)) for v in hand.box)
     side = f"{hand.side} hand"
     if hand.right_probability is not None:
         p = hand.right_probability if hand.is_right else 1 - hand.right_probability
         side += f" ({p:.0%})"
     sure = "" if hand.confidence is None else f", confidence {hand.confidence:.2f}"
+    if hand.confidence is not None and hand.confidence < SURE:
+        sure += " (perhaps no hand: is the box around one?)"
+    side = side if number is None else f"{number}: {side}"
     away = f"{hand.root[2]:.2f} m away"
     if not hand.K_known:
         focal = round(float(hand.K[0, 0]))
@@ -49,11 +58,14 @@ def save_hands(folder, stem, photo, hands, formats, together=False):
     """
     makers = {
         "png": lambda path: write_picture(path, sheet(photo, hands)),
-        "json": lambda path: write_json(path, hands),
+        "json": lambda path: write_json(path, [hand.as_dict() for hand in hands]),
         "obj": lambda path: write_obj(path, hands),
         "html": lambda path: write_page(path, photo, hands, together),
     }
-    return [makers[form](folder / f"{stem}.{form}") for form in formats]
+    paths = [folder / f"{stem}.{form}" for form in formats]
+    for form, path in zip(formats, paths, strict=True):
+        makers[form](path)
+    return paths
 
 
 def write_page(path, photo, hands, together=False):

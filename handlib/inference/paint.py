@@ -18,10 +18,10 @@ WIDEST = 4000  # px to which a strip is enlarged at most
 WHITE, DARK = (255, 255, 255), (40, 40, 40)
 
 
-def overlay(photo, hands):
-    """The photo (H, W, 3) with the skeletons and boxes of hands on it."""
+def overlay(photo, hands, numbered=False):
+    """The photo (H, W, 3) with the skeletons and boxes of hands on it, and their numbers."""
     picture = photo.copy()
-    for hand in hands:
+    for number, hand in enumerate(hands, 1):
         width, height = photo.shape[1::-1]
         beyond = np.array([width, height] * 2)  # of what OpenCV can draw, a box may be
         x0, y0, x1, y1 = hand.box.clip(-beyond, 2 * beyond).round().astype(int).tolist()
@@ -29,7 +29,19 @@ def overlay(photo, hands):
         cv2.rectangle(picture, (x0, y0), (x1, y1), WHITE, line + 1, cv2.LINE_AA)
         cv2.rectangle(picture, (x0, y0), (x1, y1), DARK, max(1, line // 2), cv2.LINE_AA)
         skeleton(picture, hand.joints_2d, np.ptp(hand.joints_2d, 0).max())
+        if numbered:
+            _write_number(picture, number, np.clip((x0, y0), 0, (width, height)), line)
     return picture
+
+
+def _write_number(picture, number, corner, line):
+    """A number on white, in place, for a box whose upper left corner is (2,) px; ``line`` is its
+    thickness."""
+    x, y = (int(v) for v in corner)
+    high = 14 * line
+    cv2.rectangle(picture, (x, y), (x + high, y + high), WHITE, -1)
+    place, size = (x + high // 4, y + high - high // 5), high / 30
+    cv2.putText(picture, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, DARK, 1, cv2.LINE_AA)
 
 
 def skeleton(picture, joints_2d, length):
@@ -83,18 +95,19 @@ def sheet(photo, hands):
     large = cv2.resize(photo, size, interpolation=method)
     fit = np.array([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]])
     moved = [_resized(hand, fit) for hand in hands]
-    parts = [overlay(large, moved)]
+    parts = [overlay(large, moved, numbered=len(hands) > 1)]
     if hands:
         solid = large
         for hand in sorted(moved, key=lambda h: -h.root[2]):
             solid = mesh(solid, hand.vertices, hand.faces, hand.K, 0.9)
-        parts += [solid, side_view(hands[0], size[1])]
+        name = "hand 1, " if len(hands) > 1 else ""
+        parts += [solid, side_view(hands[0], size[1], name)]
     gap = np.full((size[1], 6, 3), 255, np.uint8)
     joined = [piece for part in parts for piece in (gap, part)][1:]
     return np.concatenate(joined, 1)
 
 
-def side_view(hand, side):
+def side_view(hand, side, name=""):
     """The mesh and bones of a hand from its right, as the camera is on the left of the picture."""
     picture = np.full((side, side, 3), 246, np.uint8)
     centre = (hand.vertices.min(0) + hand.vertices.max(0)) / 2
@@ -107,7 +120,8 @@ def side_view(hand, side):
     picture = mesh(picture, vertices, hand.faces, K)
     joints_2d = project((hand.joints - centre) @ turn.T + away, K)
     skeleton(picture, joints_2d, np.ptp(joints_2d, 0).max())
-    text = f"from the right; camera {hand.root[2]:.2f} m to the left" + "?" * (not hand.K_known)
+    guess = "" if hand.K_known else " (a guess)"
+    text = f"{name}from the right; camera {hand.root[2]:.2f} m to the left{guess}"
     cv2.putText(picture, text, (8, side - 10), cv2.FONT_HERSHEY_SIMPLEX, side / 1100, DARK, 1,
                 cv2.LINE_AA)  # fmt: skip
     return picture

@@ -9,6 +9,14 @@ from handlib.images import SUFFIXES, read_image
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
+# What makes bytes of other arrays, by the kind of their numbers.
+_CONVERSIONS = {
+    "f": ": where values are in [0, 1], give (255 * image).astype(np.uint8)",
+    "u": ": of values of 16 bits, give (image // 257).astype(np.uint8)",
+    "i": ": where values are in 0-255, give image.astype(np.uint8)",
+}
+
+
 def load_photo(photo):
     """RGB (H, W, 3) uint8 of a file, turned as its EXIF says, or of an array.
 
@@ -19,12 +27,16 @@ def load_photo(photo):
         FileNotFoundError, ValueError: no such file, not a picture, or another kind of array.
     """
     if isinstance(photo, str | Path):
-        return read_image(Path(photo).expanduser(), upright=True)
+        path = Path(photo).expanduser()
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            raise ValueError(f"{path} is a video: handlib predict {path} follows the hands in it")
+        return read_image(path, upright=True)
     array = np.asarray(photo)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
+        what = f"{array.dtype} {array.shape}" if array.shape else type(photo).__name__
         raise ValueError(
-            f"a photo is a uint8 array (H, W, 3) of RGB in 0-255 or a path, not {array.dtype} "
-            f"{array.shape}: convert it (values in [0, 1]: (255 * image).astype(np.uint8))"
+            f"a photo is a uint8 array (H, W, 3) of RGB in 0-255 or a path, not {what}"
+            + _CONVERSIONS.get(array.dtype.kind if array.ndim in (2, 3) else None, "")
         )
     array = array[..., None] if array.ndim == 2 else array
     if array.shape[2] not in (1, 3, 4):
@@ -67,5 +79,6 @@ def list_photos(path, suffixes=SUFFIXES):
         return [path]
     inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
     if not inside:
-        raise ValueError(f"{path} holds no photo ({', '.join(suffixes)})")
+        what = "photo" if suffixes == SUFFIXES else "photo or video"
+        raise ValueError(f"{path} holds no {what} ({', '.join(suffixes)})")
     return inside

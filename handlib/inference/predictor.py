@@ -25,6 +25,7 @@ from handlib.paths import SHIPPED
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
 
+LEAST_FOCAL = 0.1  # of the photo's longer side: it would see 157 degrees
 SMALLEST_BOX = 2  # px of its longer side
 
 
@@ -42,12 +43,17 @@ class Predictor:
         device: default a GPU where there is one.
 
     Raises:
-        FileNotFoundError, ValueError: no checkpoint there, or of another hand model.
+        FileNotFoundError, ValueError: no checkpoint there, or of another hand model; a number of
+            steps below 0, or a device that is not there.
     """
 
     def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None):
+        if refine is not None and refine < 0:
+            raise ValueError(f"refine is a number of steps from 0 on, or None; got {refine}")
         self.model = fold_norms(load_weights(weights))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device={device!r}: no GPU that torch can use is here; give 'cpu'")
         self.model.to(self.device)
         self.expand, self.views, self.refine = expand, views, refine
 
@@ -75,6 +81,8 @@ class Predictor:
             _check_image(image)
         boxes = _checked_boxes(boxes, images)
         known = [checked_camera(k) for k in _each(K, n, _is_one_camera(K))]
+        for image, k in zip(images, known, strict=True):
+            _check_focal(k, image)
         sides = [_checked_side(side) for side in _each(is_right, n, np.ndim(is_right) == 0)]
         cameras = self._cameras(images, boxes, known)
         if not n:
@@ -99,8 +107,10 @@ class Predictor:
             list of ``HandPrediction``, empty where no hand is found.
         """
         _check_image(image)
+        K = checked_camera(K)
+        _check_focal(K, image)
         with fast_autocast(self.device.type):
-            return find_hands(self, image, checked_camera(K), _checked_side(is_right), most, sure)
+            return find_hands(self, image, K, _checked_side(is_right), most, sure)
 
     def _cameras(self, images, boxes, known):
         """The K of each photo: as known, else assumed by the largest hand in the photo."""
@@ -244,7 +254,9 @@ def _checked_boxes(boxes, images):
         )
     for box, image in zip(boxes, images, strict=True):
         sides, (width, height) = box[2:] - box[:2], image.shape[1::-1]
-        if not (np.isfinite(box).all() and sides.min() > 0 and sides.max() >= SMALLEST_BOX):
+        if not np.isfinite(box).all():
+            raise ValueError(f"the box {tuple(box.tolist())} has numbers that are not finite")
+        if not (sides.min() > 0 and sides.max() >= SMALLEST_BOX):
             raise ValueError(
                 f"the box {tuple(box.tolist())} has no area: give x0, y0, x1, y1 px with x1 > x0, "
                 "y1 > y0"
@@ -271,11 +283,24 @@ def _is_one_camera(K):
     return K is None or not any(k is None or np.shape(k) in ((3, 3), (4,)) for k in K)
 
 
+def _check_focal(K, image):
+    """ValueError for intrinsics (3, 3) that see far more than any lens does; None is fine."""
+    longer = max(image.shape[:2])
+    if K is not None and max(K[0, 0], K[1, 1]) < LEAST_FOCAL * longer:
+        raise ValueError(
+            f"K says a focal length of {max(K[0, 0], K[1, 1]):.3g} px, for a photo of {longer} px: "
+            "give it in px of this photo (times its size, where it is a share of that)"
+        )
+
+
 def checked_camera(K):
     """K as a (3, 3) array, of such a one or (fx, fy, cx, cy); None stays None."""
     if K is None:
         return None
-    K = np.asarray(K, np.float64)
+    try:
+        K = np.asarray(K, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"K is a (3, 3) matrix in px, or (fx, fy, cx, cy); got {K!r}") from None
     if K.shape == (4,):
         fx, fy, cx, cy = K
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])

@@ -1,13 +1,12 @@
 """What is predicted of one hand in a photo, and its files."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from handlib.joints import JOINT_NAMES, ROOT
-from handlib.paths import atomic_write
+from handlib.paths import make_folder, write_json
 from handlib.plots.colors import SKIN, rgb
 
 
@@ -77,20 +76,14 @@ class HandPrediction:
 
         Returns:
             Paths of the two.
+
+        Raises:
+            OSError: the folder cannot be made.
         """
-        folder = Path(folder).expanduser()
-        return [
-            write_json(folder / f"{name}.json", [self]),
-            write_obj(folder / f"{name}.obj", [self]),
-        ]
-
-
-def write_json(path, hands):
-    """Write hands as JSON, one as an object and several as a list; returns the path."""
-    values = [hand.as_dict() for hand in hands]
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(values[0] if len(values) == 1 else values, indent=1))
-    return path
+        folder = make_folder(Path(folder).expanduser())
+        plain = folder / f"{name}.json"
+        write_json(plain, self.as_dict())
+        return [plain, write_obj(folder / f"{name}.obj", [self])]
 
 
 def write_obj(path, hands):
