@@ -182,7 +182,7 @@ def heatmap_loss(heatmaps, batch, size):
     rows, columns = heatmaps.shape[-2:]
     truth = _log_gaussian(y, rows, size)[..., None] + _log_gaussian(x, columns, size)[..., None, :]
     divergence = (truth.exp() * (truth - heatmaps)).sum((-2, -1))
-    return torch.where(seen, divergence, 0.0).sum() / seen.sum().clamp(min=1)
+    return _over(torch.where(seen, divergence, 0.0).sum(), seen.sum())
 
 
 def _log_gaussian(centre, cells, size):
@@ -332,7 +332,7 @@ def _unit(batch):
 def _of_joints(points, target, known):
     """Mean absolute difference of (B, 21, D) over the joints known (B, 21); 0 without any."""
     error = (points - _target(points, target, known)).abs()
-    return error.sum() / (known.sum() * points.shape[-1]).clamp(min=1)
+    return _over(error.sum(), known.sum() * points.shape[-1])
 
 
 def _target(prediction, annotation, has):
@@ -344,4 +344,17 @@ def _target(prediction, annotation, has):
 
 def _mean(error, has):
     """Mean of (B, ...) errors over the annotated rows; 0 where there is none."""
-    return error.sum() / (has.sum() * error[0].numel()).clamp(min=1)
+    return _over(error.sum(), has.sum() * error[0].numel())
+
+
+def _over(total, count):
+    """A sum over its count of numbers; 0 without any.
+
+    Processes that train together take the mean of their gradients. Each divides by the mean of all
+    counts, so that this is the gradient of the whole batch, wherever its annotations lie.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = count.float()
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return total / torch.where(count > 0, count, 1)

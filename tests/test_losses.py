@@ -235,6 +235,45 @@ def test_rows_without_the_annotation_count_for_nothing(name):
     assert loss.item() == pytest.approx(total_loss(half, rest, only(name))[0].item(), rel=1e-5)
 
 
+def losses_of(batch):
+    """Terms whose annotations are few, and the gradients of each row by their sum."""
+    torch.manual_seed(0)
+    joints, right = torch.randn(B, 21, 3, requires_grad=True), torch.randn(B, requires_grad=True)
+    rows = batch.pop("row")
+    terms = [
+        losses.joint_3d_loss(joints[rows], batch),
+        losses.handedness_loss(right[rows], batch),
+    ]
+    sum(terms).backward()
+    return torch.stack(terms).detach(), torch.cat([joints.grad.flatten(), right.grad])
+
+
+def one_hand_known_in_3d_and_one_left_hand(rows):
+    batch = make_batch(["joints"], rows=[0, 2, 3])
+    batch["has_is_right"] = torch.tensor([True, True, True, False])
+    batch["is_right"] = torch.tensor([True, True, False, True])
+    return {name: values[rows] for name, values in (batch | {"row": torch.arange(B)}).items()}
+
+
+def take_a_share(rank, folder):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    found = losses_of(one_hand_known_in_3d_and_one_left_hand(slice(rank, None, 2)))
+    for values in found:
+        torch.distributed.all_reduce(values)
+    torch.save([values / 2 for values in found], folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_together_minimise_what_one_does_wherever_the_annotations_lie(tmp_path):
+    torch.multiprocessing.spawn(take_a_share, (tmp_path,), nprocs=2)
+    whole = losses_of(one_hand_known_in_3d_and_one_left_hand(slice(None)))
+    for rank in range(2):
+        for found, expected in zip(torch.load(tmp_path / f"{rank}.pt"), whole, strict=True):
+            torch.testing.assert_close(found, expected)
+
+
 def test_without_any_annotation_the_loss_is_zero_with_a_gradient_of_zero():
     batch = make_batch(missing=ANNOTATIONS)
     prediction = perfect(make_batch())
