@@ -8,12 +8,13 @@ from torch.utils.data import DataLoader
 
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
 from handlib.checkpoints import find_checkpoint, load_checkpoint
+from handlib.choices import KEYPOINTS
 from handlib.data import HandDataset, KeypointFiles
 from handlib.data.dataset import one_thread_worker
 from handlib.data.sending import BatchSender, batches
+from handlib.names import require_one_of
 from handlib.paths import run_path
 
-SOURCES = ("predicted", "file", "noisy truth")
 FRAME = 100.0  # px
 
 
@@ -35,8 +36,7 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
     """
     if not source:
         return dataset
-    if source not in SOURCES:
-        raise ValueError(f"unknown source of keypoints {source!r}; known: {', '.join(SOURCES)}")
+    require_one_of("keypoints", source, KEYPOINTS)
     if source == "noisy truth":
         if not training:
             raise ValueError(

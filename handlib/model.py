@@ -26,6 +26,7 @@ from handlib.geometry import (
 from handlib.joints import N_JOINTS, ROOT
 from handlib.looks import look_around, see, settle
 from handlib.mano import HandLayer
+from handlib.names import require_one_of
 from handlib.pooling import AveragePooling, KeypointPooling
 from handlib.presets import MODEL_PRESETS, ROTATION_SIZE, ModelConfig
 
@@ -287,8 +288,7 @@ def make_model(preset, hand, init="random", seed=0, **overrides):
     Raises:
         ValueError: for an unknown preset or field.
     """
-    if preset not in MODEL_PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(MODEL_PRESETS)}")
+    require_one_of("preset", preset, MODEL_PRESETS)
     unknown = set(overrides) - set(ModelConfig.__dataclass_fields__)
     if unknown:
         known = ", ".join(ModelConfig.__dataclass_fields__)

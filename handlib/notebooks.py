@@ -1,7 +1,6 @@
 """One notebook: where it is, which parameters it takes, and how papermill executes it."""
 
 import ast
-import difflib
 import json
 import logging
 import os
@@ -12,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+from handlib.names import hint
 from handlib.reading import short
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -39,8 +39,8 @@ def notebook_path(name):
     for path in (Path(name), NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path.resolve()
-    known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
-    raise RunError(f"no notebook {name!r}; handlib's own are: {known}")
+    known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
+    raise RunError(f"no notebook {name!r}; {hint(name, known)}")
 
 
 # -- parameters ------------------------------------------------------------------------------
@@ -75,9 +75,8 @@ def split_parameters(paths, given):
     known = sorted({name for d in defaults.values() for name in d} - {"run_dir"})
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise RunError(f"no parameter {name!r} in {', '.join(p.stem for p in paths)}; {hint}")
+            where = ", ".join(p.stem for p in paths)
+            raise RunError(f"no parameter {name!r} in {where}; {hint(name, known)}")
     return {
         path: {n: _typed(v, d[n], n) for n, v in given.items() if n in d}
         for path, d in defaults.items()

@@ -2,8 +2,6 @@
 
 import torch
 
-PRECISIONS = ("no", "bf16", "fp16", "auto")
-
 
 def fast_in_bf16(device):
     """Whether "cpu" or "cuda" has units for bfloat16; without them it is slower than float32."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields, replace
 
+from handlib.names import require_one_of
+
 ROTATION_SIZE = {"axis_angle": 3, "rot6d": 6}
 POOLINGS = ("average", "keypoints")
 FINGERS = ("pca", "rot6d")
@@ -76,16 +78,15 @@ class ModelConfig:
                 f"{self.backbone} sees patches of {DINO_PATCH} px: input_size is a multiple of it, "
                 f"not {self.input_size}"
             )
-        for value, known in (
-            (self.pooling, POOLINGS),
-            (self.rotation, ROTATION_SIZE),
-            (self.fingers, FINGERS),
-            (self.camera, CAMERAS),
-            (self.looks, LOOKS),
-            (self.turns, TURNS),
+        for name, known in (
+            ("pooling", POOLINGS),
+            ("rotation", ROTATION_SIZE),
+            ("fingers", FINGERS),
+            ("camera", CAMERAS),
+            ("looks", LOOKS),
+            ("turns", TURNS),
         ):
-            if value not in known:
-                raise ValueError(f"unknown setting {value!r}; known: {', '.join(map(str, known))}")
+            require_one_of(name, getattr(self, name), known)
 
 
 _MODERN = ModelConfig(

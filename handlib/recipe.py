@@ -9,10 +9,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from handlib.choices import PRECISIONS, check_training, is_left_to_preset
 from handlib.data.dataset import ShuffledSampler, one_thread_worker
 from handlib.data.sending import BatchSender
 from handlib.muon import Muon
-from handlib.precision import PRECISIONS
+from handlib.names import require_one_of
 
 # What each preset of ``presets.MODEL_PRESETS`` is trained with where nothing else is asked for. The
 # two that ask for the model hub or for a GPU's time were not measured here.
@@ -95,12 +96,8 @@ class TrainConfig:
     def __post_init__(self):
         if self.steps is None and self.max_minutes is None:
             raise ValueError("a training needs an end: give steps, max_minutes, or both")
-        if self.optimizer not in OPTIMIZERS:
-            known = ", ".join(OPTIMIZERS)
-            raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
-        if self.mixed_precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise ValueError(f"unknown mixed_precision {self.mixed_precision!r}; known: {known}")
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
+        require_one_of("mixed_precision", self.mixed_precision, PRECISIONS)
         for name in ("steps", "batch_size", "log_every", "eval_every", "save_every"):
             self._check(name, (getattr(self, name) or 0) >= 1, "at least 1")
         for name in ("pretrain_steps", "weight_decay", "average", "workers"):
@@ -206,15 +203,10 @@ def moving_average(model, decay):
 
 
 def usual(preset, **asked):
-    """``USUAL`` of a preset, with what was asked for in its place: not "", None or below 0."""
-    if preset not in USUAL:
-        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(USUAL)}")
-    left = {
-        name
-        for name, value in asked.items()
-        if value is None or value == "" or (not isinstance(value, str) and value < 0)
-    }
-    return USUAL[preset] | {name: asked[name] for name in asked.keys() - left}
+    """``USUAL`` of a preset, with what was asked for in its place: see ``is_left_to_preset``."""
+    require_one_of("preset", preset, USUAL)
+    check_training(asked)
+    return USUAL[preset] | {n: v for n, v in asked.items() if not is_left_to_preset(n, v)}
 
 
 def schedule_factor(schedule, progress):

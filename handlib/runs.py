@@ -10,8 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from handlib.choices import check_training
 from handlib.description import describe, fingerprint, run_name
 from handlib.notebooks import (
+    NOTEBOOKS,
     WORKFLOW,
     Finished,
     RunError,
@@ -142,6 +144,7 @@ def plan(names=WORKFLOW, given=None, name=None):
 
     Raises:
         RunError: unknown notebooks or parameters, or a folder that cannot be.
+        ValueError: a value that 02_train does not take.
     """
     given = dict(given or {})
     paths = [notebook_path(n) for n in names]
@@ -149,9 +152,22 @@ def plan(names=WORKFLOW, given=None, name=None):
         raise RunError("the notebooks of one run need names of their own")
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
+    for path in paths:
+        if path.parent == NOTEBOOKS:
+            _check(path.stem, parameters[path.stem])
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
+
+
+def _check(notebook, parameters):
+    """Refuse at once what a notebook of handlib's own would refuse in one of its cells."""
+    for name in ("data", "pretrain_data"):
+        folder = parameters.get(name)
+        if folder and not user_path(folder).is_dir():
+            raise RunError(f"{name}: {folder} is not a folder; give that of a dataset")
+    if notebook == "02_train":
+        check_training(parameters)
 
 
 def _seen(paths, given):

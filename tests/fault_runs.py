@@ -237,7 +237,7 @@ _running(
 _running(
     "an unknown notebook",
     "handlib run 02_trian",
-    "no notebook '02_trian'; handlib's own are",
+    "no notebook '02_trian'; did you mean '02_train'",
     names=["02_trian"],
 )
 _running(

@@ -148,7 +148,7 @@ def test_noisy_truth_never_enters_an_evaluation(hand):
     shown = add_keypoints(data, "noisy truth", training=True)[1]
     assert shown.has("keypoints")
     assert add_keypoints(data, "") is data
-    with pytest.raises(ValueError, match="unknown source of keypoints 'truth'"):
+    with pytest.raises(ValueError, match="unknown keypoints 'truth'; did you mean 'noisy truth'"):
         add_keypoints(data, "truth")
     with pytest.raises(ValueError, match="need keypoints_from"):
         add_keypoints(data, "file")

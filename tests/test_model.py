@@ -242,7 +242,7 @@ def test_other_backbones_serve_the_same_head(hand, name):
 
 
 def test_wrong_requests_say_what_is_right(hand, small):
-    with pytest.raises(ValueError, match=r"unknown preset 'smal'; known: small"):
+    with pytest.raises(ValueError, match=r"unknown preset 'smal'; did you mean 'small'"):
         make_model("smal", hand)
     with pytest.raises(ValueError, match="ModelConfig has no n_poses"):
         make_model("small", hand, n_poses=3)
@@ -251,7 +251,7 @@ def test_wrong_requests_say_what_is_right(hand, small):
             make_model("small", hand, **wrong)
     with pytest.raises(ValueError, match="sees patches of 14 px"):
         make_model("small", hand, backbone="dinov2-small", input_size=96)
-    with pytest.raises(ValueError, match="unknown setting 'mean'"):
+    with pytest.raises(ValueError, match="unknown pooling 'mean'"):
         make_model("small", hand, pooling="mean")
     with pytest.raises(ValueError, match="unknown backbone 'resnet-33'"):
         make_model("small", hand, backbone="resnet-33")

@@ -213,7 +213,7 @@ def test_command_line_errors_are_one_line(notebook, tmp_path, monkeypatch, capsy
     assert "did you mean 'steps'" in error("-p", "stepz", "3")
     assert "given twice" in error("-p", "steps", "3", "-p", "steps", "4")
     assert "type int, got '-1e-3'" in error("-p", "steps", "-1e-3")
-    assert "handlib's own are" in error("05_nothing")
+    assert "known: 01_explore_data" in error("05_nothing")
     (tmp_path / "file").touch()
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "file"))
     assert "cannot make the run folder" in error()

@@ -21,6 +21,7 @@ from handlib.augment.keypoints import GivenKeypoints, NoisyKeypoints
 from handlib.augment.motion import MoveHand
 from handlib.augment.pixels import AddClutter, ChangeBackground, ColorJitter
 from handlib.augment.sensor import Degrade
+from handlib.names import require_one_of
 
 __all__ = [
     "AddClutter",
@@ -157,8 +158,7 @@ def named_transforms(name, size, backgrounds=None, left_hands=False, looks=1):
             to tell the side.
         looks: of the network; ``UPRIGHT_SHARE`` are shown as at the second of 2.
     """
-    if name not in CHAINS:
-        raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(CHAINS)}")
+    require_one_of("augmentation", name, CHAINS)
     chain = CHAINS[name](size, backgrounds).transforms
     if looks == 2:
         last = max(n for n, step in enumerate(chain) if isinstance(step, Geometric))

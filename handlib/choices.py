@@ -1,0 +1,53 @@
+"""What the parameters of 02_train may be, told before a kernel starts: nothing here needs torch."""
+
+from handlib.names import require_one_of
+from handlib.presets import CAMERAS, MODEL_PRESETS
+
+PRECISIONS = ("no", "bf16", "fp16", "auto")
+KEYPOINTS = ("predicted", "file", "noisy truth")
+# Parameter of 02_train -> what it may be, beside "". The names of ``augment.CHAINS`` and of
+# ``recipe.OPTIMIZERS`` stand here too, for these need torch; a test compares.
+CHOICES = {
+    "preset": tuple(MODEL_PRESETS),
+    "camera": CAMERAS,
+    "keypoints": KEYPOINTS,
+    "augmentation": ("full", "light", "course", "none"),
+    "optimizer": ("adam", "adamw", "muon"),
+    "mixed_precision": PRECISIONS,
+}
+# Parameter of 02_train -> the least that it may be, and the value that stands for the preset's.
+OF_PRESET = {
+    "size": (32, 0),
+    "batch_size": (1, 0),
+    "lr": (0, 0),
+    "weight_decay": (0, -1),
+    "average": (0, -1),
+}
+LEAST = {
+    "samples": 1, "steps": 1, "pretrain_steps": 0, "max_minutes": 0, "mask_weight": 0,
+    "evaluations": 0, "val_samples": 0, "workers": 0, "threads": 0,
+}  # fmt: skip
+
+
+def is_left_to_preset(name, value):
+    """Whether a parameter's value stands for that of the preset."""
+    return value is None or value == "" or (name in OF_PRESET and value == OF_PRESET[name][1])
+
+
+def check_training(parameters):
+    """ValueError for a choice or a number that 02_train does not take.
+
+    Args:
+        parameters: {name: value} of some of its parameters; other names do not matter.
+    """
+    for name, known in CHOICES.items():
+        if parameters.get(name):
+            require_one_of(name, parameters[name], known)
+    for name, (least, left) in OF_PRESET.items():
+        value = parameters.get(name)
+        if not is_left_to_preset(name, value) and not value >= least:  # so that NaN is refused
+            what = f"at least {least}" if least else "0 or more"
+            raise ValueError(f"{name} is {value}, not {what}; {left} takes the preset's")
+    for name, least in LEAST.items():
+        if not parameters.get(name, least) >= least:
+            raise ValueError(f"{name} is {parameters[name]}, not at least {least}")

@@ -1,0 +1,15 @@
+"""Names that a user gives: which are known, and which one is near a wrong one."""
+
+import difflib
+
+
+def hint(given, known):
+    """For a message: the known name that is nearest to a wrong one, or all of them."""
+    near = difflib.get_close_matches(str(given), map(str, known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, known))}"
+
+
+def require_one_of(name, value, known):
+    """ValueError, naming the parameter, for a value that is none of the known ones."""
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}; {hint(value, known)}")

@@ -1,0 +1,82 @@
+"""What 02_train may be given is known before a kernel starts, and wrong values are told by name."""
+
+import pytest
+from launched import write_notebook
+
+from handlib import choices, cli, runs
+from handlib.augment import CHAINS
+from handlib.presets import ModelConfig
+from handlib.recipe import OPTIMIZERS, USUAL, usual
+
+
+def test_the_plain_names_are_those_that_exist():
+    defaults = runs.notebook_parameters(runs.notebook_path("02_train"))
+    assert {*choices.CHOICES, *choices.OF_PRESET, *choices.LEAST} <= defaults.keys()
+    choices.check_training(defaults)
+    assert set(choices.CHOICES["augmentation"]) == set(CHAINS)
+    assert set(choices.CHOICES["optimizer"]) == set(OPTIMIZERS)
+    for name, (_, left) in choices.OF_PRESET.items():
+        assert defaults[name] == left  # the documented one
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lr", -1.0, r"lr is -1.0, not 0 or more; 0 takes the preset's"),
+        ("lr", float("nan"), "lr is nan"),
+        ("batch_size", -4, "batch_size is -4, not at least 1; 0 takes the preset's"),
+        ("weight_decay", -0.5, "weight_decay is -0.5, not 0 or more; -1 takes the preset's"),
+        ("average", -2.0, "average is -2.0"),
+    ],
+)
+def test_a_number_below_0_is_the_presets_only_where_the_notebook_says_so(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        usual("small", **{name: value})
+    for unset in (None, choices.OF_PRESET[name][1]):
+        assert usual("small", **{name: unset}) == USUAL["small"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("lr", "-1", "lr is -1.0"),
+        ("batch_size", "-4", "batch_size is -4"),
+        ("steps", "0", "steps is 0, not at least 1"),
+        ("workers", "-1", "workers is -1, not at least 0"),
+        ("size", "7", "size is 7, not at least 32; 0 takes the preset's"),
+        ("preset", "modren", "unknown preset 'modren'; did you mean 'modern'?"),
+        ("augmentation", "ful", "unknown augmentation 'ful'; did you mean 'full'?"),
+        ("camera", "foo", "unknown camera 'foo'; known: weak, perspective"),
+        ("optimizer", "sgd", "unknown optimizer 'sgd'; known: adam, adamw, muon"),
+        ("keypoints", "files", "unknown keypoints 'files'; did you mean 'file'?"),
+        ("mixed_precision", "half", "unknown mixed_precision 'half'; known: no, bf16"),
+        ("data", "/nowhere", "data: /nowhere is not a folder"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_is_made(
+    tmp_path, monkeypatch, capsys, name, text, message
+):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
+    for command in ("run", "sweep", "submit"):
+        assert cli.main([command, "02_train", "-p", "seed", "1", "-p", name, text]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_notebook_of_the_users_own_may_take_other_values(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
+    book = write_notebook(tmp_path / "02_train.ipynb", "1", parameters="camera = ''\nlr = 0.0")
+    planned = runs.plan([book], {"camera": "front", "lr": "-1"})
+    assert planned.parameters == {"02_train": {"camera": "front", "lr": -1.0}}
+
+
+def test_a_setting_of_a_network_is_told_by_name():
+    with pytest.raises(ValueError, match=r"unknown camera 'weka'; did you mean 'weak'\?"):
+        ModelConfig(camera="weka").check()
+    with pytest.raises(ValueError, match=r"unknown looks 3; known: 1, 2"):
+        ModelConfig(looks=3).check()
+
+
+def test_a_mistyped_notebook_has_a_suggestion():
+    with pytest.raises(runs.RunError, match=r"no notebook '02_tran'; did you mean '02_train'\?"):
+        runs.notebook_path("02_tran")
