@@ -1,15 +1,19 @@
 """Planted failures are named, and nothing else is; groups, filters and neighbours."""
 
+import re
+
 import numpy as np
 import pytest
 from posed_hands import SIZE, PosedHands
 from scipy.spatial.transform import Rotation
 
 from handlib import analysis
+from handlib.analysis import early
 from handlib.analysis.failures import palm_turn_deg
 from handlib.anatomy import hand_frames
 from handlib.data import FreiHANDReader
 from handlib.data.raster import rasterize
+from handlib.evaluation import score_each
 from handlib.geometry import mirror_points, project, similarity_align
 from handlib.joints import FINGER_JOINTS, ROOT, convert
 from handlib.metrics import errors_mm
@@ -324,3 +328,35 @@ def test_a_large_auc_is_the_best():
     columns = {"auc_pa_50mm": np.array([0.9, 0.5, 0.1]), "group": np.arange(3)}
     found = analysis.best_median_worst(columns, "auc_pa_50mm", 1)
     assert found == {"best": [0], "median": [1], "worst": [2]}
+
+
+@pytest.mark.parametrize(
+    ("rank_by", "text", "message"),
+    [
+        ("pa_mpjpe_mn", "", "ranked by 'pa_mpjpe_mn'; did you mean 'pa_mpjpe_mm'?"),
+        ("view", "", "samples cannot be ranked by 'view'"),
+        ("pa_mpjpe_mm", "veiw=back", "no 'veiw'; did you mean 'view'?"),
+        ("pa_mpjpe_mm", "view=bak", "no 'bak'; did you mean 'back'?"),
+        ("pa_mpjpe_mm", "look=x, size_px>1", "no 'x'; known: "),
+        ("pa_mpjpe_mm", "size_px>1, failure=depthflip", "did you mean 'depth flip'?"),
+        ("pa_mpjpe_mm", "pa_mpjpe_mm>high", "is a number, 'high' is not"),
+        ("pa_mpjpe_mm", "view", "not of the form"),
+    ],
+)
+def test_a_wrong_ranking_or_filter_is_told_before_anything_is_predicted(rank_by, text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        early.check_selection(rank_by, text)
+
+
+def test_every_ranking_and_filter_of_an_evaluation_passes_the_early_check(predictions):
+    meshes = dict.fromkeys(("pred_vertices", "gt_vertices"), predictions["gt_joints"])
+    predictions |= meshes | {"pred_root": predictions["gt_joints"][:, ROOT]}
+    columns = score_each(predictions) | analysis.attributes(predictions)
+    columns |= {"failure": analysis.failures(predictions)}
+    columns |= {name: predictions[name] for name in ("id", "group")}
+    assert set(columns) == set(early._columns())
+    for name, values in columns.items():
+        if not isinstance(values, dict) and values.dtype.kind == "f":
+            early.check_selection(name, f" {name} > 1e9, ")
+    for text in ("", "failure=depth flip, failure!=none", "view=back, pa_mpjpe_mm>30", "id=3"):
+        early.check_selection("pa_mpjpe_mm", text)
