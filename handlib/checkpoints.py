@@ -28,7 +28,7 @@ import torch
 
 from handlib import reading
 from handlib.model import HandNet, make_model
-from handlib.paths import CHECKPOINT_PLACES, SHIPPED, run_path
+from handlib.paths import CHECKPOINT_PLACES, SHIPPED, existing_run
 from handlib.presets import UNTRAINED, ModelConfig
 from handlib.reading import BadFile, expecting
 from handlib.resnet import ResNet
@@ -217,7 +217,7 @@ def begin(preset, hand, init="random", seed=0, **overrides):
 
 def weights_folder(init):
     """The folder of the weights that ``begin`` means, if they are not random ones."""
-    return find_checkpoint(SHIPPED if init == "shipped" else run_path(init))
+    return find_checkpoint(SHIPPED if init == "shipped" else existing_run(init, "shipped"))
 
 
 def find_checkpoint(path):

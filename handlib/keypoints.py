@@ -13,7 +13,7 @@ from handlib.data import HandDataset, KeypointFiles
 from handlib.data.dataset import one_thread_worker
 from handlib.data.sending import BatchSender, batches
 from handlib.names import require_one_of
-from handlib.paths import run_path
+from handlib.paths import existing_run, run_path
 
 FRAME = 100.0  # px
 
@@ -51,7 +51,7 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
         first = GivenKeypoints(KeypointFiles(given))
     else:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_checkpoint(run_path(given), hand).to(device)
+        model = load_checkpoint(existing_run(given), hand).to(device)
         first = GivenKeypoints(partial(_look_up, find_keypoints(model, dataset.reader, workers)))
     rest = [] if dataset.transforms is None else [dataset.transforms]
     return HandDataset(dataset.reader, Compose([first, *rest]), dataset.seed)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from handlib.names import hint
+
 PACKAGE = Path(__file__).resolve().parent
 # File in a run's folder that ends its training at the next step.
 STOP = "STOP"
@@ -50,6 +52,26 @@ def run_path(text):
     path = user_path(text)
     named = runs_root() / path
     return named if named.exists() and not path.exists() else path
+
+
+def run_folders():
+    """Folders of the runs in ``runs_root``, oldest first, as {name: folder}."""
+    files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    return {file.parent.name: file.parent for file in files}
+
+
+def existing_run(text, *others):
+    """``run_path``; FileNotFoundError, telling which runs there are, for a name of none.
+
+    Args:
+        others: words that the caller takes in place of a run.
+    """
+    path = run_path(text)
+    if len(path.parts) == 1 and not path.exists():
+        known = [*run_folders(), *others]
+        there = hint(text, known) if known else "there is none yet: run 02_train first"
+        raise FileNotFoundError(f"no run {text} in {runs_root()}, and no folder here; {there}")
+    return path
 
 
 def from_environment(name):

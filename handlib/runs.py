@@ -22,7 +22,7 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, run_path, runs_root, user_path, write_json
+from handlib.paths import SHIPPED, existing_run, runs_root, user_path, write_json
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
@@ -70,12 +70,14 @@ def trained_run(run_dir="", own=None):
 
     Raises:
         RunError: ``run_dir`` is given and holds no trained model.
+        FileNotFoundError: it is the name of no run.
     """
     if run_dir == "shipped":
         return Run(SHIPPED)
     if run_dir:
-        if has_model(run_path(run_dir)):
-            return Run(run_path(run_dir))
+        folder = existing_run(run_dir, "shipped")
+        if has_model(folder):
+            return Run(folder)
         raise RunError(f"{run_dir} has no trained model ({CHECKPOINT}): run 02_train first")
     if own is not None and own.is_trained:
         return own

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from handlib import slurm
-from handlib.paths import runs_root
+from handlib.paths import run_folders, runs_root
 from handlib.reading import BadFile, expecting, read_json, short
 from handlib.runfolder import Run, matching
 from handlib.runlog import BEST_BY, read_records
@@ -16,16 +16,11 @@ def find_runs(patterns=()):
     Raises:
         RunError: a name that is not there.
     """
-    return _chosen(_runs(), patterns)
+    return _chosen(run_folders(), patterns)
 
 
 def _chosen(known, patterns):
     return [known[name] for name in matching(known, patterns, "run", f" in {runs_root()}")]
-
-
-def _runs():
-    files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)
-    return {file.parent.name: file.parent for file in files}
 
 
 def _not_begun():
@@ -106,7 +101,7 @@ def stop(patterns):
     """
     jobs, done, waiting = slurm.queue(), {}, _not_begun()
     # First those that a sweep would begin in the stead of one that ends.
-    for folder in _chosen(waiting | _runs(), patterns):
+    for folder in _chosen(waiting | run_folders(), patterns):
         job, state = slurm.job_of(folder), read_state(folder)["state"]
         if folder.name in waiting:
             Run(folder).stop_file.touch()

@@ -12,6 +12,7 @@ import pytest
 from launched import write_notebook
 
 from handlib import cli, notebooks, runs
+from handlib.checkpoints import weights_folder
 from handlib.paths import SHIPPED, run_path
 from handlib.state import alone_in
 
@@ -293,8 +294,26 @@ def test_a_run_that_was_never_evaluated_is_itself_and_no_other(tmp_path, monkeyp
     assert run_path("mine") == Path("mine")  # what is here comes first
     assert run_path("nowhere") == Path("nowhere")
     assert runs.trained_run(str(SHIPPED)).path == SHIPPED
-    with pytest.raises(runs.RunError, match="yours has no trained model"):
-        runs.trained_run("yours")
+
+
+def test_a_mistyped_run_is_told_from_one_without_a_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no run tinny in .*; known: shipped"):
+        runs.trained_run("tinny")
+    for name in ("tiny", "large"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"no run tinny in .*; did you mean 'tiny'\?"):
+        runs.trained_run("tinny")
+    with pytest.raises(FileNotFoundError, match=r"no run nope in .*; known: .*, shipped"):
+        weights_folder("nope")
+    with pytest.raises(FileNotFoundError, match="did you mean 'shipped'"):
+        weights_folder("shiped")
+    with pytest.raises(runs.RunError, match="tiny has no trained model"):
+        runs.trained_run("tiny")
+    assert cli.main(["export", "--onnx", "a.onnx", "--weights", "larg"]) == 1
+    assert "did you mean 'large'?" in capsys.readouterr().err
 
 
 def test_names_that_papermill_or_the_disk_would_not_take(tmp_path, monkeypatch):
