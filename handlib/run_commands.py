@@ -164,6 +164,11 @@ def _sweep(args):
     varied = {name: _values(text) for name, text in _given(args).items()}
     members = [{}] if args.file is None else sweeps.read_sweep(args.file)
     members = [m | chosen for m in members for chosen in sweeps.combinations(varied)]
+    if len(members) == 1:
+        raise runs.RunError(
+            "nothing to vary: give a parameter several values, as -p lr 1e-3,3e-4, or a --file of "
+            "them; a single run is handlib run"
+        )
     folder, planned = sweeps.plan_sweep(notebooks, members, args.name)
     print(f"{len(planned)} runs: {folder}-*")
     for member in planned:

@@ -137,8 +137,7 @@ def run_sweep(notebooks, members, at_once=1, processes=1):
             running.add(process)
             process.wait()
             running.discard(process)
-        about = read_state(member.run.path)
-        print(f"{member.label}: {about['state']} {about['message']}".rstrip(), flush=True)
+        print(f"{member.label}: {_told(read_state(member.run.path))}", flush=True)
 
     def end(number, frame):
         ended.set()
@@ -157,6 +156,12 @@ def run_sweep(notebooks, members, at_once=1, processes=1):
     finally:
         signal.signal(signal.SIGTERM, before)
     return [member for member in members if not member.plan.is_done]
+
+
+def _told(about):
+    """What became of a run, by its state; the message may begin with that word itself."""
+    said = about["message"].removeprefix(about["state"]).strip()
+    return f"{about['state']} {said}".rstrip()
 
 
 def submit_sweep(folder, notebooks, members, machines, dry_run=False):

@@ -58,7 +58,8 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
 ):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
     for command in ("run", "sweep", "submit"):
-        assert cli.main([command, "02_train", "-p", "seed", "1", "-p", name, text]) == 1
+        seed = "1,2" if command == "sweep" else "1"
+        assert cli.main([command, "02_train", "-p", "seed", seed, "-p", name, text]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -13,7 +13,7 @@ from handlib.notebooks import RunError
 from handlib.run_commands import _values
 from handlib.slurm import Machines, job_script, run_command
 from handlib.status import status, stop
-from handlib.sweeps import combinations, read_sweep
+from handlib.sweeps import _told, combinations, read_sweep
 
 PARAMETERS = "run_dir = ''\nlr = 1.0\nname = 'x'\nsizes = [1]"
 
@@ -132,6 +132,14 @@ def test_a_sweep_here_runs_its_failed_member_again(experiments, tmp_path, capfd)
     assert "s-lr=4" in capfd.readouterr().out
 
 
+def test_what_became_of_a_member_is_said_once():
+    assert _told({"state": "stopped", "message": "stopped after 84 steps"}) == (
+        "stopped after 84 steps"
+    )
+    assert _told({"state": "failed", "message": "in cell 3"}) == "failed in cell 3"
+    assert _told({"state": "finished", "message": ""}) == "finished"
+
+
 def test_an_interrupt_ends_a_sweep(experiments, tmp_path):
     cell = "import time; time.sleep(60)"
     path = write_notebook(tmp_path / "slow.ipynb", cell, parameters=PARAMETERS)
@@ -177,6 +185,10 @@ def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys
     assert "the same parameters" in capsys.readouterr().err
     assert cli.main(["sweep", str(path), "-p", "lr", "0.1,1", "--name", "../s"]) == 1
     assert "name of a folder" in capsys.readouterr().err
+    for words in ([], ["-p", "lr", "0.1"]):
+        assert cli.main(["sweep", str(path), *words]) == 1
+        assert "nothing to vary: give a parameter several values" in capsys.readouterr().err
+    assert not experiments.exists() or not list(experiments.glob("*alone*"))
     assert cli.main(["stop", "nobody"]) == 1
     assert "no run nobody" in capsys.readouterr().err
 
