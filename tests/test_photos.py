@@ -78,6 +78,8 @@ def test_joint_orders_are_converted(tmp_path):
 def test_faults_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds 0 JSON files"):
         read_coco_hands(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nofile\.json is missing: give a COCO-style file"):
+        read_coco_hands(tmp_path / "nofile.json")
     write_photos(tmp_path / "a")
     path = tmp_path / "a/hands.json"
     text = path.read_text()

@@ -127,6 +127,8 @@ def read_coco_hands(path, order="freihand", images=None):
 def _find_json(path):
     if path.is_file():
         return path
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: give a COCO-style file, or a folder with one")
     found = [p for p in sorted(path.glob("*.json")) if b'"keypoints"' in p.read_bytes()]
     if len(found) != 1:
         raise FileNotFoundError(
