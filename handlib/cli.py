@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 
 from handlib.inference.arguments import add_arguments
-from handlib.run_commands import add_run_commands
+from handlib.run_commands import add_run_commands, count
 from handlib.train_commands import add_train_commands
 
 
@@ -28,12 +28,12 @@ def _parser():
     synthesize = commands.add_parser(
         "synthesize", help="render a synthetic dataset in FreiHAND's folder layout"
     )
-    synthesize.add_argument("--samples", type=int, required=True, help="unique training hands")
+    synthesize.add_argument("--samples", type=count, required=True, help="unique training hands")
     synthesize.add_argument("--out", required=True, help="folder to write")
-    synthesize.add_argument("--evaluation", type=int, help="evaluation hands [samples / 10]")
+    synthesize.add_argument("--evaluation", type=count, help="evaluation hands [samples / 10]")
     synthesize.add_argument("--seed", type=int, default=0)
     synthesize.add_argument("--size", type=int, default=224, help="image side in px [224]")
-    synthesize.add_argument("--workers", type=int, help="processes [one per core]")
+    synthesize.add_argument("--workers", type=count, help="processes [one per core]")
     synthesize.set_defaults(function=_synthesize)
 
     predict = commands.add_parser("predict", help="find hands in photos and videos, in 3D")

@@ -4,7 +4,7 @@ each, and what it does with them."""
 _PARAMETER = "set a parameter of the notebooks that have it"
 
 
-def _count(text):
+def count(text):
     """A number from 1 on, for argparse."""
     number = int(text)
     if number < 1:
@@ -12,7 +12,7 @@ def _count(text):
     return number
 
 
-_count.__name__ = "number from 1 on"  # argparse says "invalid ... value"
+count.__name__ = "number from 1 on"  # argparse says "invalid ... value"
 
 
 def add_run_commands(commands):
@@ -20,7 +20,7 @@ def add_run_commands(commands):
     run = commands.add_parser("run", help="execute notebooks in order into one run folder")
     _what(run, _PARAMETER)
     run.add_argument(
-        "--processes", type=_count, default=1, help="that execute each notebook together [1]"
+        "--processes", type=count, default=1, help="that execute each notebook together [1]"
     )
     run.set_defaults(function=_run)
 
@@ -35,7 +35,7 @@ def add_run_commands(commands):
     sweep.add_argument(
         "--submit", action="store_true", help="as an array of Slurm jobs [here, one after another]"
     )
-    sweep.add_argument("--at-once", type=_count, default=1, help="runs at a time, here [1]")
+    sweep.add_argument("--at-once", type=count, default=1, help="runs at a time, here [1]")
     _machines(sweep)
     sweep.set_defaults(function=_sweep)
 
@@ -72,14 +72,14 @@ def _machines(command):
     group = command.add_argument_group("the job")
     group.add_argument("--partition")
     group.add_argument("--account")
-    group.add_argument("--nodes", type=_count, default=1, help="[1]")
-    group.add_argument("--gpus", type=_count, help="of each node")
+    group.add_argument("--nodes", type=count, default=1, help="[1]")
+    group.add_argument("--gpus", type=count, help="of each node")
     group.add_argument(
         "--processes",
-        type=_count,
+        type=count,
         help="of each node; of a run, where it runs here [one for each GPU]",
     )
-    group.add_argument("--cpus", type=_count, help="cores of each process")
+    group.add_argument("--cpus", type=count, help="cores of each process")
     group.add_argument("--time", help="limit: minutes, or [days-]hours:minutes:seconds")
     group.add_argument(
         "--warning", type=int, metavar="SECONDS", default=180,

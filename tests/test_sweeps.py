@@ -74,6 +74,11 @@ def test_members_have_folders_of_their_own(experiments, tmp_path, capsys):
     [
         (["run", "--processes", "0"], "invalid number from 1 on"),
         (["sweep", "--at-once", "-1"], "invalid number from 1 on"),
+        (
+            ["synthesize", "--out", "x", "--samples", "-3"],
+            "--samples: invalid number from 1 on value",
+        ),
+        (["synthesize", "--out", "x", "--samples", "3", "--workers", "0"], "--workers: invalid"),
         (["submit", "--param", "lr", "2"], "unrecognized arguments: --param"),
     ],
 )
