@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from handlib.paths import atomic_write
+from handlib.paths import atomic_write, make_folder
 
 OUTPUTS = ("joints", "vertices", "joints_2d", "root")
 TOLD = {"handedness": "right", "presence": "present"}
@@ -41,7 +42,8 @@ def export_onnx(model, path):
 
     Raises:
         ValueError: a model that sees the maps of a detector's keypoints, which the file takes none
-            of.
+            of; or ``path`` is a folder.
+        OSError: ``path`` cannot be written.
         ImportError: onnx is not installed.
     """
     if model.config.keypoint_maps:
@@ -49,6 +51,7 @@ def export_onnx(model, path):
             "a model that sees keypoint maps (keypoint_maps=True) cannot be exported as ONNX: "
             "export one that was trained with keypoint_maps=False"
         )
+    _require_writable(Path(path))
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch's exporter needs it)
@@ -78,6 +81,19 @@ def export_onnx(model, path):
     with atomic_write(path) as temporary:
         onnx.save(written, temporary)
     return Path(path)
+
+
+def _require_writable(path):
+    """ValueError or OSError where a file cannot be: the export tells it after a minute."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a file, as {path / 'hand.onnx'}")
+    make_folder(path.parent)
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path} ({error.strerror}): choose a folder that you may write to"
+        ) from None
 
 
 @contextmanager

@@ -42,6 +42,22 @@ def test_onnxruntime_gives_the_same_hands(hand, tmp_path, preset):
     assert json.loads(about["handlib.faces"]) == hand.faces.tolist()
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (".", "is a folder: give a file, as .*hand.onnx"),
+        ("file/a.onnx", "file is a file: choose a folder"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused_before_the_export(
+    hand, tmp_path, monkeypatch, target, message
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(torch.export, "export", None)  # it would take a minute
+    with pytest.raises((ValueError, OSError), match=message):
+        export_onnx(make_model("small", hand), tmp_path / target)
+
+
 def test_without_onnx_the_remedy_is_said(hand, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'handlib\[onnx\]'"):
