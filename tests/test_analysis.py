@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from handlib import analysis
 from handlib.analysis import early
+from handlib.analysis.attributes import _quarters
 from handlib.analysis.failures import palm_turn_deg
 from handlib.anatomy import hand_frames
 from handlib.data import FreiHANDReader
@@ -207,6 +208,24 @@ def test_group_errors_are_means_with_intervals(predictions):
     assert ring.value == pytest.approx(thumb.value + 4)
     assert thumb.low < thumb.value < thumb.high
     assert sum(group["n"] for group in found["hand size (px)"].values()) == N - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([5, 5, 6, 7, 10, 12, 14, 16], ["< 6", "6 to < 8", "8 to < 12", "≥ 12"]),
+        ([70, 71, 73, 74, 75.9, 78, 78, 79, 80], ["< 73", "73 to < 78", "≥ 78"]),  # none from 76 on
+        ([0, 0, 0, 0, 0, 1, 4, 6], ["< 2", "≥ 2"]),  # nothing is below the first quartile
+        ([3, 3, 3], []),
+    ],
+)
+def test_groups_of_numbers_touch_and_do_not_overlap(values, names):
+    values = np.array([*values, np.nan])
+    masks = _quarters(values)
+    assert list(masks) == names
+    if names:
+        together = np.concatenate(list(masks.values()), 1)
+        assert (together.sum(1) == np.isfinite(values)).all() and together.any(0).all()
 
 
 def test_what_does_not_tell_samples_apart_makes_no_groups(predictions):

@@ -136,8 +136,12 @@ def _quarters(values):
     if not len(known):
         return {}
     edges = np.unique(np.percentile(known, (25, 50, 75)).round())
+    # Without those that cut off nothing: a group left out would look like a gap.
+    edges = edges[np.unique(np.searchsorted(edges, known, "right"))[1:] - 1]
+    if not len(edges):
+        return {}
     names = [f"< {edges[0]:g}"]
-    names += [f"{a:g}–{b:g}" for a, b in pairwise(edges)] + [f"≥ {edges[-1]:g}"]
+    names += [f"{a:g} to < {b:g}" for a, b in pairwise(edges)] + [f"≥ {edges[-1]:g}"]
     place = np.where(np.isfinite(values), np.searchsorted(edges, values, "right"), -1)
     return {name: (place == n)[:, None] for n, name in enumerate(names)}
 
