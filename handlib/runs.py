@@ -155,21 +155,11 @@ def plan(names=WORKFLOW, given=None, name=None):
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
     for path in paths:
-        if path.parent == NOTEBOOKS:
-            _check(path.stem, parameters[path.stem])
+        if path == NOTEBOOKS / "02_train.ipynb":  # at once what one of its cells would refuse
+            check_training(parameters[path.stem])
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
-
-
-def _check(notebook, parameters):
-    """Refuse at once what a notebook of handlib's own would refuse in one of its cells."""
-    for name in ("data", "pretrain_data"):
-        folder = parameters.get(name)
-        if folder and not user_path(folder).is_dir():
-            raise RunError(f"{name}: {folder} is not a folder; give that of a dataset")
-    if notebook == "02_train":
-        check_training(parameters)
 
 
 def _seen(paths, given):

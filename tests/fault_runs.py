@@ -131,7 +131,13 @@ def _not_empty(at):
     _render(at.folder / "data")
 
 
-@case(RENDERING, "a file is named", "--out FILE", REFUSED, "file is a file: choose a new folder")
+@case(
+    RENDERING,
+    "a file is named",
+    "--out FILE",
+    REFUSED,
+    "file is a file: choose a folder that you may write to",
+)
 def _out_file(at):
     (at.folder / "file").touch()
     yield

@@ -4,7 +4,7 @@ import numpy as np
 
 from handlib.analysis.attributes import VIEWS, attributes
 from handlib.analysis.failures import RULES
-from handlib.analysis.selection import _holds, best_median_worst
+from handlib.analysis.selection import best_median_worst, holds
 from handlib.data.sample import VERSIONS
 from handlib.metrics import per_sample
 
@@ -19,7 +19,7 @@ def check_selection(rank_by, text):
     columns = _columns()
     best_median_worst(columns, rank_by, 1)
     for condition in filter(str.strip, text.split(",")):
-        _holds(columns, condition)
+        holds(columns, condition)
 
 
 def _columns():

@@ -1,6 +1,5 @@
 """Which samples to look at: by a filter, by rank, and their neighbours in the training set."""
 
-import difflib
 import operator
 import re
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from handlib.geometry import centroid, similarity_align
 from handlib.metrics import errors_mm
+from handlib.names import hint
 
 COMPARE = {
     "<=": operator.le,
@@ -38,7 +38,7 @@ def select(columns, text):
     Raises:
         ValueError: not such a filter, saying what is known; or no sample passes it.
     """
-    masks = [_holds(columns, condition) for condition in text.split(",") if condition.strip()]
+    masks = [holds(columns, condition) for condition in text.split(",") if condition.strip()]
     first = next(iter(columns.values()))
     count = len(next(iter(first.values())) if isinstance(first, dict) else first)
     selected = np.logical_and.reduce([np.ones(count, bool), *masks])
@@ -47,7 +47,7 @@ def select(columns, text):
     return selected
 
 
-def _holds(columns, condition):
+def holds(columns, condition):
     parts = _CONDITION.fullmatch(condition)
     if not parts:
         raise ValueError(
@@ -56,7 +56,7 @@ def _holds(columns, condition):
         )
     name, sign, value = parts.groups()
     if name not in columns:
-        raise ValueError(f"filter {condition.strip()!r}: no {name!r}; {_known(name, columns)}")
+        raise ValueError(f"filter {condition.strip()!r}: no {name!r}; {hint(name, columns)}")
     values = columns[name]
     if not isinstance(values, dict) and values.dtype.kind in "fiub":
         return COMPARE[sign](values, _number(name, value)) & np.isfinite(values)
@@ -65,7 +65,7 @@ def _holds(columns, condition):
     if sign not in ("=", "!="):
         raise ValueError(f"filter {condition.strip()!r}: {name} is text: take = or !=")
     if value not in values:
-        raise ValueError(f"filter {condition.strip()!r}: no {value!r}; {_known(value, values)}")
+        raise ValueError(f"filter {condition.strip()!r}: no {value!r}; {hint(value, values)}")
     some = np.logical_or.reduce(list(values.values()))
     return values[value] if sign == "=" else some & ~values[value]
 
@@ -75,11 +75,6 @@ def _number(name, text):
         return float(text)
     except ValueError:
         raise ValueError(f"filter: {name} is a number, {text!r} is not") from None
-
-
-def _known(name, names):
-    near = difflib.get_close_matches(name, map(str, names), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, names))}"
 
 
 LARGER_IS_BETTER = ("auc_", "pa_f_")  # metrics whose names begin so
@@ -102,7 +97,7 @@ def best_median_worst(columns, by, count, among=None):
     """
     numbers = {n: v for n, v in columns.items() if not isinstance(v, dict) and v.dtype.kind == "f"}
     if by not in numbers:
-        raise ValueError(f"samples cannot be ranked by {by!r}; {_known(by, numbers)}")
+        raise ValueError(f"samples cannot be ranked by {by!r}; {hint(by, numbers)}")
     errors, poses = columns[by], columns["group"]
     errors = -errors if by.startswith(LARGER_IS_BETTER) else errors
     rows = np.flatnonzero(np.isfinite(errors) & (True if among is None else among))
