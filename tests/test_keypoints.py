@@ -193,17 +193,17 @@ def dotted(seed, is_right):
     return sample.replace(image=image, joints_2d=joints_2d, box=box)
 
 
-def test_a_first_stage_finds_keypoints_in_the_image_as_read(hand, monkeypatch):
+def test_a_first_stage_finds_keypoints_in_the_image_as_read(hand, monkeypatch, tmp_path):
     """Whatever the sizes of image and network, and where the network sees it mirrored."""
     monkeypatch.setattr(keypoints, "load_checkpoint", lambda path, hand: FindsTheDot())
     samples = [dotted(seed, is_right=seed % 2 == 0) for seed in range(6)]
-    seen = add_keypoints(HandDataset(samples, Rotate()), "predicted", "a run", hand)
+    seen = add_keypoints(HandDataset(samples, Rotate()), "predicted", tmp_path, hand)
     for i in range(6):
         dot = seen[i].joints_2d.mean(0)
         assert np.abs(seen[i].keypoints[:, :2] - dot).max() < 0.2
         assert (seen[i].keypoints[:, 2] == 1).all()
     with pytest.raises(ValueError, match="share id, version and side"):
-        add_keypoints(HandDataset(samples[:1] * 2), "predicted", "a run", hand)
+        add_keypoints(HandDataset(samples[:1] * 2), "predicted", tmp_path, hand)
 
 
 # -- a detector's files ------------------------------------------------------------------------
