@@ -11,7 +11,7 @@ import torch
 
 from handlib import geometry
 from handlib.data import composite as module_composite
-from handlib.data import scene
+from handlib.data import kept, scene, stream
 from handlib.data import synthesize as module
 from handlib.data.backgrounds import Backgrounds
 from handlib.data.composite import composite
@@ -241,6 +241,8 @@ def test_articulations_share_no_random_stream_with_an_id(monkeypatch):
     module._articulations(4, 0, 3)
     module._articulations.cache_clear()
     assert drawn != [np.random.default_rng([4, 0, 3]).random()]
+    streams = [*module._STREAMS.values(), stream._STREAM, kept._AGAIN]
+    assert len({*streams}) == len(streams)
 
 
 def test_forearm_continues_the_wrist_without_gap_or_fold(hand):

@@ -39,7 +39,8 @@ from handlib.reading import BadFile, expecting, read_json, short
 SPLITS = ("training", "evaluation")
 VERSIONS = 4
 MARKER = "synthetic.json"
-_STREAMS = ("train", "evaluation", "val", "test")
+# Random streams of the splits; those between are a ``HandStream``'s and ``KeptHands``'.
+_STREAMS = {"train": 0, "evaluation": 1, "val": 5, "test": 6}
 _PARTS = ".parts"
 _CHUNK = 64
 _BLOCK = 512  # ids whose articulations are drawn together: one at a time is slow
@@ -297,11 +298,11 @@ def _render_chunk(job, hand, split, start, stop):
 def _stream(split, n, samples):
     """(number of the random stream, place in it) of an id: the reader's splits have one each."""
     if split == "evaluation":
-        return _STREAMS.index(split), n
+        return _STREAMS[split], n
     for part in SHARES:
         ids = ids_of(part, samples)
         if n in ids:
-            return _STREAMS.index(part), n - ids.start
+            return _STREAMS[part], n - ids.start
     raise ValueError(f"{samples} samples have no id {n}")
 
 
