@@ -408,6 +408,16 @@ def test_powers_are_plain_numbers_and_dollars_in_names_no_formula():
     assert names == ["lr$^$", "\u200b_hidden"]
 
 
+@pytest.mark.parametrize(("last", "labels"), [(4.5, {"2"}), (1.6, {"1.2", "1.4"}), (900, set())])
+def test_a_log_axis_within_one_power_has_numbers_too(last, labels):
+    records = [{"step": 1, "loss": 1.1}, {"step": 2, "loss": last}]
+    figure = plots.show_histories({"a": records})
+    figure.canvas.draw()
+    losses = figure.axes[0]
+    shown = {t.get_text() for t in losses.get_yticklabels(minor=True)}
+    assert shown >= labels and bool(shown - {""}) == bool(labels)
+
+
 def test_many_loss_terms_are_told_apart_and_the_smallest_do_not_squeeze_the_others():
     record = {"step": 1, "loss": 1.0} | {f"loss_{n}": 10.0**-n for n in range(9)}
     losses = plots.show_training([record, record | {"step": 2}]).axes[0]

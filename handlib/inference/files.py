@@ -24,7 +24,7 @@ def sentence(name, hand, number=None):
         side += f" ({p:.0%})"
     sure = "" if hand.confidence is None else f", confidence {hand.confidence:.2f}"
     if hand.confidence is not None and hand.confidence < SURE:
-        sure += " (perhaps no hand: is the box around one?)"
+        sure += " (perhaps no hand)"
     side = side if number is None else f"{number}: {side}"
     away = f"{hand.root[2]:.2f} m away"
     if not hand.K_known:

@@ -1,7 +1,7 @@
 """Training curves and error curves."""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
 from handlib.metrics import Interval, area_under
@@ -102,7 +102,13 @@ def _log(ax):
     dollars in the name of a file are none."""
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_formatter(lambda value, _: _between_powers(value, *ax.get_ylim()))
+
+
+def _between_powers(value, low, high):
+    """The label of a tick between powers of ten: of an axis that may show one power or none."""
+    named = high < 20 * low and (high < 2.5 * low or f"{value:.0e}"[0] in "25")
+    return f"{value:g}" if named else ""
 
 
 def _series(records, key):
