@@ -1,5 +1,7 @@
 """Articulations: within limits, varied, reproducible, and no digit runs through another."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,19 @@ def test_named_poses_are_within_limits_and_start_with_the_flat_hand():
 @pytest.mark.parametrize("name", POSES)
 def test_no_digit_runs_through_another(name):
     assert clearance(NAMED_ANGLES[name])[0] > -articulation.MAX_OVERLAP
+
+
+def test_clearance_is_the_smallest_gap_of_all_pairs():
+    angles = np.random.default_rng(3).uniform(*LIMITS.T, (40, 21))
+    points, radii = articulation._capsules(angles)
+    gaps = np.full(len(angles), np.inf)
+    for a, b in itertools.combinations(range(5), 2):
+        apart = np.linalg.norm(points[:, a, :, None] - points[:, b, None], axis=-1)
+        gaps = np.minimum(gaps, (apart - radii[a][:, None] - radii[b]).min((1, 2)))
+    apart = np.linalg.norm(points[:, :, 5:, None] - articulation._PALM, axis=-1)
+    to_palm = (apart - radii[:, 5:, None] - 9).min((1, 2, 3))
+    assert (to_palm < gaps).any() and (to_palm > gaps).any()
+    np.testing.assert_allclose(clearance(angles), np.minimum(gaps, to_palm), rtol=0, atol=1e-12)
 
 
 def test_clearance_sees_a_thumb_inside_a_fist():

@@ -13,7 +13,14 @@ from scipy.spatial.transform import Rotation
 from handlib.geometry import mirror_axis_angle, mirror_points
 from handlib.joints import FINGER_JOINTS, FINGERS, MANO_JOINT_NAMES, TIP_VERTICES, WRIST
 from handlib.mano import POSES, HandLayer, articulation, load_hand_model
-from handlib.mano.standin import build_standin, shipped_path, standin_path
+from handlib.mano.standin import (
+    SHIPPED,
+    build,
+    build_standin,
+    shipped_path,
+    source_hash,
+    standin_path,
+)
 
 # What a MANO file holds: type or dtype, shape.
 FORMAT = {
@@ -261,6 +268,21 @@ def test_regressed_joints_stay_at_the_joints_when_fingers_bend(hand):
     bases, *bends = ([FINGER_JOINTS[f][k] for f in FINGERS] for k in range(3))
     assert apart_mm[torch.tensor(bends)].max() < 0.5
     assert apart_mm[[WRIST, *bases]].max() < 8
+
+
+@pytest.mark.parametrize("moved_m, kept", [(1e-13, True), (1e-6, False)])
+def test_shipping_again_keeps_the_bits_that_weights_are_trained_for(
+    tmp_path, monkeypatch, moved_m, kept
+):
+    with np.load(SHIPPED, allow_pickle=False) as arrays:
+        arrays = dict(arrays) | {"source_hash": "of an earlier builder"}
+    arrays["v_template"] = arrays["v_template"] + moved_m
+    monkeypatch.setattr(build, "SHIPPED", tmp_path / "right.npz")
+    np.savez(build.SHIPPED, **arrays)
+    build.ship()
+    with np.load(build.SHIPPED, allow_pickle=False) as shipped:
+        assert str(shipped["source_hash"]) == source_hash()
+        assert np.array_equal(shipped["v_template"], arrays["v_template"]) == kept
 
 
 def test_a_copied_standin_still_says_what_it_is(tmp_path):

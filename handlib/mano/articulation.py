@@ -10,6 +10,7 @@ goniometry (Norkin & White, "Measurement of Joint Motion"); the thumb's CMC is t
 
 import numpy as np
 
+from handlib.compiled import njit
 from handlib.mano.standin.anatomy import RAYS, hand
 
 N_ANGLES = 21
@@ -17,6 +18,8 @@ _FINGER_LIMITS = ((-20, 90), (-18, 18), (0, 110), (-5, 80))
 _THUMB_LIMITS = ((-25, 50), (-35, 45), (-30, 60), (-10, 60), (-15, 85))
 LIMITS = np.array([*_FINGER_LIMITS * 4, *_THUMB_LIMITS], float)
 MAX_OVERLAP = 3.0  # mm by which the capsules of two soft digits may overlap
+_PALM_RADIUS = 9.0  # mm, about the points inside of it
+_NEAR_PALM = 5  # points of a digit from its root on that always lie at the palm
 # A bent finger turns towards the scaphoid: degrees about its back at a fully bent MCP.
 CONVERGENCE = {"index": -3.0, "middle": 0.0, "ring": 5.0, "pinky": 10.0}
 
@@ -129,17 +132,30 @@ def clearance(angles):
     angles: (n, 21). Digits are capsules; a soft fingertip that presses lightly on another reaches
     about -2 mm.
     """
-    points, radii = _capsules(angles)
+    return _smallest_gaps(*_capsules(angles), _PALM)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _smallest_gaps(points, radii, palm):
+    """Of ``_capsules`` and points (P, 3) inside the palm, all pairs that count, hand by hand."""
     worst = np.full(len(points), np.inf)
-    for a in range(5):
-        for b in range(a):
-            gap = np.linalg.norm(points[:, a, :, None] - points[:, b, None], axis=-1)
-            gap = gap - radii[a][:, None] - radii[b]
-            worst = np.minimum(worst, gap.min((1, 2)))
-        palm_gap = np.linalg.norm(points[:, a, 5:, None] - _PALM, axis=-1)
-        palm_gap = palm_gap - radii[a][5:, None] - 9.0
-        worst = np.minimum(worst, palm_gap.min((1, 2)))
+    for n in range(len(points)):
+        for a in range(5):
+            for i in range(points.shape[2]):
+                for b in range(a):
+                    for k in range(points.shape[2]):
+                        gap = _distance(points[n, a, i], points[n, b, k]) - radii[a, i]
+                        worst[n] = min(worst[n], gap - radii[b, k])
+                for point in palm if i >= _NEAR_PALM else palm[:0]:
+                    gap = _distance(points[n, a, i], point) - radii[a, i]
+                    worst[n] = min(worst[n], gap - _PALM_RADIUS)
     return worst
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _distance(a, b):
+    x, y, z = a[0] - b[0], a[1] - b[1], a[2] - b[2]
+    return np.sqrt(x * x + y * y + z * z)
 
 
 def _palm_points():
