@@ -44,9 +44,7 @@ def rows(device=None, rounds=25, batches=(64, 512, 4096), compiled=True, sizes=(
     if device is None and not torch.cuda.is_available():
         return
     device = torch.device(device or "cuda")
-    for batch in batches:
-        yield from _layer(device, rounds, batch, compiled)
-    train = {"rounds": 2, "steps": 100, "samples": 512, "batch": 128} | train
+    train = {"rounds": 2, "steps": 100, "samples": 256, "batch": 128} | train
     train.setdefault("workers", max(1, (os.cpu_count() or 1) - 1))
     usual = USUAL["boukhayma2019"]["augmentation"]
     for size, augmentation in [*((size, usual) for size in sizes), (sizes[0], "full")]:
@@ -55,6 +53,8 @@ def rows(device=None, rounds=25, batches=(64, 512, 4096), compiled=True, sizes=(
             f'"{augmentation}"', preset="boukhayma2019", size=size, augmentation=augmentation,
             mixed_precision="bf16", **train,
         )  # fmt: skip
+    for batch in batches:
+        yield from _layer(device, rounds, batch, compiled)
 
 
 def _name(device):
