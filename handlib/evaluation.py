@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from handlib import metrics
 from handlib.augment import Flip, ToRight
-from handlib.data.dataset import one_thread_worker
 from handlib.data.sending import BatchSender, batches
+from handlib.data.workers import start_worker
 from handlib.mano import pose_hand
 from handlib.model import inputs
 
@@ -103,7 +103,7 @@ def _predict(model, dataset, batch_size, workers, only=None, **look):
         batch_size,
         num_workers=workers,
         collate_fn=BatchSender(),
-        worker_init_fn=one_thread_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )
     was_training = model.training

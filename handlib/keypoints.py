@@ -10,8 +10,8 @@ from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transf
 from handlib.checkpoints import find_checkpoint, load_checkpoint
 from handlib.choices import KEYPOINTS
 from handlib.data import HandDataset, KeypointFiles
-from handlib.data.dataset import one_thread_worker
 from handlib.data.sending import BatchSender, batches
+from handlib.data.workers import start_worker
 from handlib.names import require_one_of
 from handlib.paths import existing_run, run_path
 
@@ -83,7 +83,7 @@ def find_keypoints(model, reader, workers=0):
         64,
         num_workers=workers,
         collate_fn=BatchSender(),
-        worker_init_fn=one_thread_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # the global random state stays as it is
     )
     table, device = {}, next(model.parameters()).device

@@ -1,7 +1,6 @@
 """How a model is trained: the settings, the optimizers by name, their schedules, the batches."""
 
 import math
-import signal
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from handlib.choices import PRECISIONS, check_training, is_left_to_preset
-from handlib.data.dataset import ShuffledSampler, one_thread_worker
+from handlib.data.dataset import ShuffledSampler
 from handlib.data.sending import BatchSender
+from handlib.data.workers import start_worker
 from handlib.muon import Muon
 from handlib.names import require_one_of
 
@@ -146,16 +146,10 @@ def step_loader(dataset, config, start=0, rank=0, world=1):
         batch_sampler=StepBatches(n, config.batch_size, config.seed, start, rank, world, in_order),
         collate_fn=BatchSender(),
         num_workers=config.workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         # Its own generator: making a loader must not move the global random state.
         generator=torch.Generator().manual_seed(config.seed),
     )
-
-
-def _start_worker(worker):
-    # An interrupt reaches all processes of a terminal; the main one ends the run in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_thread_worker(worker)
 
 
 def parameter_groups(model, weight_decay):

@@ -1,6 +1,8 @@
+import subprocess
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 import torch
 from fake_data import fake_sample
@@ -9,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from handlib.data import sending
 from handlib.data.sample import collate
 from handlib.data.sending import BatchSender, batches
+from handlib.data.workers import start_worker
 
 
 class Hands(Dataset):
@@ -179,3 +182,18 @@ def test_memory_that_cannot_be_pinned_is_copied_as_it_is_and_the_error_forgotten
     assert 2 <= gpu.told.count("refused") <= 8  # once for each block
     after = [gpu.told[n + 1] for n, word in enumerate(gpu.told) if word == "refused"]
     assert set(after) == {"told"}
+
+
+def test_a_worker_is_ended_by_its_parent_alone():
+    """A signal to all processes of a training leaves it the samples that it still needs."""
+    before = psutil.Process().children()
+    samples = iter(DataLoader(range(10**6), num_workers=1, worker_init_fn=start_worker))
+    next(samples)
+    (worker,) = (each for each in psutil.Process().children() if each not in before)
+    for name in ("INT", "USR2", "TERM"):
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert [next(samples).item() for _ in range(50)] == list(range(1, 51))
+    assert worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+    worker.terminate()
+    psutil.wait_procs([worker], timeout=20)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE

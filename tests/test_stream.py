@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 
 import numpy as np
+import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -186,9 +187,11 @@ def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
     assert "weights of one training" in capsys.readouterr().err
 
 
-def test_several_processes_train_together_and_stop_in_order(tmp_path):
+@pytest.mark.parametrize("processes, workers, all_are_told", [(2, 0, False), (1, 1, True)])
+def test_a_training_stops_in_order(tmp_path, processes, workers, all_are_told):
+    """Also where SIGTERM reaches all of its processes, as from a cluster: workers still read."""
     words = ["train", str(tmp_path / "piece"), "--preset", "small", "--minutes", "9"]
-    words += ["--processes", "2", "--batch-size", "4", "--workers", "0"]
+    words += ["--processes", str(processes), "--batch-size", "4", "--workers", str(workers)]
     command = [sys.executable, "-m", "handlib.cli", *words]
     with (tmp_path / "said").open("w+") as said:
         running = subprocess.Popen(command, stdout=said, stderr=said)
@@ -196,7 +199,11 @@ def test_several_processes_train_together_and_stop_in_order(tmp_path):
         while "step 1" not in (tmp_path / "said").read_text():
             assert running.poll() is None and time.monotonic() - started < 200
             time.sleep(0.5)
-        running.send_signal(signal.SIGTERM)
+        told = psutil.Process(running.pid)
+        others = told.children(recursive=True) if all_are_told else []
+        assert len(others) >= all_are_told * processes * workers
+        for process in [*others, told]:
+            process.send_signal(signal.SIGTERM)
         assert running.wait(200) == 0
     (piece,) = read_card(tmp_path / "piece/weights")["pieces"]
     assert piece["images"] > 0 and piece["images"] % 4 == 0

@@ -1,8 +1,6 @@
 """Samples transformed and in random order: the same for any number of workers."""
 
-import cv2
 import numpy as np
-import torch
 from torch.utils.data import Dataset, Sampler, Subset
 
 
@@ -83,9 +81,3 @@ def spread(dataset, n):
     """A Subset of n samples of a dataset, or all it has, from its first to its last."""
     places = np.linspace(0, len(dataset) - 1, min(n, len(dataset)))
     return Subset(dataset, places.round().astype(int).tolist())
-
-
-def one_thread_worker(_worker):
-    """Workers are parallel already: threads inside them only fight for cores."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -12,10 +12,10 @@ from filelock import FileLock
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from handlib.data.dataset import one_thread_worker
 from handlib.data.sample import SHAPES, Sample, row_of
 from handlib.data.stream import BLOCK, HandStream
 from handlib.data.synthesize import generator_version
+from handlib.data.workers import start_worker
 from handlib.paths import room_for
 
 _KNOWN = ("K", "joints", "vertices", "pose", "betas")
@@ -168,7 +168,7 @@ def _render(stream, file, dtype, workers):
         stream,
         batch_sampler=[range(n, min(n + BLOCK, len(stream))) for n in starts],
         num_workers=workers,
-        worker_init_fn=one_thread_worker,
+        worker_init_fn=start_worker,
         collate_fn=partial(_packed, dtype),
     )
     file.touch()
