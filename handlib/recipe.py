@@ -189,11 +189,16 @@ def moving_average(model, decay):
     The first steps have less memory: they were made by weights of no use.
     """
 
-    def update(averages, current, n):
-        now = min(decay, (1 + float(n)) / (10 + float(n)))
+    def update(averages, current, _):
+        if not averages[0].is_floating_point():  # counts of batches
+            torch._foreach_copy_(averages, current)
+            return
+        n = int(averaged.n_averaged)  # on the CPU: what is given lies on a GPU that is still busy
+        now = min(decay, (1 + n) / (10 + n))
         get_ema_multi_avg_fn(now)(averages, current, n)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    return averaged
 
 
 def usual(preset, **asked):

@@ -186,6 +186,16 @@ def test_a_moving_average_forgets_the_first_weights_soon_and_the_others_slowly()
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_moving_average_has_the_statistics_too_and_counts_no_part_of_a_batch():
+    norm = torch.nn.BatchNorm1d(1)
+    average = moving_average(norm, 0.75)
+    for n in range(1, 40):
+        norm(torch.full((4, 1), float(n)))
+        average.update_parameters(norm)
+    assert average.module.num_batches_tracked == norm.num_batches_tracked == 39
+    assert norm.running_mean - 4 < average.module.running_mean < norm.running_mean - 1
+
+
 def test_pretraining_comes_first_and_is_not_done_again(hand, data, tmp_path):
     config = replace(QUICK, pretrain_steps=3, eval_every=None)
     whole, parts = fresh(hand), fresh(hand)
