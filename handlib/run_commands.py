@@ -130,7 +130,7 @@ def _submit(args):
     from handlib.state import alone_in
 
     names, given, machines = args.notebooks or runs.WORKFLOW, _given(args), _asked_machines(args)
-    planned = runs.plan(names, given, args.name)
+    planned = runs.plan(names, given, args.name, here=False)
     run_dir, folder = planned.run.path, planned.run.path / "slurm"
     if planned.is_done:
         check_same(run_dir, planned.parameters)
@@ -169,12 +169,13 @@ def _sweep(args):
             "nothing to vary: give a parameter several values, as -p lr 1e-3,3e-4, or a --file of "
             "them; a single run is handlib run"
         )
-    folder, planned = sweeps.plan_sweep(notebooks, members, args.name)
+    by_slurm = args.submit or args.dry_run
+    folder, planned = sweeps.plan_sweep(notebooks, members, args.name, here=not by_slurm)
     print(f"{len(planned)} runs: {folder}-*")
     for member in planned:
         print(f"  {member.label}{': finished before' * member.plan.is_done}")
     pattern = f"{folder.name}-*"
-    if args.submit or args.dry_run:
+    if by_slurm:
         job, left = sweeps.submit_sweep(
             folder, notebooks, planned, _asked_machines(args), args.dry_run
         )

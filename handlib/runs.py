@@ -23,6 +23,7 @@ from handlib.notebooks import (
     split_parameters,
 )
 from handlib.paths import SHIPPED, existing_run, runs_root, user_path, write_json
+from handlib.presets import UNTRAINED
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
 from handlib.report import write_report
@@ -36,6 +37,11 @@ from handlib.runfolder import (
 )
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
+
+# Parameters of handlib's notebooks that name what is there before they run: files or folders, and
+# weights of a training.
+PLACES = {"data", "pretrain_data", "photos"}
+WEIGHTS = {"trained", "init", "weights"}
 
 __all__ = [
     "WORKFLOW",
@@ -133,20 +139,22 @@ class Plan:
         return self.run.is_finished and all(output.exists() for output in self.outputs)
 
 
-def plan(names=WORKFLOW, given=None, name=None):
+def plan(names=WORKFLOW, given=None, name=None, here=True):
     """Check what is asked for, before anything starts, and make its run folder.
 
     Args:
         names: paths, or names of handlib's own notebooks.
         given: {parameter: text or value}; each notebook takes those that it has.
         name: of the run folder; by default made from what differs and the content.
+        here: whether it is to run on this machine, which must have what the notebooks read.
 
     Returns:
         Plan.
 
     Raises:
-        RunError: unknown notebooks or parameters, or a folder that cannot be.
-        ValueError: a value that 02_train does not take.
+        RunError, FileNotFoundError: unknown notebooks or parameters, a folder that cannot be, or
+            data, photos or trained runs that are not there.
+        ValueError: a value that 02_train or 04_evaluate does not take.
     """
     given = dict(given or {})
     paths = [notebook_path(n) for n in names]
@@ -155,11 +163,44 @@ def plan(names=WORKFLOW, given=None, name=None):
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
     for path in paths:
-        if path == NOTEBOOKS / "02_train.ipynb":  # at once what one of its cells would refuse
-            check_training(parameters[path.stem])
+        if path.parent == NOTEBOOKS:
+            _check(path.stem, notebook_parameters(path), parameters[path.stem], name, here)
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
+
+
+def _check(notebook, defaults, given, name, here):
+    """Tell at once what a cell of one of handlib's notebooks would refuse."""
+    if notebook == "02_train":
+        check_training(given)
+    if notebook == "04_evaluate" and {"rank_by", "filter"} & given.keys():
+        from handlib.analysis.early import check_selection  # takes seconds to import
+
+        values = defaults | given
+        check_selection(values["rank_by"], values["filter"])
+    if here:
+        _check_places(defaults | given, name)
+
+
+def _check_places(parameters, name):
+    """RunError or FileNotFoundError for what a notebook of handlib is to read and is not there.
+
+    Args:
+        parameters: of the notebook. name: of its run, whose weights it may be about to train.
+    """
+    for place in PLACES & parameters.keys():
+        text, told = parameters[place], place
+        if not text and place == "data":
+            text, told = os.environ.get("MP_DATA", "").strip(), "MP_DATA"
+        if text and not user_path(text, told).exists():
+            raise RunError(f"{told}: {text} does not exist; give the path of what is there")
+    for weights in WEIGHTS & parameters.keys():
+        if parameters[weights] not in (*UNTRAINED, "", name):
+            trained_run(parameters[weights])
+    for names in ("compared", "reference"):
+        if parameters.get(names):
+            trained_runs(parameters[names])
 
 
 def _seen(paths, given):

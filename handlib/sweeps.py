@@ -75,11 +75,11 @@ def combinations(varied):
     ]
 
 
-def plan_sweep(notebooks, members, name=None):
+def plan_sweep(notebooks, members, name=None, here=True):
     """Check all members of a sweep, before any starts.
 
     Args:
-        notebooks: see ``runs.plan``.
+        notebooks, here: see ``runs.plan``.
         members: list of dicts of parameter -> value.
         name: of the sweep; by default of the first notebook and what is varied.
 
@@ -94,7 +94,7 @@ def plan_sweep(notebooks, members, name=None):
         raise RunError("two members of the sweep have the same parameters")
     name = _folder_name(name or "-".join(["sweep", Path(notebooks[0]).stem, *varied]))
     planned = [
-        Member(label, given, plan(notebooks, given, _folder_name(f"{name}-{label}")))
+        Member(label, given, plan(notebooks, given, _folder_name(f"{name}-{label}"), here))
         for label, given in zip(labels, members, strict=True)
     ]
     for member in planned:
