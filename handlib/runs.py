@@ -38,11 +38,6 @@ from handlib.runfolder import (
 from handlib.state import alone_in, lifeline, stopping
 from handlib.tables import results_table
 
-# Parameters of handlib's notebooks that name what is there before they run: files or folders, and
-# weights of a training.
-PLACES = {"data", "pretrain_data", "photos"}
-WEIGHTS = {"trained", "init", "weights"}
-
 __all__ = [
     "WORKFLOW",
     "Finished",
@@ -162,15 +157,17 @@ def plan(names=WORKFLOW, given=None, name=None, here=True):
         raise RunError("the notebooks of one run need names of their own")
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
-    for path in paths:
-        if path.parent == NOTEBOOKS:
-            _check(path.stem, notebook_parameters(path), parameters[path.stem], name, here)
+    trains = any(path.stem == "02_train" for path in paths)
+    for path in (path for path in paths if path.parent == NOTEBOOKS):
+        _check_values(path.stem, notebook_parameters(path), parameters[path.stem])
+        if here:
+            _check_places(notebook_parameters(path) | parameters[path.stem], trains)
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
 
 
-def _check(notebook, defaults, given, name, here):
+def _check_values(notebook, defaults, given):
     """Tell at once what a cell of one of handlib's notebooks would refuse."""
     if notebook == "02_train":
         check_training(given)
@@ -179,28 +176,27 @@ def _check(notebook, defaults, given, name, here):
 
         values = defaults | given
         check_selection(values["rank_by"], values["filter"])
-    if here:
-        _check_places(defaults | given, name)
 
 
-def _check_places(parameters, name):
+def _check_places(parameters, trains):
     """RunError or FileNotFoundError for what a notebook of handlib is to read and is not there.
 
     Args:
-        parameters: of the notebook. name: of its run, whose weights it may be about to train.
+        parameters: of the notebook.
+        trains: whether the run trains weights, which its other notebooks may be told to take.
     """
-    for place in PLACES & parameters.keys():
-        text, told = parameters[place], place
-        if not text and place == "data":
+    for name in ("data", "pretrain_data", "photos"):
+        text, told = parameters.get(name, ""), name
+        if not text and name == "data" and name in parameters:
             text, told = os.environ.get("MP_DATA", "").strip(), "MP_DATA"
         if text and not user_path(text, told).exists():
             raise RunError(f"{told}: {text} does not exist; give the path of what is there")
-    for weights in WEIGHTS & parameters.keys():
-        if parameters[weights] not in (*UNTRAINED, "", name):
-            trained_run(parameters[weights])
-    for names in ("compared", "reference"):
-        if parameters.get(names):
-            trained_runs(parameters[names])
+    for name in ("init",) if trains else ("trained", "weights"):
+        if parameters.get(name, "") not in ("", *UNTRAINED):
+            trained_run(parameters[name])
+    for name in () if trains else ("compared", "reference"):
+        if parameters.get(name):
+            trained_runs(parameters[name])
 
 
 def _seen(paths, given):
