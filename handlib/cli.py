@@ -87,6 +87,7 @@ def _export(args):
     except ImportError as error:
         raise ValueError(error) from error
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print("what it takes and returns, and a program that uses it: docs/onnx.md")
 
 
 def _doctor(args):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from handlib.inference.look import EXPAND
 from handlib.paths import atomic_write, make_folder
 
 OUTPUTS = ("joints", "vertices", "joints_2d", "root")
@@ -37,8 +38,9 @@ def export_onnx(model, path):
     ``joints`` (B, 21, 3) and ``vertices`` (B, 778, 3), metres, relative to ``joints.ROOT``;
     ``joints_2d`` (B, 21, 2) px of the crop; ``root`` (B, 3) metres, NaN without K; ``right``,
     ``present`` (B,) log-odds, where the model tells them. Its metadata hold the configuration, the
-    hand model's name and the mesh's faces. Refinement takes gradients, which a file cannot: what
-    it returns is what ``HandNet.forward`` says with ``refine=0, turns=1``.
+    hand model's name, the mesh's faces, and ``expand``, the crop's side in longer sides of the
+    hand's box; docs/onnx.md has a program that uses it. Refinement takes gradients, which a file
+    cannot: what it returns is what ``HandNet.forward`` says with ``refine=0, turns=1``.
 
     Raises:
         ValueError: a model that sees the maps of a detector's keypoints, which the file takes none
@@ -73,7 +75,7 @@ def export_onnx(model, path):
     finally:
         model.layer.compiled = was_compiled
     about = {"config": vars(model.config), "hand": model.hand.name}
-    about |= {"faces": model.hand.faces.tolist()}
+    about |= {"faces": model.hand.faces.tolist(), "expand": EXPAND}
     written = program.model_proto
     for name, value in about.items():
         entry = written.metadata_props.add()

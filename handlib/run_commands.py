@@ -158,6 +158,8 @@ def _tell(job, folder, log, runs):
 
 
 def _sweep(args):
+    from pathlib import Path
+
     from handlib import runs, sweeps
 
     notebooks = args.notebooks or list(runs.WORKFLOW)
@@ -171,7 +173,8 @@ def _sweep(args):
         )
     by_slurm = args.submit or args.dry_run
     folder, planned = sweeps.plan_sweep(notebooks, members, args.name, here=not by_slurm)
-    print(f"{len(planned)} runs: {folder}-*")
+    of_each = f" of {', '.join(Path(n).stem for n in notebooks)} each" * (len(notebooks) > 1)
+    print(f"{len(planned)} runs{of_each}: {folder}-*")
     for member in planned:
         print(f"  {member.label}{': finished before' * member.plan.is_done}")
     pattern = f"{folder.name}-*"

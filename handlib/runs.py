@@ -22,7 +22,7 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, existing_run, runs_root, user_path, write_json
+from handlib.paths import SHIPPED, existing_run, run_folders, runs_root, user_path, write_json
 from handlib.presets import UNTRAINED
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
@@ -101,10 +101,12 @@ def trained_runs(names=""):
     Raises:
         RunError: there is none, or a name that is not there or has no trained model.
     """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
     found = {path.name: path for path in _trained()}
+    if wanted:  # those that were not evaluated yet have no best weights, but the last ones
+        found |= {name: path for name, path in run_folders().items() if has_model(path)}
     if not found:
         raise RunError(f"no trained run in {runs_root()}: run 02_train first")
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
     return [found[name] for name in matching(found, wanted, "trained run", f" in {runs_root()}")]
 
 
@@ -128,6 +130,10 @@ class Plan:
     def outputs(self):
         """The executed notebooks."""
         return [self.run.path / "notebooks" / path.name for path in self.paths]
+
+    @property
+    def trains(self):
+        return "02_train" in self.parameters
 
     @property
     def is_done(self):
@@ -235,7 +241,11 @@ def run_notebooks(names=WORKFLOW, given=None, name=None, processes=1):
     with alone_in(run.path):
         describe(run.path, planned.parameters)
         if planned.is_done:
-            print("finished before; to make it anew, give another --name or remove the folder")
+            gone = planned.trains and not run.is_trained
+            print(
+                f"finished before{', but its weights are gone' * gone}; to make it anew, give "
+                "another --name or remove the folder"
+            )
             return run.path
         (run.path / "metrics.json").unlink(missing_ok=True)
         run.stop_file.unlink(missing_ok=True)  # one that came too late for the run before

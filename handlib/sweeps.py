@@ -15,7 +15,7 @@ from pathlib import Path
 
 from handlib import slurm
 from handlib.description import check_same, describe
-from handlib.notebooks import RunError
+from handlib.notebooks import RunError, notebook_parameters, notebook_path
 from handlib.paths import runs_root, user_path, write_json
 from handlib.runfolder import check_name
 from handlib.runs import plan
@@ -92,7 +92,9 @@ def plan_sweep(notebooks, members, name=None, here=True):
     labels = [", ".join(f"{n}={m[n]}" for n in varied if n in m) or "alone" for m in members]
     if len(set(labels)) < len(labels):
         raise RunError("two members of the sweep have the same parameters")
-    name = _folder_name(name or "-".join(["sweep", Path(notebooks[0]).stem, *varied]))
+    takes = (n for n in notebooks if notebook_parameters(notebook_path(n)).keys() & set(varied))
+    about = Path(next(takes, notebooks[0])).stem
+    name = _folder_name(name or "-".join(["sweep", about, *varied]))
     planned = [
         Member(label, given, plan(notebooks, given, _folder_name(f"{name}-{label}"), here))
         for label, given in zip(labels, members, strict=True)

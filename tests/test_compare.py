@@ -40,6 +40,17 @@ def test_runs_are_found_and_a_missing_one_is_named(root, monkeypatch):
         runs.trained_runs()
 
 
+def test_a_run_that_was_not_evaluated_yet_is_compared_by_its_last_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    last = tmp_path / "stopped/checkpoints/last/model.safetensors"
+    last.parent.mkdir(parents=True)
+    for file in (last, tmp_path / "stopped/run.json"):
+        file.touch()
+    assert [path.name for path in runs.trained_runs("stopped")] == ["stopped"]
+    with pytest.raises(runs.RunError, match="no trained run"):
+        runs.trained_runs()  # what nobody named may be about to be trained
+
+
 def test_the_table_shows_what_differs_and_only_that(root):
     table = compare.overview([root / "fast", root / "slow"])
     fast, slow = table["fast"], table["slow"]

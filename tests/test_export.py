@@ -1,7 +1,10 @@
 """The ONNX file gives the numbers of the network it was made of."""
 
 import json
+import re
+from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,7 +13,12 @@ import torch
 from handlib import cli
 from handlib.checkpoints import export
 from handlib.export import export_onnx
+from handlib.geometry import tight_box
+from handlib.inference import Predictor, made_up_photos
+from handlib.inference.look import EXPAND
 from handlib.model import make_model
+
+PAGE = Path(__file__).parents[1] / "docs/onnx.md"
 
 
 @pytest.mark.parametrize("preset", ["small", "modern"])  # one look and two
@@ -40,6 +48,7 @@ def test_onnxruntime_gives_the_same_hands(hand, tmp_path, preset):
     assert json.loads(about["handlib.hand"]) == hand.name
     assert json.loads(about["handlib.config"])["input_size"] == 64
     assert json.loads(about["handlib.faces"]) == hand.faces.tolist()
+    assert json.loads(about["handlib.expand"]) == EXPAND
 
 
 @pytest.mark.parametrize(
@@ -69,3 +78,37 @@ def test_a_model_that_sees_keypoint_maps_is_refused_in_words(hand, tmp_path):
     with pytest.raises(ValueError, match=r"sees keypoint maps .* cannot be exported"):
         export_onnx(model, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.fixture(scope="module")
+def folder_of_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    assert cli.main(["export", "--onnx", str(folder / "hand.onnx")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_the_program_of_the_page_says_what_handlib_does(
+    hand, folder_of_file, monkeypatch, is_right
+):
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (sample,) = made_up_photos(hand, 1, seed=3)
+    image, box = cv2.resize(sample.image, (160, 160)), tight_box(sample.joints_2d / 2).round()
+    K = np.diag([0.5, 0.5, 1]) @ sample.K
+    if not is_right:
+        image, box = image[:, ::-1].copy(), np.array([160 - box[2], box[1], 160 - box[0], box[3]])
+    given = {"image": image, "box": box, "is_right": is_right, "K": K}
+    photo, assigned = "image = cv2.cvtColor(", r"(?m)^(image|box, is_right|K) = .*\n"
+    assert photo in program and len(re.findall(assigned, program)) == 3
+    monkeypatch.chdir(folder_of_file)
+    exec(re.sub(assigned, "", program), given)
+    (ours,) = Predictor(refine=0, turns=1)([image], [box], K, is_right)
+    np.testing.assert_allclose(given["joints"], ours.joints, atol=1e-4)
+    np.testing.assert_allclose(given["joints_2d"], ours.joints_2d, atol=0.05)
+    assert np.linalg.norm(ours.joints[0] - ours.joints[9]) > 0.05  # a hand, in metres
+
+
+@pytest.mark.parametrize("turns", [0, 5])
+def test_turns_that_there_are_not_are_refused(turns):
+    with pytest.raises(ValueError, match=f"turns is 1 to 4, or None; got {turns}"):
+        Predictor(turns=turns)

@@ -13,6 +13,7 @@ from launched import write_notebook
 
 from handlib import cli, notebooks, runs
 from handlib.checkpoints import weights_folder
+from handlib.description import describe
 from handlib.paths import SHIPPED, run_path
 from handlib.state import alone_in
 
@@ -95,8 +96,20 @@ def test_a_run_is_one_self_describing_folder(notebook, capsys):
     assert "steps=7" in run_dir.name
 
     assert runs.run_notebooks([first, second], {"steps": "7"}) == run_dir
-    assert "finished before" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "finished before;" in said and "weights" not in said
     assert runs.run_notebooks([first, second], {"steps": "8"}) != run_dir
+
+
+def test_a_finished_run_whose_weights_are_gone_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    planned = runs.plan(["02_train"], name="old")
+    describe(planned.run.path, planned.parameters)
+    for file in (*planned.outputs, planned.run.path / "metrics.json"):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert runs.run_notebooks(["02_train"], name="old") == planned.run.path
+    assert "finished before, but its weights are gone; to make it anew" in capsys.readouterr().out
 
 
 def test_a_failed_run_names_cell_and_notebook_and_continues_after_repair(notebook, tmp_path):

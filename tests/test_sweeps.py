@@ -56,6 +56,13 @@ def test_members_that_were_made_otherwise_are_not_taken_for_finished(experiments
     assert "was made with other settings of any" in capsys.readouterr().err
 
 
+def test_a_sweep_is_named_after_the_notebook_that_varies(experiments, capsys):
+    assert cli.main(["sweep", "-p", "lr", "1e-3,3e-4", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 runs of 01_explore_data, 02_train, 03_visualize_meshes, 04_evaluate each: " in said
+    assert f"{experiments}/sweep-02_train-lr-*" in said
+
+
 def test_members_have_folders_of_their_own(experiments, tmp_path, capsys):
     book = str(write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS))
     words = ["--name", "a b", "-p", "name", "a>1,a<1,a+1,a-1", "--dry-run"]

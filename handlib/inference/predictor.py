@@ -1,5 +1,6 @@
 """Hands in photos, by a trained model that stays loaded."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,17 +41,22 @@ class Predictor:
             (test-time augmentation).
         refine: gradient steps that move each hand onto the places where the network found its
             joints, starting from what it said of the whole; None: as many as it usually takes.
+        turns: sides from which unsure hands are looked at, 1 to 4; None: as it usually does.
         device: default a GPU where there is one.
 
     Raises:
         FileNotFoundError, ValueError: no checkpoint there, or of another hand model; a number of
-            steps below 0, or a device that is not there.
+            steps or of turns that cannot be, or a device that is not there.
     """
 
-    def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None):
+    def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None, turns=None):
         if refine is not None and refine < 0:
             raise ValueError(f"refine is a number of steps from 0 on, or None; got {refine}")
+        if turns not in (None, 1, 2, 3, 4):
+            raise ValueError(f"turns is 1 to 4, or None; got {turns}")
         self.model = fold_norms(load_weights(weights))
+        if turns is not None:
+            self.model.config = replace(self.model.config, turns=turns)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={device!r}: no GPU that torch can use is here; give 'cpu'")
