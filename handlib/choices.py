@@ -1,4 +1,4 @@
-"""What the parameters of 02_train may be, told before a kernel starts: nothing here needs torch."""
+"""What notebooks take as parameters, told before a kernel starts: nothing here needs torch."""
 
 from handlib.names import require_one_of
 from handlib.presets import CAMERAS, MODEL_PRESETS
@@ -23,10 +23,23 @@ OF_PRESET = {
     "weight_decay": (0, -1),
     "average": (0, -1),
 }
+# Notebook -> parameter -> the least that it may be.
 LEAST = {
-    "samples": 1, "steps": 1, "pretrain_steps": 0, "max_minutes": 0, "mask_weight": 0,
-    "evaluations": 0, "val_samples": 0, "workers": 0, "threads": 0,
+    "02_train": {
+        "samples": 1, "steps": 1, "pretrain_steps": 0, "max_minutes": 0, "mask_weight": 0,
+        "evaluations": 0, "val_samples": 0, "workers": 0, "threads": 0,
+    },
+    "05_predict_photos": {"sure": 0, "views": 1, "shown": 1, "seed": 0},
+    "06_compare_runs": {
+        "samples": 1, "images": 0, "most": 1, "hands": 1, "batch_size": 1, "workers": 0, "seed": 0,
+    },
+    "07_ablation": {
+        "samples": 1, "steps": 1, "batch_size": 1, "size": 32, "seeds": 1, "workers": 0,
+        "threads": 0, "seed": 0,
+    },
 }  # fmt: skip
+# And the most; 7 are the ``VIEWS`` of ``inference.look``, which needs torch: a test compares.
+MOST = {"05_predict_photos": {"sure": 1, "views": 7}}
 
 
 def is_left_to_preset(name, value):
@@ -48,6 +61,18 @@ def check_training(parameters):
         if not is_left_to_preset(name, value) and not value >= least:  # so that NaN is refused
             what = f"at least {least}" if least else "0 or more"
             raise ValueError(f"{name} is {value}, not {what}; {left} takes the preset's")
-    for name, least in LEAST.items():
-        if not parameters.get(name, least) >= least:
-            raise ValueError(f"{name} is {parameters[name]}, not at least {least}")
+    check_numbers("02_train", parameters)
+
+
+def check_numbers(notebook, parameters):
+    """ValueError for a number that one of handlib's notebooks does not take.
+
+    Args:
+        notebook: its name. parameters: {name: value} of some of its parameters; other names do not
+            matter.
+    """
+    for name, least in LEAST.get(notebook, {}).items():
+        value, most = parameters.get(name, least), MOST.get(notebook, {}).get(name, float("inf"))
+        if not least <= value <= most:  # so that NaN is refused
+            what = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+            raise ValueError(f"{name} is {value}, not {what}")

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlib.choices import check_training
+from handlib.choices import check_numbers, check_training
 from handlib.description import describe, fingerprint, run_name
 from handlib.notebooks import (
     NOTEBOOKS,
@@ -155,7 +155,7 @@ def plan(names=WORKFLOW, given=None, name=None, here=True):
     Raises:
         RunError, FileNotFoundError: unknown notebooks or parameters, a folder that cannot be, or
             data, photos or trained runs that are not there.
-        ValueError: a value that 02_train or 04_evaluate does not take.
+        ValueError: a value that one of handlib's notebooks does not take.
     """
     given = dict(given or {})
     paths = [notebook_path(n) for n in names]
@@ -177,6 +177,8 @@ def _check_values(notebook, defaults, given):
     """Tell at once what a cell of one of handlib's notebooks would refuse."""
     if notebook == "02_train":
         check_training(given)
+    else:
+        check_numbers(notebook, given)
     if notebook == "04_evaluate" and {"rank_by", "filter"} & given.keys():
         from handlib.analysis.early import check_selection  # takes seconds to import
 

@@ -1,5 +1,6 @@
-"""What 02_train may be given is known before a kernel starts, and wrong values are told by name."""
+"""What a notebook takes is known before a kernel starts, and wrong values are told by name."""
 
+import json
 import re
 
 import pytest
@@ -7,18 +8,36 @@ from launched import write_notebook
 
 from handlib import choices, cli, runs
 from handlib.augment import CHAINS
+from handlib.inference.look import VIEWS
 from handlib.presets import ModelConfig
 from handlib.recipe import OPTIMIZERS, USUAL, usual
 
 
 def test_the_plain_names_are_those_that_exist():
     defaults = runs.notebook_parameters(runs.notebook_path("02_train"))
-    assert {*choices.CHOICES, *choices.OF_PRESET, *choices.LEAST} <= defaults.keys()
+    assert {*choices.CHOICES, *choices.OF_PRESET} <= defaults.keys()
     choices.check_training(defaults)
     assert set(choices.CHOICES["augmentation"]) == set(CHAINS)
     assert set(choices.CHOICES["optimizer"]) == set(OPTIMIZERS)
     for name, (_, left) in choices.OF_PRESET.items():
         assert defaults[name] == left  # the documented one
+
+
+@pytest.mark.parametrize("notebook", choices.LEAST)
+def test_a_notebook_checks_its_numbers_first(notebook):
+    path = runs.notebook_path(notebook)
+    defaults = runs.notebook_parameters(path)
+    assert choices.LEAST[notebook].keys() <= defaults.keys()
+    assert choices.MOST.get(notebook, {}).keys() <= choices.LEAST[notebook].keys()
+    choices.check_numbers(notebook, defaults)
+    cells = [c["source"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    code = "".join(line for cell in cells for line in cell)
+    check = "check_training(" if notebook == "02_train" else f'check_numbers("{notebook}", vars())'
+    assert 0 < code.find(check) < code.find("open_run(")
+
+
+def test_as_many_views_are_taken_as_there_are():
+    assert choices.MOST["05_predict_photos"]["views"] == len(VIEWS)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +82,27 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         assert cli.main([command, "02_train", "-p", "seed", seed, "-p", name, text]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "text", "message"),
+    [
+        ("05_predict_photos", "shown", "0", "shown is 0, not at least 1"),
+        ("05_predict_photos", "sure", "30", "sure is 30.0, not between 0 and 1"),
+        ("05_predict_photos", "sure", "NaN", "sure is nan, not between 0 and 1"),
+        ("05_predict_photos", "views", "8", "views is 8, not between 1 and 7"),
+        ("06_compare_runs", "hands", "0", "hands is 0, not at least 1"),
+        ("06_compare_runs", "images", "-5", "images is -5, not at least 0"),
+        ("07_ablation", "seeds", "0", "seeds is 0, not at least 1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_before_anything_is_made(
+    tmp_path, monkeypatch, capsys, notebook, name, text, message
+):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    assert cli.main(["run", notebook, "-p", name, text]) == 1
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_notebook_of_the_users_own_may_take_other_values(tmp_path, monkeypatch):
