@@ -446,6 +446,12 @@ def test_where_there_is_no_hand_none_is_found(green, tmp_path):
     assert handlib.predict_all(strip) == []
 
 
+@pytest.mark.parametrize("sure", [30, -0.1, float("nan")])
+def test_a_confidence_that_cannot_be_is_refused(green, sure):
+    with pytest.raises(ValueError, match=f"sure is {sure}, not between 0 and 1"):
+        green.find(green_photo((300, 200), []), sure=sure)
+
+
 def test_small_hands_are_found_where_there_is_no_large_one(green):
     there = (300, 200, 358, 250, False)
     (found,) = handlib.predict_all(green_photo((900, 700), [there]))

@@ -111,7 +111,12 @@ class Predictor:
 
         Returns:
             list of ``HandPrediction``, empty where no hand is found.
+
+        Raises:
+            ValueError: an image, K, side or confidence that is not what it should be.
         """
+        if not 0 <= sure <= 1:
+            raise ValueError(f"sure is {sure}, not between 0 and 1")
         _check_image(image)
         K = checked_camera(K)
         _check_focal(K, image)
