@@ -68,7 +68,11 @@ def overview(run_dirs):
     return table
 
 
-METRICS = {"pa_mpjpe_mm": "PA-MPJPE", "mpjpe_root_mm": "root-relative", "error_2d_px": "2D px"}
+METRICS = {
+    "pa_mpjpe_mm": "PA-MPJPE (mm)",
+    "mpjpe_root_mm": "root-relative (mm)",
+    "error_2d_px": "2D (px)",
+}
 
 
 def over_seeds(scores):

@@ -80,4 +80,4 @@ def test_spread_over_seeds():
     rows = over_seeds(
         {"a": [{"pa_mpjpe_mm": 9.0}, {"pa_mpjpe_mm": 11.0}], "b": [{"error_2d_px": 1}]}
     )
-    assert rows == {"a": {"PA-MPJPE": "10.00 ± 1.41"}, "b": {"2D px": "1.00"}}
+    assert rows == {"a": {"PA-MPJPE (mm)": "10.00 ± 1.41"}, "b": {"2D (px)": "1.00"}}

@@ -144,7 +144,7 @@ def test_ablation_trains_every_setting_and_reports_each_seed(finished, synthetic
     assert next(iter(report["each"])) == "course project"
     assert len(report["each"]) == 13
     assert all(len(scores) == 1 for scores in report["each"].values())
-    assert float(report["scores"]["+ handlib's network"]["PA-MPJPE"]) > 0
+    assert float(report["scores"]["+ handlib's network"]["PA-MPJPE (mm)"]) > 0
     assert (run_dir / "figures" / "ablation.png").exists()
     pretrained = [path.parent for path in run_dir.glob("trainings/*/pretrain")]
     files = [
