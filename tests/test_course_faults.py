@@ -14,6 +14,7 @@ from handlib.course_faults import (
 )
 from handlib.data import open_dataset
 from handlib.geometry import project
+from handlib.notebooks import notebook_path
 from handlib.recipe import StepBatches
 
 
@@ -27,6 +28,15 @@ def test_each_setting_mends_one_fault_more():
     assert settings[0] == set(FAULTS)
     assert settings[-1] == set()
     assert [len(a - b) for a, b in pairwise(settings)] == [1] * len(FAULTS)
+
+
+def test_the_notebook_says_how_many_things_are_mended():
+    first = ladder()["course project"]
+    old = {fault for fault in first if fault.startswith("old ")}
+    assert (len(first), len(first - old)) == (9, 7)
+    text = notebook_path("07_ablation").read_text()
+    assert "seven of them are put back" in text and "these nine things are mended" in text
+    assert "still to mend: {len(what)}" in text
 
 
 def test_a_stale_camera_is_that_of_the_file_and_misses_the_image(reader):
