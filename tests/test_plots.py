@@ -367,6 +367,15 @@ def test_training_curves_have_units_and_the_baselines():
     assert top == pytest.approx(250) and "ms" in times.get_ylabel()
 
 
+def test_the_highest_validation_error_has_room_above_it():
+    records = [{"step": n, "val_pa_mpjpe_mm": 19.3 - 0.1 * n} for n in range(3)]
+    for figure in (plots.show_training(records), plots.show_histories({"a": records})):
+        (error,) = (ax for ax in figure.axes if "PA-MPJPE" in ax.get_ylabel())
+        assert error.get_ylim() == pytest.approx((0, 1.05 * 19.3))
+    above = plots.show_training(records, {"mean pose": 40.0}).axes[1]
+    assert above.get_ylim()[1] == pytest.approx(42)
+
+
 def test_a_slow_first_step_leaves_room_to_see_the_others_in():
     records = [{"step": n, "loss": 1.0, "s_forward": 0.1, "s_data": 0.05} for n in range(1, 101)]
     times = plots.show_training([records[0] | {"s_forward": 3.0}, *records[1:]]).axes[3]

@@ -35,7 +35,8 @@ def show_training(history, baselines=None, title=None):
     error.plot(*_series(history, "val_pa_mpjpe_mm"), "o-", markersize=3, label="validation")
     for n, (name, value) in enumerate((baselines or {}).items(), 1):
         error.axhline(value, color=SERIES[-1], linestyle=DASHES[n % 4], label=name)
-    error.set(ylim=(0, None), ylabel="PA-MPJPE (mm)")
+    _from_zero(error)
+    error.set_ylabel("PA-MPJPE (mm)")
     rate.plot(*_series(history, "lr"))
     rate.set(ylim=(0, None), ylabel="learning rate")
     parts = {_words(k, "s_"): _series(history, k) for k in keys if k.startswith("s_")}
@@ -95,6 +96,13 @@ def show_loss_gradients(gradients, title=None):
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("gradient of the weighted loss by the encoder's last kernel (norm)")
     return figure
+
+
+def _from_zero(ax):
+    """A vertical axis from 0 to above the largest value. matplotlib's own margin is a share of the
+    values' range, which is next to nothing where they lie close together."""
+    top = ax.dataLim.y1
+    ax.set_ylim(0, 1.05 * top if top > 0 else None)  # without values it is -inf
 
 
 def _log(ax):
@@ -171,7 +179,8 @@ def show_histories(histories, title=None):
         errors.plot(*_series(records, "val_pa_mpjpe_mm"), marker="o", markersize=3, **look)
     losses.set(xlabel="step", ylabel="weighted loss")
     _log(losses)
-    errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)", ylim=(0, None))
+    errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)")
+    _from_zero(errors)
     figure.legend(loc="outside lower left", ncols=2)
     return figure
 
