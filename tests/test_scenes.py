@@ -173,8 +173,8 @@ def test_the_photo_stands_behind_the_hand_in_the_frustum_of_its_camera(with_phot
     for axis in (0, 1):
         assert corners[:, axis].min() == pytest.approx(-0.5)
         assert corners[:, axis].max() == pytest.approx(SIZE - 0.5)
-    lines = next(t for t in with_photo.figure.data if "camera" in t.name)
-    assert f"{far:.2f} m" in lines.name
+    lines = next(t for t in with_photo.figure.data if "lines of sight" in t.name)
+    assert f"photo drawn at {far:.2f} m" in lines.name  # which is not where the hand is
 
 
 def test_the_still_picture_has_the_photo_the_right_way_round_and_the_hand_before_it(

@@ -56,7 +56,7 @@ class Photo:
 
     @property
     def caption(self):
-        return f"lines of sight, camera {self.depth:.2f} m away"
+        return f"lines of sight, photo drawn at {self.depth:.2f} m"
 
     @property
     def corners(self):
