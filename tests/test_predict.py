@@ -22,7 +22,7 @@ from handlib.geometry import (
     mirror_points,
     project,
 )
-from handlib.inference import find, load_photo, load_photos, what_it_saw
+from handlib.inference import find, list_photos, load_photo, load_photos, what_it_saw
 from handlib.inference import look as look_module
 from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box
@@ -370,9 +370,18 @@ def test_photos_that_cannot_be_read_are_named_and_the_others_read(tmp_path, caps
     paths, pictures = load_photos([tmp_path / "b.png", good])
     assert paths == [good] and pictures[0].shape == (4, 5, 3)
     assert "left out: " in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"b\.png is not a readable image"):
-        load_photos([tmp_path / "b.png"])
+    with pytest.raises(ValueError, match=r"^\S*b\.png is not a readable image"):
+        load_photos([tmp_path / "b.png"])  # it is all there is: nothing to leave it out of
     assert load_photos([]) == ([], [])
+
+
+def test_folders_within_a_folder_of_photos_are_named(tmp_path, capsys):
+    (tmp_path / "2024").mkdir()
+    with pytest.raises(ValueError, match=r"holds no photo \(.*\); not looked into: 2024$"):
+        list_photos(tmp_path)
+    good = write(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8))
+    assert list_photos(tmp_path) == [good]
+    assert capsys.readouterr().out == f"not looked into: folders in {tmp_path} (2024)\n"
 
 
 def test_weights_that_changed_are_loaded_anew(hand, tmp_path):

@@ -10,7 +10,7 @@ from handlib.inference.files import file_stems, save_hands, sentence
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
 from handlib.paths import make_folder
-from handlib.reading import expecting, read_json, short
+from handlib.reading import expecting, read_json
 
 
 def run(args):
@@ -70,10 +70,6 @@ def _sorted(given, faults):
     """(videos, photos) that are named, or lie in folders that are named."""
     kinds = SUFFIXES + VIDEO_SUFFIXES
     listed = [_try(faults, lambda each=each: list_photos(each, kinds)) for each in given]
-    for folder in filter(Path.is_dir, (Path(each).expanduser() for each in given)):
-        inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        if inside:
-            print(f"not looked into: folders in {folder} ({short(', '.join(inside))})")
     paths = list(dict.fromkeys(path for some in listed for path in some or ()))
     is_video = [path.suffix.lower() in VIDEO_SUFFIXES for path in paths]
     videos = [path for path, video in zip(paths, is_video, strict=True) if video]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib.images import SUFFIXES, read_image
+from handlib.reading import short
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -57,16 +58,17 @@ def load_photos(paths):
         try:
             read[path] = load_photo(path)
         except (OSError, ValueError) as error:
-            faults.append(f"left out: {error}")
+            faults.append(str(error))
     if faults and not read:
         raise ValueError("\n".join(faults))
     if faults:
-        print("\n".join(faults))
+        print("\n".join(f"left out: {fault}" for fault in faults))
     return list(read), list(read.values())
 
 
 def list_photos(path, suffixes=SUFFIXES):
-    """Paths of the photos in a folder, by name; of anything else, itself.
+    """Paths of the photos in a folder, by name; of anything else, itself. Folders within a folder
+    are named in a line that is printed, and not looked into.
 
     Args:
         suffixes: of what counts as a photo.
@@ -78,7 +80,11 @@ def list_photos(path, suffixes=SUFFIXES):
     if not path.is_dir():
         return [path]
     inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+    folders = ", ".join(sorted(p.name for p in path.iterdir() if p.is_dir()))
     if not inside:
         what = "photo" if suffixes == SUFFIXES else "photo or video"
-        raise ValueError(f"{path} holds no {what} ({', '.join(suffixes)})")
+        but = f"; not looked into: {short(folders)}" if folders else ""
+        raise ValueError(f"{path} holds no {what} ({', '.join(suffixes)}){but}")
+    if folders:
+        print(f"not looked into: folders in {path} ({short(folders)})")
     return inside
