@@ -23,6 +23,8 @@ CHANGES = "uncommitted.diff"
 ANEW = "give another --name, or remove the folder"
 # Environment variables that change what a run computes.
 ENVIRONMENT = ("MANO", "MP_DATA", "MP_BACKGROUNDS")
+# Untracked files that may change a result. Data and runs in the checkout are thousands of others.
+CODE, MOST_NAMED = (".py", ".ipynb", ".toml", ".yml", ".yaml"), 50
 
 
 def run_name(paths, parameters, given, sees=()):
@@ -94,8 +96,20 @@ def _made_by():
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _git("status", "--porcelain", "--untracked-files=no"),
-        "untracked": _git("ls-files", "--others", "--exclude-standard"),
+        "untracked": _untracked(),
     }
+
+
+def _untracked():
+    """Names of untracked code, those of the package first, and how many other files there are."""
+    said = _git_bytes("ls-files", "--others", "--exclude-standard", "-z")
+    if said is None:
+        return None
+    names = said.decode(errors="replace").split("\0")[:-1]
+    code = [name for name in names if name.endswith(CODE)]
+    named = sorted(code, key=lambda name: not name.startswith(f"{PACKAGE.name}/"))[:MOST_NAMED]
+    others = len(names) - len(named)
+    return "\n".join([*named, *[f"and {others} other files"] * (others > 0)])
 
 
 def _git(*arguments):

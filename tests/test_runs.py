@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from launched import write_notebook
 
-from handlib import cli, notebooks, runs
+from handlib import cli, description, notebooks, runs
 from handlib.checkpoints import weights_folder
 from handlib.description import describe
 from handlib.paths import SHIPPED, run_path
@@ -155,6 +155,19 @@ def test_a_named_run_takes_more_notebooks_but_no_other_settings(notebook, monkey
     monkeypatch.setenv("MP_DATA", "elsewhere")
     with pytest.raises(runs.RunError, match="other settings of the environment"):
         runs.run_notebooks([first], {"steps": 6}, "mine")
+
+
+def test_data_in_the_checkout_does_not_fill_a_description(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr(description, "PACKAGE", tmp_path / "handlib")
+    (run := tmp_path / "run").mkdir()
+    for name in ("a/1.jpg", "a/é.py", "handlib/new.py", *(f"b/{i}.ipynb" for i in range(60))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    description.describe(run, {})
+    told = json.loads((run / "run.json").read_text())["untracked"].splitlines()
+    assert told[:2] == ["handlib/new.py", "a/é.py"] and told[-1] == "and 13 other files"
+    assert len(told) == 51
 
 
 def test_a_run_folder_takes_one_process_at_a_time(notebook):
