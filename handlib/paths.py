@@ -54,6 +54,14 @@ def run_path(text):
     return named if named.exists() and not path.exists() else path
 
 
+def name_of_run(text):
+    """The name, or the pattern of names, that a user means in ``runs_root``: shells complete a name
+    to ``name/``, or to the path of the folder. Other paths stay as they are."""
+    path = user_path(text)
+    inside = len(path.parts) == 1 or path.parent.resolve() == runs_root().resolve()
+    return path.name if inside else text
+
+
 def run_folders():
     """Folders of the runs in ``runs_root``, oldest first, as {name: folder}."""
     files = sorted(runs_root().glob("*/run.json"), key=lambda file: file.stat().st_mtime)

@@ -47,7 +47,7 @@ def add_run_commands(commands):
         command = commands.add_parser(name, help=text)
         command.add_argument(
             "runs", nargs="+" if name == "stop" else "*", metavar="RUN",
-            help="name of a run, or a pattern: 'sweep-*'",
+            help="name or folder of a run, or a pattern: 'sweep-*'",
         )  # fmt: skip
         command.set_defaults(function=function)
 

@@ -22,7 +22,15 @@ from handlib.notebooks import (
     notebook_path,
     split_parameters,
 )
-from handlib.paths import SHIPPED, existing_run, run_folders, runs_root, user_path, write_json
+from handlib.paths import (
+    SHIPPED,
+    existing_run,
+    name_of_run,
+    run_folders,
+    runs_root,
+    user_path,
+    write_json,
+)
 from handlib.presets import UNTRAINED
 from handlib.processes import execute_on, rank
 from handlib.reading import read_json
@@ -96,12 +104,12 @@ def trained_runs(names=""):
     """Folders of runs with a trained model, oldest first.
 
     Args:
-        names: of some of them, or patterns (``sweep-*``), separated by commas; "" for all.
+        names: of some of them, paths, or patterns (``sweep-*``), separated by commas; "" for all.
 
     Raises:
         RunError: there is none, or a name that is not there or has no trained model.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [name_of_run(name.strip()) for name in names.split(",") if name.strip()]
     found = {path.name: path for path in _trained()}
     if wanted:  # those that were not evaluated yet have no best weights, but the last ones
         found |= {name: path for name, path in run_folders().items() if has_model(path)}

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from handlib import slurm
-from handlib.paths import run_folders, runs_root
+from handlib.paths import name_of_run, run_folders, runs_root
 from handlib.reading import BadFile, expecting, read_json, short
 from handlib.runfolder import Run, matching
 from handlib.runlog import BEST_BY, read_records
@@ -11,7 +11,7 @@ from handlib.state import read_state
 
 
 def find_runs(patterns=()):
-    """Run folders, oldest first: those of these names or patterns (``sweep-*``), or all.
+    """Run folders, oldest first: those of these names, paths or patterns (``sweep-*``), or all.
 
     Raises:
         RunError: a name that is not there.
@@ -20,7 +20,8 @@ def find_runs(patterns=()):
 
 
 def _chosen(known, patterns):
-    return [known[name] for name in matching(known, patterns, "run", f" in {runs_root()}")]
+    names = [name_of_run(pattern) for pattern in patterns]
+    return [known[name] for name in matching(known, names, "run", f" in {runs_root()}")]
 
 
 def _not_begun():

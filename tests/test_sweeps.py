@@ -105,6 +105,19 @@ def test_one_damaged_run_hides_no_other(experiments, tmp_path, capsys):
     assert list(status(["x[1]"])) == ["x[1]"]
 
 
+def test_a_run_is_found_by_its_folder_too(experiments, monkeypatch, capsys):
+    for name in ("k1", "k2"):
+        (experiments / name).mkdir(parents=True)
+        (experiments / name / "run.json").write_text("{}")
+    monkeypatch.chdir(experiments.parent)
+    for given in ("k1/", "experiments/k1", "experiments/k1/", str(experiments / "k1"), "./k1"):
+        assert list(status([given])) == ["k1"]
+    assert sorted(status(["experiments/k*"])) == ["k1", "k2"]
+    assert list(stop(["k1/"])) == ["k1"]
+    with pytest.raises(RunError, match="no run elsewhere/k1 in"):
+        status(["elsewhere/k1"])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
