@@ -6,7 +6,10 @@ import difflib
 def hint(given, known):
     """For a message: the known name that is nearest to a wrong one, or all of them."""
     near = difflib.get_close_matches(str(given), map(str, known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, known))}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    between = "; " if any("," in str(name) for name in known) else ", "
+    return f"known: {between.join(map(str, known))}"
 
 
 def require_one_of(name, value, known):

@@ -68,15 +68,21 @@ def run_folders():
     return {file.parent.name: file.parent for file in files}
 
 
+def has_model(path):
+    """Whether a run, or a folder of weights, has a network to predict with: its best, or its last
+    where none was evaluated yet."""
+    return any((path / place / "model.safetensors").is_file() for place in CHECKPOINT_PLACES)
+
+
 def existing_run(text, *others):
-    """``run_path``; FileNotFoundError, telling which runs there are, for a name of none.
+    """``run_path``; FileNotFoundError, telling which runs have weights, for a name of none.
 
     Args:
         others: words that the caller takes in place of a run.
     """
     path = run_path(text)
     if len(path.parts) == 1 and not path.exists():
-        known = [*run_folders(), *others]
+        known = [*(name for name, path in run_folders().items() if has_model(path)), *others]
         there = hint(text, known) if known else "there is none yet: run 02_train first"
         raise FileNotFoundError(f"no run {text} in {runs_root()}, and no folder here; {there}")
     return path

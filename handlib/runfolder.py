@@ -4,8 +4,9 @@ import fnmatch
 from datetime import datetime
 from pathlib import Path
 
+from handlib.names import hint
 from handlib.notebooks import RunError, Stopped
-from handlib.paths import CHECKPOINT_PLACES, STOP, runs_root, write_json
+from handlib.paths import STOP, has_model, runs_root, write_json
 from handlib.processes import rank
 from handlib.reading import read_json
 
@@ -23,21 +24,16 @@ def check_name(name):
 
 def matching(known, patterns, what, where=""):
     """Those of the known names that one of some names or patterns (``sweep-*``) means; all of them
-    without patterns. RunError for a pattern of none, telling which ``what`` there are ``where``."""
+    without patterns. RunError for a pattern of none, with the nearest ``what``, or all, ``where``.
+    """
     chosen = set() if patterns else set(known)
     for pattern in patterns:
         found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         if not found:
-            there = ", ".join(known) or "none"
-            raise RunError(f"no {what} {pattern}{where}; there are: {there}")
+            there = hint(pattern, known) if known else "there is none yet"
+            raise RunError(f"no {what} {pattern}{where}; {there}")
         chosen |= set(found)
     return [name for name in known if name in chosen]
-
-
-def has_model(path):
-    """Whether a run, or a folder of weights, has a network to predict with: its best, or its last
-    where none was evaluated yet."""
-    return any((path / place / "model.safetensors").is_file() for place in CHECKPOINT_PLACES)
 
 
 class Run:

@@ -25,6 +25,7 @@ from handlib.notebooks import (
 from handlib.paths import (
     SHIPPED,
     existing_run,
+    has_model,
     name_of_run,
     run_folders,
     runs_root,
@@ -39,7 +40,6 @@ from handlib.runfolder import (
     CHECKPOINT,
     Run,
     check_name,
-    has_model,
     matching,
     open_run,
 )

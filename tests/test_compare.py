@@ -34,7 +34,7 @@ def test_runs_are_found_and_a_missing_one_is_named(root, monkeypatch):
     assert [path.name for path in runs.trained_runs()] == ["fast", "slow"]
     assert [path.name for path in runs.trained_runs("slow")] == ["slow"]
     assert [path.name for path in runs.trained_runs(f"fast/, {root}/slow")] == ["fast", "slow"]
-    with pytest.raises(runs.RunError, match=r"no trained run quick in .*there are: fast, slow"):
+    with pytest.raises(runs.RunError, match=r"no trained run quick in .*known: fast, slow"):
         runs.trained_runs("slow, quick")
     monkeypatch.setenv("MP_EXPERIMENTS", str(root / "empty"))
     with pytest.raises(runs.RunError, match="run 02_train first"):

@@ -167,7 +167,7 @@ def test_modern_is_taken_apart(finished, synthetic):
     assert trained[0] | {"looks": 1} == trained[1]
     assert trained[2]["backbone"] == "resnet-34"
     given["only"] = "modern; without legs"
-    with pytest.raises(runs.RunError, match="no setting without legs; there are: modern, "):
+    with pytest.raises(runs.RunError, match="no setting without legs; did you mean 'without "):
         runs.run_notebooks(["07_ablation"], given)
 
 

@@ -11,6 +11,7 @@ from launched import handlib, wait_until, write_notebook
 from handlib import cli, slurm
 from handlib.notebooks import RunError
 from handlib.run_commands import _values
+from handlib.runfolder import matching
 from handlib.slurm import Machines, job_script, run_command
 from handlib.status import status, stop
 from handlib.sweeps import _told, combinations, read_sweep
@@ -116,6 +117,13 @@ def test_a_run_is_found_by_its_folder_too(experiments, monkeypatch, capsys):
     assert list(stop(["k1/"])) == ["k1"]
     with pytest.raises(RunError, match="no run elsewhere/k1 in"):
         status(["elsewhere/k1"])
+    with pytest.raises(RunError, match=r"no run k11 in .*; did you mean 'k[12]'\?"):
+        status(["k11"])
+
+
+def test_names_that_hold_commas_are_told_apart():
+    with pytest.raises(RunError, match="no setting mine; known: plain, large; small"):
+        matching(["plain, large", "small"], ["mine"], "setting")
 
 
 @pytest.mark.parametrize(
