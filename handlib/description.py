@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from handlib.notebooks import RunError
-from handlib.paths import PACKAGE, atomic_write, from_environment, write_json
+from handlib.paths import PACKAGE, atomic_write, from_environment, has_model, write_json
 from handlib.reading import expecting, read_json
 
 CHANGES = "uncommitted.diff"
@@ -66,9 +66,10 @@ def check_same(run_dir, parameters):
         settings = about["parameters"] | {"the environment": about["environment"]}
     for name, value in (parameters | {"the environment": _environment()}).items():
         if settings.get(name, value) != value:
+            begin = f". A new run can begin with this one's weights: -p init {run_dir.name}"
             raise RunError(
                 f"{run_dir} was made with other settings of {name}: {settings[name]}, now {value}; "
-                f"{ANEW}"
+                f"{ANEW}{begin * has_model(run_dir)}"
             )
     return about
 

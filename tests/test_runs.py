@@ -146,7 +146,11 @@ def test_a_killed_kernel_is_no_finished_notebook(notebook, tmp_path):
 def test_a_named_run_takes_more_notebooks_but_no_other_settings(notebook, monkeypatch):
     first, second = notebook("a", PARAMETERS), notebook("b", PARAMETERS, REPORT)
     run_dir = runs.run_notebooks([first], {"steps": 6}, "mine")
-    with pytest.raises(runs.RunError, match=r"other settings of a: .*'steps': 6.*'steps': 7"):
+    with pytest.raises(runs.RunError, match=r"other settings of a: .*'steps': 6.*'steps': 7") as no:
+        runs.run_notebooks([first], {"steps": 7}, "mine")
+    assert "-p init" not in str(no.value)
+    (run_dir / "model.safetensors").touch()
+    with pytest.raises(runs.RunError, match="can begin with this one's weights: -p init mine"):
         runs.run_notebooks([first], {"steps": 7}, "mine")
     assert runs.run_notebooks([second], {"steps": 8}, "mine") == run_dir
     assert json.loads((run_dir / "metrics.json").read_text())["facts"]["steps"] == 8
