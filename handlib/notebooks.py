@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -201,6 +202,23 @@ def _unformatted(path):
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def plain_warnings():
+    """Show warnings as sentences, as handlib writes them, without the place and its line of code.
+    Those of other kinds than ``UserWarning`` are of the code, and keep them."""
+    usual = warnings.formatwarning
+
+    def plain(message, category, *place, **line):
+        if category is UserWarning:
+            return f"warning: {message}\n"
+        return usual(message, category, *place, **line)
+
+    warnings.formatwarning = plain
+
+
+# What a kernel does first; it must leave no name behind.
+_PLAIN = f"__import__({__name__!r}, fromlist=['']).plain_warnings()"
+
+
 def _papermill(path, output, parameters, quiet):
     from papermill import execute_notebook
     from traitlets.config import Config
@@ -223,7 +241,10 @@ def _papermill(path, output, parameters, quiet):
             stderr_file=None if quiet else sys.stderr,
             config=config,
             # An interrupted kernel would log that its sockets are closed already.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            extra_arguments=[
+                "--IPKernelApp.log_level=CRITICAL",
+                f"--IPKernelApp.exec_lines={_PLAIN}",
+            ],
             coalesce_streams=True,
             iopub_timeout=600,  # seconds to read what a cell printed, once it is done
         )

@@ -45,6 +45,7 @@ th, td {padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; ver
 td:first-child {white-space: nowrap}
 pre, code {background: #f5f5f5; overflow-x: auto; font-size: 13px}
 pre {padding: .6em}
+pre.text, pre.error {white-space: pre-wrap; overflow-wrap: anywhere}
 pre.error {background: #fde8e6}
 nav a {margin-right: 1.2em}
 .verdict {font-weight: 600}

@@ -1,4 +1,5 @@
 import json
+import re
 from html.parser import HTMLParser
 
 import nbformat
@@ -79,6 +80,12 @@ def test_a_report_is_one_file_that_runs_nothing_it_shows(run_dir):
     for tag, attributes in page.tags:
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("data:", "#")), tag
+
+
+def test_long_sentences_are_not_cut(run_dir):
+    page = write_report(run_dir).read_text()
+    assert re.search(r"pre\.text, pre\.error {[^}]*white-space: pre-wrap", page)
+    assert '<pre class="text">step 1' in page
 
 
 def test_a_report_without_scenes_leaves_plotly_out(run_dir):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +111,13 @@ def test_a_finished_run_whose_weights_are_gone_says_so(tmp_path, monkeypatch, ca
         file.touch()
     assert runs.run_notebooks(["02_train"], name="old") == planned.run.path
     assert "finished before, but its weights are gone; to make it anew" in capsys.readouterr().out
+
+
+def test_warnings_are_shown_as_sentences(notebook):
+    cells = ("import warnings\nwarnings.warn('no <hand>')", "warnings.warn('old', FutureWarning)")
+    page = (runs.run_notebooks([notebook("n", "run_dir = ''", *cells)]) / "report.html").read_text()
+    assert '<pre class="text">warning: no &lt;hand&gt;</pre>' in page
+    assert re.search(r":1: FutureWarning: old", page)
 
 
 def test_a_failed_run_names_cell_and_notebook_and_continues_after_repair(notebook, tmp_path):
