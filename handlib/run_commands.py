@@ -1,6 +1,13 @@
 """``handlib run``, ``submit``, ``sweep``, ``status``, ``stop`` and ``compare``: the arguments of
 each, and what it does with them."""
 
+import argparse
+import re
+
+_TIMES = (
+    "minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or "
+    "days-hours:minutes:seconds"
+)
 _PARAMETER = "set a parameter of the notebooks that have it"
 
 
@@ -13,6 +20,13 @@ def count(text):
 
 
 count.__name__ = "number from 1 on"  # argparse says "invalid ... value"
+
+
+def time_limit(text):
+    """A time limit as Slurm takes it, for argparse: a mistake is told before a script is made."""
+    if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", text, re.I):
+        raise argparse.ArgumentTypeError(f"{text} is no time limit; Slurm takes {_TIMES}")
+    return text
 
 
 def add_run_commands(commands):
@@ -80,7 +94,7 @@ def _machines(command):
         help="of each node; of a run, where it runs here [one for each GPU]",
     )
     group.add_argument("--cpus", type=count, help="cores of each process")
-    group.add_argument("--time", help="limit: minutes, or [days-]hours:minutes:seconds")
+    group.add_argument("--time", type=time_limit, help=f"limit: {_TIMES}")
     group.add_argument(
         "--warning", type=int, metavar="SECONDS", default=180,
         help="before the limit, when the run saves and the job queues again [180]",

@@ -10,7 +10,7 @@ from launched import handlib, wait_until, write_notebook
 
 from handlib import cli, slurm
 from handlib.notebooks import RunError
-from handlib.run_commands import _values
+from handlib.run_commands import _values, time_limit
 from handlib.runfolder import matching
 from handlib.slurm import Machines, job_script, run_command
 from handlib.status import status, stop
@@ -88,12 +88,19 @@ def test_members_have_folders_of_their_own(experiments, tmp_path, capsys):
         ),
         (["synthesize", "--out", "x", "--samples", "3", "--workers", "0"], "--workers: invalid"),
         (["submit", "--param", "lr", "2"], "unrecognized arguments: --param"),
+        (["submit", "--time", "8h"], "8h is no time limit; Slurm takes minutes, minutes:seconds, "),
+        (["sweep", "--time", "1-"], "1- is no time limit"),
     ],
 )
 def test_words_that_would_be_taken_wrongly_are_refused(words, message, capsys):
     with pytest.raises(SystemExit):
         cli.main(words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["90", "90:00", "8:00:00", "1-0", "1-12:30", "2-00:00:00"])
+def test_time_limits_are_those_of_slurm(text):
+    assert time_limit(text) == text
 
 
 def test_one_damaged_run_hides_no_other(experiments, tmp_path, capsys):
