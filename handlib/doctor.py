@@ -238,11 +238,16 @@ def weights():
 
 
 def slurm():
+    from handlib.slurm import silence
+
     there = [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name)]
     if not there:
         return ("not on this machine: runs stay here",)
     if len(there) < 4:
         return f"only {', '.join(there)}", WARNING, "load your cluster's Slurm module"
+    if why := silence():
+        remedy = "handlib submit needs it: ask who runs the cluster, or use handlib run"
+        return f"its programs are here, but no controller answers ({why})", WARNING, remedy
     inside = " (in a job)" * ("SLURM_JOB_ID" in os.environ)
     return (f"{shutil.which('sbatch')} and the others{inside}",)
 

@@ -20,6 +20,11 @@ from handlib.reading import expecting, read_json
 # Seconds before the time limit at which a job is warned, and how long of them other things than a
 # training, which stops at its next step, may still take.
 WARNING_S, GRACE_S = 180, 120
+# What it means where one of Slurm's programs fails.
+_MEANING = {
+    "sbatch": "Slurm did not take the job",
+    "scancel": "Slurm did not take the job out of the queue",
+}
 
 _SCRIPT = """\
 #!/bin/bash
@@ -177,14 +182,26 @@ def cancel(job):
     _slurm("scancel", job)
 
 
-def _slurm(*command):
+def silence(wait_s=5):
+    """Why no controller answers within some seconds, in a line; "" where one does."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        _slurm("squeue", "-h", "--me", wait_s=wait_s)
+    except RunError as error:
+        return str(error).splitlines()[-1]
+    return ""
+
+
+def _slurm(*command, wait_s=None):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=wait_s)
     except FileNotFoundError:
         raise RunError(
             f"there is no {command[0]} here: submit from a machine of a Slurm cluster, or use "
             "handlib run (with --processes on a machine of several GPUs)"
         ) from None
     except subprocess.CalledProcessError as error:
-        raise RunError(f"{command[0]}: {error.stderr.strip()}") from None
+        said = error.stderr.strip().replace(f"{command[0]}: ", "")
+        raise RunError(f"{_MEANING.get(command[0], command[0])}: {said}") from None
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{command[0]}: no answer in {wait_s} s") from None
     return done.stdout

@@ -5,7 +5,7 @@ import torch
 from fake_data import write_public
 from mano_files import write_plain
 
-from handlib import cli, doctor, paths
+from handlib import cli, doctor, paths, slurm
 from handlib.mano import standin
 
 
@@ -93,6 +93,22 @@ def test_little_room_and_an_idle_gpu_are_warnings(lines, monkeypatch):
     assert code == 0
     warned = {name for name, told in found.items() if told[0] == "warning"}
     assert warned >= {"outputs", "cache", "memory", "torch"}
+
+
+def test_a_slurm_that_does_not_answer_is_a_warning(lines, monkeypatch, tmp_path):
+    for name in ("sbatch", "srun", "squeue", "scancel"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 0\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert lines()[1]["Slurm"][0] == "ok"
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho squeue: trying >&2\necho squeue: no contact >&2\nexit 1\n"
+    )
+    state, text = lines()[1]["Slurm"]
+    assert state == "warning" and "no controller answers (no contact)" in text
+    assert "handlib submit needs it" in text
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
+    assert slurm.silence(wait_s=0.2) == "squeue: no answer in 0.2 s"
 
 
 def test_little_shared_memory_is_a_warning(lines, monkeypatch):

@@ -233,6 +233,15 @@ def test_a_sweep_is_checked_before_anything_starts(experiments, tmp_path, capsys
     assert "no run nobody" in capsys.readouterr().err
 
 
+def test_a_refused_job_is_told_in_words(experiments, tmp_path, monkeypatch, capsys):
+    (program := tmp_path / "sbatch").write_text("#!/bin/sh\necho sbatch: error: no x >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    path = write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS)
+    assert cli.main(["submit", str(path), "--name", "j"]) == 1
+    assert "Slurm did not take the job: error: no x" in capsys.readouterr().err
+
+
 def test_a_job_is_a_script_that_a_shell_reads(experiments, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(slurm, "queue", dict)
     path = write_notebook(tmp_path / "any's.ipynb", "1", parameters=PARAMETERS)
