@@ -87,6 +87,9 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("notebook", "name", "text", "message"),
     [
+        ("01_explore_data", "size", "16", "size is 16, not at least 32"),
+        ("03_visualize_meshes", "hands", "0", "hands is 0, not at least 1"),
+        ("04_evaluate", "images", "-5", "images is -5, not at least 0"),
         ("05_predict_photos", "shown", "0", "shown is 0, not at least 1"),
         ("05_predict_photos", "sure", "30", "sure is 30.0, not between 0 and 1"),
         ("05_predict_photos", "sure", "NaN", "sure is nan, not between 0 and 1"),
