@@ -140,10 +140,6 @@ class Plan:
         return [self.run.path / "notebooks" / path.name for path in self.paths]
 
     @property
-    def trains(self):
-        return "02_train" in self.parameters
-
-    @property
     def is_done(self):
         return self.run.is_finished and all(output.exists() for output in self.outputs)
 
@@ -171,11 +167,11 @@ def plan(names=WORKFLOW, given=None, name=None, here=True):
         raise RunError("the notebooks of one run need names of their own")
     check_name(name)
     parameters = {p.stem: v for p, v in split_parameters(paths, given).items()}
-    trains = any(path.stem == "02_train" for path in paths)
     for path in (path for path in paths if path.parent == NOTEBOOKS):
         _check_values(path.stem, notebook_parameters(path), parameters[path.stem])
         if here:
-            _check_places(notebook_parameters(path) | parameters[path.stem], trains)
+            values = notebook_parameters(path) | parameters[path.stem]
+            _check_places(values, trains="02_train" in parameters)
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
@@ -251,7 +247,7 @@ def run_notebooks(names=WORKFLOW, given=None, name=None, processes=1):
     with alone_in(run.path):
         describe(run.path, planned.parameters)
         if planned.is_done:
-            gone = planned.trains and not run.is_trained
+            gone = "02_train" in planned.parameters and not run.is_trained
             print(
                 f"finished before{', but its weights are gone' * gone}; to make it anew, give "
                 "another --name or remove the folder"

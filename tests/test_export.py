@@ -110,5 +110,5 @@ def test_the_program_of_the_page_says_what_handlib_does(
 
 @pytest.mark.parametrize("turns", [0, 5])
 def test_turns_that_there_are_not_are_refused(turns):
-    with pytest.raises(ValueError, match=f"turns is 1 to 4, or None; got {turns}"):
+    with pytest.raises(ValueError, match=f"unknown turns {turns}; known: 1, 2, 3, 4"):
         Predictor(turns=turns)

@@ -1,5 +1,6 @@
 """How a process that makes samples for another one begins."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -22,7 +23,8 @@ def start_worker(_number):
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows: SIGTERM ends workers there
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_wait_for_end, args=(os.getppid(),), daemon=True).start()
+        parent = multiprocessing.parent_process().pid  # not a server that forks, which is getppid's
+        threading.Thread(target=_wait_for_end, args=(parent,), daemon=True).start()
 
 
 def _wait_for_end(parent):

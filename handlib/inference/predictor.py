@@ -52,11 +52,10 @@ class Predictor:
     def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None, turns=None):
         if refine is not None and refine < 0:
             raise ValueError(f"refine is a number of steps from 0 on, or None; got {refine}")
-        if turns not in (None, 1, 2, 3, 4):
-            raise ValueError(f"turns is 1 to 4, or None; got {turns}")
         self.model = fold_norms(load_weights(weights))
         if turns is not None:
             self.model.config = replace(self.model.config, turns=turns)
+            self.model.config.check()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={device!r}: no GPU that torch can use is here; give 'cpu'")
