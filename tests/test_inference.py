@@ -86,6 +86,32 @@ def test_hands_of_one_batch_do_not_meet(model, photo):
         assert alone["right"][0] == pytest.approx(together["right"][n], abs=1e-4)
 
 
+def test_hands_of_undecided_side_are_looked_at_again_turned(model, photo, monkeypatch):
+    """Rows: right by a hair, and by the turned crops; by a hair, and left by these; sure; known;
+    no hand at all."""
+    told = {0: [0.1, 0.1, 3.0, -3.0, 0.1], 12: [4.0, -2.0, 0, 0, 0]}
+    sides, looks = [None, None, None, False, None], []
+
+    def view(model, images, boxes, K, sides, expand, degrees, refine):
+        rows = boxes[:, 0].astype(int)
+        looks.append((degrees, rows.tolist(), sides, refine))
+        right = np.array(told[abs(degrees) and 12])[rows]
+        is_right = np.array([r > 0 if side is None else side for r, side in zip(right, sides)])
+        present = np.array([5.0, 5, 5, 5, -5])[rows]
+        return {"right": right, "is_right": is_right, "present": present, "pose": is_right * 1.0}
+
+    monkeypatch.setattr("handlib.inference.look._view", view)
+    boxes = np.array([[n, 0, n + 50, 50] for n in range(5)])
+    seen = look(model, [photo] * 5, boxes, [K] * 5, sides, refine=7)
+    assert seen["is_right"].tolist() == [True, False, True, False, True]
+    assert seen["pose"].tolist() == seen["is_right"].tolist()  # of the same look
+    np.testing.assert_allclose(seen["right"], [3.22, -1.58, 3, -3, 0.1])
+    first, *asked, again = looks
+    assert first == (0, [0, 1, 2, 3, 4], sides, 7) and again == (0, [1], [False], 7)
+    assert sum(degrees for degrees, *_ in asked) == 0 and len(asked) == 4
+    assert all(rest == [[0, 1], [None, None], 0] for _, *rest in asked)
+
+
 def test_a_side_that_nobody_knows_needs_a_model_that_tells_it(hand, photo):
     model = make_model("small", hand).eval()
     with pytest.raises(ValueError, match="say which it is"):

@@ -26,12 +26,17 @@ EXPAND = 1.7
 BATCH = 64
 # From these log-odds of a side on, of a hand beside its mirror image, there is no doubt.
 DOUBT = 4.0
+# And below these, of a hand, other views are asked for its side too.
+UNSURE = 2.0
 FIELDS = ("joints", "vertices", "joints_2d", "keypoints_2d", "pose", "betas", "scale", "trans")
 FIELDS += ("root", "right", "present")
 
 
 # Views for test-time augmentation: degrees by which the crop is turned, and its magnification.
 VIEWS = ((0, 1.0), (-12, 1.0), (12, 1.0), (0, 0.9), (0, 1.1), (-24, 0.95), (24, 0.95))
+# Those that are asked for a side: as many one way as the other, so that a photo and its mirror
+# image get the same answer.
+ASKED = tuple(view for view in VIEWS if view[0])
 
 
 def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=None):
@@ -39,6 +44,7 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
 
     A hand of unknown side is seen as it is and in the mirror: both are asked for its side, so that
     a photo and its mirror image get the same answer, and the one that shows a right hand is taken.
+    Where they say next to nothing, turned crops are asked too.
 
     Args:
         model: ``HandNet`` in evaluation mode.
@@ -69,16 +75,45 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
             "model that was trained with handedness=True"
         )
     boxes, K = np.asarray(boxes, np.float64), np.asarray(K, np.float64).reshape(-1, 3, 3)
-    each = []
-    for turn, zoom in VIEWS[:views]:
+
+    def view(rows, sides, turn, zoom, refine):
         parts = [
             _view(model, [images[i] for i in part], boxes[part], K[part],
                   [sides[i] for i in part], expand / zoom, turn, refine)
-            for part in _batches(len(images))
+            for part in _batches(rows)
         ]  # fmt: skip
-        each.append(_joined(parts))
-        sides = each[0]["is_right"].tolist()
-    return each[0] if views == 1 else _averaged(model, each, K)
+        return _joined(parts)
+
+    everyone = np.arange(len(images))
+    first = view(everyone, sides, *VIEWS[0], refine)
+    _ask_again(first, sides, view, refine)
+    sides = first["is_right"].tolist()
+    each = [first, *(view(everyone, sides, *way, refine) for way in VIEWS[1:views])]
+    return first if views == 1 else _averaged(model, each, K)
+
+
+def _ask_again(seen, sides, view, refine):
+    """Ask other views for the side of hands that is all but undecided; ``seen`` is changed.
+
+    Args:
+        seen: what the first view showed of N hands. sides: what is known of theirs.
+        view: function (rows, sides, degrees, zoom, refine) -> dict of these rows.
+    """
+    unknown = np.array([side is None for side in sides])
+    if not unknown.any():
+        return
+    is_hand = seen["present"] > 0 if "present" in seen else unknown
+    rows = np.flatnonzero(unknown & is_hand & (np.abs(seen["right"]) < UNSURE))
+    if not len(rows):
+        return
+    said = [view(rows, sides, *way, 0)["right"] for way in ASKED]
+    right = np.mean([seen["right"][rows], *said], 0)
+    other = rows[(right > 0) != seen["is_right"][rows]]
+    if len(other):
+        turned = (~seen["is_right"]).tolist()
+        for name, values in view(other, turned, *VIEWS[0], refine).items():
+            seen[name][other] = values
+    seen["right"][rows] = right
 
 
 def _averaged(model, each, K):
@@ -223,7 +258,7 @@ def glance(model, images, boxes, expand=EXPAND):
     unknown = np.full((len(crops), 3, 3), np.nan)
     parts = [
         _rows(model.look(*network_inputs(model, crops[part], unknown[part], False)))
-        for part in _batches(len(crops))
+        for part in _batches(np.arange(len(crops)))
     ]
     seen = _joined(parts)
     return transform_points(np.linalg.inv(affines), seen["joints_2d"]), confidence(seen)
@@ -281,9 +316,9 @@ def assumed_camera(size, box, expand=EXPAND):
     return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
 
 
-def _batches(n):
-    """Row numbers of n hands, in parts of up to ``BATCH``."""
-    return np.array_split(np.arange(n), -(-n // BATCH))
+def _batches(rows):
+    """Rows in parts of up to ``BATCH``, all of about one size."""
+    return np.array_split(rows, -(-len(rows) // BATCH))
 
 
 def _joined(parts):
