@@ -6,6 +6,7 @@ Places count to 1/256 px, so that values differ from OpenCV's by rounding.
 """
 
 import math
+import threading
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 # Numbers of 32 bits stay so only where each step says it.
 _int, _uint, _long = np.int32, np.uint32, np.uint64
 _8, _16, _24, _32 = _uint(8), _uint(16), _uint(24), _long(32)
+_COLOR, _HAND = _uint(0xFFFFFF), _uint(1 << 31)  # of a pixel: its color; its mask is 128 or more
 _255, _256 = _uint(255), _uint(256)
 _HALF = _uint(128)  # rounds what 8 bits are taken off
 _TWO, _TWO_HALVES = _uint(0x00FF00FF), _uint(0x00800080)  # two channels of a pixel at a time
@@ -37,58 +39,70 @@ def warp(image, mask, affine, size):
     """
     if max(image.shape) > LARGEST:
         return cv2.warpAffine(image, affine, size), cv2.warpAffine(mask, affine, size) >= 128
-    width, height = size
-    pixels = np.empty((height, width, 3), np.uint8)
-    hand = np.empty((height, width), np.bool_)
-    image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
-    _warp(image, mask, cv2.invertAffineTransform(affine), pixels, hand)
-    return pixels, hand
+    (height, width), (columns, rows) = mask.shape, size
+    colors, warped = _KEPT.array("colors", height, width), _KEPT.array("warped", rows, columns)
+    padded = _KEPT.array("padded", height + 2, width + 2)
+    cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=_bytes(colors))
+    inverse = cv2.invertAffineTransform(affine)
+    _warp(colors, np.ascontiguousarray(mask), inverse, padded, warped)
+    return cv2.cvtColor(_bytes(warped), cv2.COLOR_RGBA2RGB), warped >= _HAND
+
+
+class _Kept(threading.local):
+    """Memory that is used again: to get some of so many bytes anew takes as long as to warp."""
+
+    def __init__(self):
+        self.arrays = {}
+
+    def array(self, name, height, width):
+        """(height, width) uint32, for one purpose in one thread."""
+        kept = self.arrays.get(name)
+        if kept is None or kept.shape != (height, width):
+            kept = self.arrays[name] = np.empty((height, width), np.uint32)
+        return kept
+
+
+_KEPT = _Kept()
+
+
+def _bytes(pixels):
+    """(H, W, 4) uint8 of (H, W) uint32."""
+    return pixels[..., None].view(np.uint8)
 
 
 @_jit
-def _warp(image, mask, inverse, pixels, hand):
-    padded = _packed(image, mask)
-    height, width = padded.shape
-    columns = hand.shape[1]
-    line, index = np.empty(columns, np.uint32), np.empty(columns, np.uint32)
-    weights, pairs = np.empty((4, columns), np.uint32), np.empty((2, columns), np.uint64)
-    flat, colors, dx, dy = padded.ravel(), pixels.ravel(), inverse[0, 0], inverse[1, 0]
-    for row in range(hand.shape[0]):
+def _warp(colors, mask, inverse, padded, warped):
+    _pack(colors, mask, padded)
+    (height, width), columns = padded.shape, warped.shape[1]
+    index, weights = np.empty(columns, np.uint32), np.empty((4, columns), np.uint32)
+    pairs = np.empty((2, columns), np.uint64)
+    flat, dx, dy = padded.ravel(), inverse[0, 0], inverse[1, 0]
+    for row in range(len(warped)):
         x = inverse[0, 1] * row + inverse[0, 2] + 1
         y = inverse[1, 1] * row + inverse[1, 2] + 1
         first, end = _inside(x, dx, width - 1, columns)
         first_y, end_y = _inside(y, dy, height - 1, columns)
         first = max(first, first_y)
         end = max(first, min(end, end_y))
+        line = warped[row]
         line[:first] = 0
         line[end:] = 0
         _place(x + dx * first, y + dy * first, dx, dy, padded.shape, index[: end - first], weights)
         _fetch(flat, index[: end - first], width, pairs)
         _blend(pairs, weights, line[first:end])
-        _unpack(line, colors[3 * columns * row :], hand[row])
 
 
 @_jit
-def _packed(image, mask):
-    """Both in numbers of 32 bits, with a black border of a pixel around."""
+def _pack(colors, mask, padded):
+    """Both in numbers of 32 bits, the mask in the last 8, with a black border of a pixel around."""
     height, width = mask.shape
-    padded, colors = np.zeros((height + 2, width + 2), np.uint32), image.ravel()
+    padded[0], padded[-1] = 0, 0
+    padded[:, 0], padded[:, -1] = 0, 0
     for y in range(height):
-        line, alpha, bytes_ = padded[y + 1, 1:-1], mask[y], colors[3 * width * y :]
+        line, color, alpha = padded[y + 1, 1:-1], colors[y], mask[y]
         for x in range(width):
-            red_green = _uint(bytes_[3 * x]) | _uint(_uint(bytes_[3 * x + 1]) << _8)
-            line[x] = red_green | _uint(bytes_[3 * x + 2]) << _16 | _uint(alpha[x]) << _24
+            line[x] = (color[x] & _COLOR) | _uint(_uint(alpha[x]) << _24)
     return padded
-
-
-@_jit
-def _unpack(line, colors, hand):
-    for x in range(len(line)):
-        pixel = line[x]
-        colors[3 * x], colors[3 * x + 1] = np.uint8(pixel), np.uint8(pixel >> _8)
-        colors[3 * x + 2] = np.uint8(pixel >> _16)
-    for x in range(len(line)):
-        hand[x] = line[x] >= _uint(1 << 31)
 
 
 @_jit
