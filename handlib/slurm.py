@@ -49,6 +49,10 @@ exit $code
 """
 
 
+class NoAnswer(RunError):
+    """One of Slurm's programs waits in vain for the cluster's controller."""
+
+
 @dataclass(frozen=True)
 class Machines:
     """What a job asks for; None leaves it to the cluster."""
@@ -166,14 +170,20 @@ def job_of(run_dir):
         return ""
 
 
-def queue():
+def queue(wait_s=None):
     """Jobs of this user that wait or run: dict of number ("12", or "12_3" in an array) to dict with
-    ``state``, ``left`` (of its time limit) and ``reason``; empty without a Slurm that answers."""
+    ``state``, ``left`` (of its time limit) and ``reason``; empty without a Slurm.
+
+    Raises:
+        NoAnswer: the controller is silent for so many seconds.
+    """
     try:
-        lines = _slurm("squeue", "-h", "-r", "--me", "-o", "%i|%T|%L|%r").splitlines()
+        said = _slurm("squeue", "-h", "-r", "--me", "-o", "%i|%T|%L|%r", wait_s=wait_s)
+    except NoAnswer:
+        raise
     except RunError:
         return {}
-    rows = [line.split("|") for line in lines]
+    rows = [line.split("|") for line in said.splitlines()]
     return {job: {"state": s, "left": left, "reason": why} for job, s, left, why in rows}
 
 
@@ -203,5 +213,5 @@ def _slurm(*command, wait_s=None):
         said = error.stderr.strip().replace(f"{command[0]}: ", "")
         raise RunError(f"{_MEANING.get(command[0], command[0])}: {said}") from None
     except subprocess.TimeoutExpired:
-        raise RunError(f"{command[0]}: no answer in {wait_s} s") from None
+        raise NoAnswer(f"{command[0]}: no answer in {wait_s} s") from None
     return done.stdout

@@ -1,5 +1,6 @@
 """All runs at a glance, and the way to stop one."""
 
+import sys
 from contextlib import suppress
 
 from handlib import slurm
@@ -8,6 +9,8 @@ from handlib.reading import BadFile, expecting, read_json, short
 from handlib.runfolder import Run, matching
 from handlib.runlog import BEST_BY, read_records
 from handlib.state import read_state
+
+ANSWER_S = 10  # that Slurm has to answer in
 
 
 def find_runs(patterns=()):
@@ -41,8 +44,18 @@ def status(patterns=()):
         dict of name -> dict with ``state``, ``notebook``, ``step``, ``epoch``, ``best`` (PA-MPJPE
         on the validation data, mm), ``left`` (time, estimated) and ``where``; for a table.
     """
-    jobs = slurm.queue()
+    jobs = _queue() or {}
     return {path.name: _row(path, jobs) for path in find_runs(patterns)}
+
+
+def _queue():
+    """``slurm.queue``; None where Slurm does not answer, which is said: runs here need no Slurm."""
+    try:
+        return slurm.queue(ANSWER_S)
+    except slurm.NoAnswer:
+        told = f"Slurm did not answer in {ANSWER_S} s: which jobs wait in its queue is not known"
+        print(f"handlib: {told}", file=sys.stderr)
+        return None
 
 
 def _row(folder, jobs):
@@ -100,7 +113,7 @@ def stop(patterns):
     Returns:
         dict of name -> what was done.
     """
-    jobs, done, waiting = slurm.queue(), {}, _not_begun()
+    jobs, done, waiting = _queue(), {}, _not_begun()
     # First those that a sweep would begin in the stead of one that ends.
     for folder in _chosen(waiting | run_folders(), patterns):
         job, state = slurm.job_of(folder), read_state(folder)["state"]
@@ -110,7 +123,10 @@ def stop(patterns):
         elif state == "running":
             Run(folder).stop_file.touch()
             done[folder.name] = "told to stop: its training saves after this step"
-        elif job in jobs:
+        elif job and jobs is None:
+            unknown = f"whether job {job} waits is not known: stop it again later"
+            done[folder.name] = f"does not run ({state}); {unknown}"
+        elif jobs and job in jobs:
             slurm.cancel(job)
             done[folder.name] = f"job {job} was taken out of the queue"
         else:

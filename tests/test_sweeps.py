@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from launched import handlib, wait_until, write_notebook
@@ -240,6 +241,26 @@ def test_a_refused_job_is_told_in_words(experiments, tmp_path, monkeypatch, caps
     path = write_notebook(tmp_path / "any.ipynb", "1", parameters=PARAMETERS)
     assert cli.main(["submit", str(path), "--name", "j"]) == 1
     assert "Slurm did not take the job: error: no x" in capsys.readouterr().err
+
+
+def test_a_slurm_that_does_not_answer_holds_up_neither_status_nor_stop(
+    experiments, tmp_path, monkeypatch, capsys
+):
+    (program := tmp_path / "squeue").write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("handlib.status.ANSWER_S", 0.2)
+    (experiments / "sent").mkdir(parents=True)
+    (experiments / "sent" / "run.json").write_text("{}")
+    (experiments / "sent" / "job.json").write_text('{"job": "7"}')
+    began = time.monotonic()
+    assert cli.main(["status"]) == 0
+    out, errors = capsys.readouterr()
+    assert "sent" in out and errors.count("Slurm did not answer in 0.2 s") == 1
+    assert cli.main(["stop", "sent"]) == 0
+    out, errors = capsys.readouterr()
+    assert "whether job 7 waits is not known" in out and "Slurm did not answer" in errors
+    assert time.monotonic() - began < 15
 
 
 def test_a_job_is_a_script_that_a_shell_reads(experiments, tmp_path, monkeypatch, capsys):
