@@ -45,6 +45,8 @@ LEAST = {
 }  # fmt: skip
 # And the most; 7 are the ``VIEWS`` of ``inference.look``, which needs torch: a test compares.
 MOST = {"05_predict_photos": {"sure": 1, "views": 7}}
+# Notebook -> the parameters that take several paths, with commas between them.
+SEVERAL = {"05_predict_photos": ("photos",)}
 
 
 def is_left_to_preset(name, value):

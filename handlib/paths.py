@@ -104,6 +104,16 @@ def user_path(text, what="the path"):
         ) from None
 
 
+def user_paths(text, what="the path"):
+    """Paths that a user wrote with commas between them; of a path that exists, itself."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    whole = user_path(text, what)
+    with suppress(OSError):  # too long for one path
+        if len(parts) < 2 or whole.exists():
+            return [whole]
+    return [user_path(part, what) for part in parts]
+
+
 @contextmanager
 def room_for(path):
     """Let an OSError of a full disk, or of a quota, name ``path`` and the remedy."""

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlib.choices import check_numbers, check_training
+from handlib.choices import SEVERAL, check_numbers, check_training
 from handlib.description import describe, fingerprint, run_name
 from handlib.notebooks import (
     NOTEBOOKS,
@@ -30,6 +30,7 @@ from handlib.paths import (
     run_folders,
     runs_root,
     user_path,
+    user_paths,
     write_json,
 )
 from handlib.presets import UNTRAINED
@@ -171,7 +172,7 @@ def plan(names=WORKFLOW, given=None, name=None, here=True):
         _check_values(path.stem, notebook_parameters(path), parameters[path.stem])
         if here:
             values = notebook_parameters(path) | parameters[path.stem]
-            _check_places(values, trains="02_train" in parameters)
+            _check_places(path.stem, values, trains="02_train" in parameters)
     name = name or run_name(paths, parameters, given, _seen(paths, given))
     run = Run(runs_root() / name)
     return Plan(paths, parameters, run)
@@ -190,19 +191,21 @@ def _check_values(notebook, defaults, given):
         check_selection(values["rank_by"], values["filter"])
 
 
-def _check_places(parameters, trains):
+def _check_places(notebook, parameters, trains):
     """RunError or FileNotFoundError for what a notebook of handlib is to read and is not there.
 
     Args:
-        parameters: of the notebook.
+        notebook: its name. parameters: of it.
         trains: whether the run trains weights, which its other notebooks may be told to take.
     """
     for name in ("data", "pretrain_data", "photos"):
         text, told = parameters.get(name, ""), name
         if not text and name == "data" and name in parameters:
             text, told = os.environ.get("MP_DATA", "").strip(), "MP_DATA"
-        if text and not user_path(text, told).exists():
-            raise RunError(f"{told}: {text} does not exist; give the path of what is there")
+        several = name in SEVERAL.get(notebook, ())
+        for place in user_paths(text, told) if several else [user_path(text, told)]:
+            if text and not place.exists():
+                raise RunError(f"{told}: {place} does not exist; give the path of what is there")
     for name in ("init",) if trains else ("trained", "weights"):
         if parameters.get(name, "") not in ("", *UNTRAINED):
             trained_run(parameters[name])
@@ -214,7 +217,7 @@ def _check_places(parameters, trains):
 def _seen(paths, given):
     """What notebooks see beyond their parameters: the runs trained so far, photos of a folder. A
     run without a name is another one when they change."""
-    seen = [fingerprint(user_path(given["photos"]))] if given.get("photos") else []
+    seen = [fingerprint(p) for p in user_paths(given["photos"])] if given.get("photos") else []
     takes = {name for path in paths for name in notebook_parameters(path)}
     if "02_train" not in (path.stem for path in paths) and takes & {"trained", "compared"}:
         seen += [f"{path.name} {(path / CHECKPOINT).stat().st_mtime_ns}" for path in _trained()]

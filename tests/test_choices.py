@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from launched import write_notebook
@@ -9,6 +10,7 @@ from launched import write_notebook
 from handlib import choices, cli, runs
 from handlib.augment import CHAINS
 from handlib.inference.look import VIEWS
+from handlib.paths import user_paths
 from handlib.presets import ModelConfig
 from handlib.recipe import OPTIMIZERS, USUAL, usual
 
@@ -103,6 +105,9 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("02_train", "init", "shiped", "no run shiped in .*; did you mean 'shipped'?"),
         ("04_evaluate", "trained", "shiped", "no run shiped in .*; did you mean 'shipped'?"),
         ("05_predict_photos", "photos", "nowhere", "photos: nowhere does not exist"),
+        ("05_predict_photos", "photos", f"{__file__}, b.jpg", "photos: b.jpg does not exist"),
+        ("05_predict_photos", "photos", 300 * "b.jpg,", "photos: b.jpg does not exist"),
+        ("03_visualize_meshes", "photos", "tests,docs", "photos: tests,docs does not exist"),
         ("06_compare_runs", "compared", "mine", "no trained run in .*: run 02_train first"),
     ],
 )
@@ -113,6 +118,23 @@ def test_what_cannot_be_or_is_not_there_is_told_before_anything_is_made(
     assert cli.main(["run", notebook, "-p", name, text]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_photos_may_be_several_with_commas_between_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
+    one, other = tmp_path / "a.jpg", tmp_path / "b"
+    one.touch()
+    other.mkdir()
+
+    def run_of(photos):
+        return runs.plan(["05_predict_photos"], {"photos": photos}).run.path
+
+    before = run_of(f"{one},{other}")
+    (other / "1.jpg").touch()
+    assert run_of(f"{one},{other}") != before  # another run where what is there has changed
+    (tmp_path / "a.jpg,b").touch()
+    assert user_paths(f"{tmp_path}/a.jpg,b") == [tmp_path / "a.jpg,b"]
+    assert user_paths(f"{one} , ~/c.jpg,") == [one, Path.home() / "c.jpg"]
 
 
 def test_a_job_finds_its_data_elsewhere_and_a_run_its_weights_later(tmp_path, monkeypatch):

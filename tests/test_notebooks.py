@@ -4,6 +4,7 @@ import ast
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,11 +193,14 @@ def test_hands_are_found_in_made_up_and_given_photos(hand, untrained, tmp_path, 
     assert len(list((run_dir / "predictions").glob("*.obj"))) == 2
     photo = tmp_path / "wall.png"
     cv2.imwrite(str(photo), np.full((60, 90, 3), 128, np.uint8))
+    (tmp_path / "b").mkdir()
+    shutil.copy(photo, other := tmp_path / "b" / "wall.png")
     again = runs.run_notebooks(
-        ["05_predict_photos"], {"weights": str(untrained), "photos": str(photo), "sure": 1.0}
+        ["05_predict_photos"],
+        {"weights": str(untrained), "photos": f"{photo},{other},{other.parent}", "sure": 1.0},
     )
     assert json.loads((again / "metrics.json").read_text())["photos"] == {
-        "wall.png": {"side": "none found"}
+        str(path): {"side": "none found"} for path in (photo, other)
     }
 
 

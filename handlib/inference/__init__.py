@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "predictor": "Predictor predict predict_all",
         "result": "HandPrediction",
-        "photo": "list_photos load_photo load_photos",
+        "photo": "list_given_photos list_photos load_photo load_photos",
         "examples": "made_up_photos noise_photos",
         "files": "file_stems save_hands",
         "saw": "what_it_saw",

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib.images import SUFFIXES, read_image
+from handlib.paths import user_paths
 from handlib.reading import short
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -88,3 +89,14 @@ def list_photos(path, suffixes=SUFFIXES):
     if folders:
         print(f"not looked into: folders in {path} ({short(folders)})")
     return inside
+
+
+def list_given_photos(text):
+    """Paths of the photos that a text names, each once: a photo, a folder of them, or several of
+    these with commas between them.
+
+    Raises:
+        ValueError: a folder without photos.
+    """
+    listed = [photo for path in user_paths(text, "photos") for photo in list_photos(path)]
+    return list(dict.fromkeys(listed))
