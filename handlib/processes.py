@@ -75,22 +75,35 @@ def train_together(processes, arguments, folder):
     Returns:
         the exit code.
     """
-    engine = subprocess.Popen(
-        _command(processes, ["-m", "handlib.cli", *arguments]),
-        env=_environment(processes), start_new_session=True,
-    )  # fmt: skip
+    told = threading.Event()
 
     def stop(*_):
+        told.set()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STOP).touch()
 
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    # Told by SIGTERM itself, torchrun would fail, and kill after 30 s those that still save: it
+    # begins with the signal ignored, and leaves that so.
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, stop)}
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    engine = subprocess.Popen(
+        _command(processes, ["-m", "handlib.cli", *arguments]),
+        env=_environment(processes) | {"PET_SIGNALS_TO_HANDLE": "SIGINT,SIGHUP,SIGQUIT"},
+        start_new_session=True,
+    )  # fmt: skip
+    signal.signal(signal.SIGTERM, stop)
     try:
-        return engine.wait()
+        code = engine.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         _end(engine)
+    if told.is_set():
+        # Processes that were told themselves, or had finished, leave it.
+        (folder / STOP).unlink(missing_ok=True)
+        if code == 0:
+            print("handlib: stopped, all saved; the same command goes on", file=sys.stderr)
+    return code
 
 
 def _raise_if_not_done(folder, processes, name, code):

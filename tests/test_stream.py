@@ -187,7 +187,9 @@ def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
     assert "weights of one training" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("processes, workers, all_are_told", [(2, 0, False), (1, 1, True)])
+@pytest.mark.parametrize(
+    "processes, workers, all_are_told", [(2, 0, False), (2, 0, True), (1, 1, True)]
+)
 def test_a_training_stops_in_order(tmp_path, processes, workers, all_are_told):
     """Also where SIGTERM reaches all of its processes, as from a cluster: workers still read."""
     words = ["train", str(tmp_path / "piece"), "--preset", "small", "--minutes", "9"]
@@ -210,4 +212,5 @@ def test_a_training_stops_in_order(tmp_path, processes, workers, all_are_told):
     assert not (tmp_path / "piece/STOP").exists()
     said = (tmp_path / "said").read_text()
     assert said.count("mm on held-out hands; weights") == 1
-    assert "Warning" not in said
+    assert "Warning" not in said and "Traceback" not in said
+    assert said.count("stopped, all saved; the same command goes on") == (processes > 1)
