@@ -155,6 +155,30 @@ def with_photo(placed, hand):
     return plots.show_mesh(placed, hand.faces, image=image, K=K, view="front")
 
 
+def seen(figure, points):
+    """Where plotly's camera sees points (N, 3) metres: (N, 2), 1 at the picture's upper edge."""
+    drawn = np.concatenate([np.stack([t.x, t.y, t.z], 1) for t in figure.data])
+    low, high = drawn.min(0), drawn.max(0)
+    unit = 1.0625 * np.prod(high - low) ** (1 / 3)
+    camera = figure.layout.scene.camera
+    eye, center, up = (np.array([p.x, p.y, p.z]) for p in (camera.eye, camera.center, camera.up))
+    ahead = (center - eye) / np.linalg.norm(center - eye)
+    right = np.cross(ahead, up)
+    from_eye = (traces.plotly_points(points) - (low + high) / 2) / unit - eye
+    sides = from_eye @ np.stack([right, np.cross(right, ahead)], 1)
+    return sides / (from_eye @ ahead)[:, None] / np.tan(np.radians(22.5))
+
+
+@pytest.mark.parametrize("view", ["front", "shoulder"])
+def test_the_hand_fills_the_picture_also_before_a_photo(placed, hand, with_photo, view):
+    photo = {"image": with_photo.photo.image, "K": K}
+    for options in ({}, photo):
+        figure = plots.show_mesh(placed, hand.faces, view=view, **options).figure
+        where = seen(figure, placed)
+        assert 0.45 < np.ptp(where[:, 1]) / 2 < 1 and np.abs(where).max() < 1
+        assert np.abs(where.max(0) + where.min(0)).max() < 0.3  # in the middle
+
+
 def test_each_colour_of_the_photo_is_on_the_line_of_sight_of_its_pixel(with_photo):
     trace = next(t for t in with_photo.figure.data if t.name == "photo")
     x, z, minus_y = (np.array(trace[axis]) / 1000 for axis in "xyz")

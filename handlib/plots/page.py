@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib.paths import atomic_write
-from handlib.plots.traces import bone_traces, layout, mesh_trace, photo_traces
+from handlib.plots.traces import bone_traces, camera, layout, mesh_trace, photo_traces
 
 PLOTLY = "plotly.min.js"
 _PAGE = """<!doctype html>
@@ -36,7 +36,7 @@ def write_page(path, layers, view, photo=None, title="", beside=False):
     """
     data = [trace for layer in layers for trace in (mesh_trace(layer), *bone_traces(layer))]
     data += [] if photo is None else photo_traces(photo)
-    around = layout(title, view, legend=True)
+    around = layout(title, camera(view, layers, photo), legend=True)
     del around["width"], around["height"]  # as large as the window
     around.pop("template")
     source = Path(find_spec("plotly").submodule_search_locations[0]) / "package_data" / PLOTLY

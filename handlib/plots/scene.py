@@ -28,7 +28,7 @@ from handlib.plots.style import (
     show_picture,
     styled,
 )
-from handlib.plots.traces import bone_traces, layout, mesh_trace, photo_traces
+from handlib.plots.traces import bone_traces, camera, layout, mesh_trace, photo_traces
 
 
 class Scene:
@@ -47,7 +47,8 @@ class Scene:
     @cached_property
     def figure(self):
         legend = len(self.layers) > 1 or self.photo is not None
-        figure = go.Figure(layout=layout(self.title, self.view, legend))
+        looks = camera(self.view, self.layers, self.photo)
+        figure = go.Figure(layout=layout(self.title, looks, legend))
         for layer in self.layers:
             figure.add_traces([mesh_trace(layer), *bone_traces(layer)])
         if self.photo is not None:

@@ -14,6 +14,7 @@ from handlib.joints import FINGER_JOINTS, JOINT_COLORS, JOINT_NAMES, WRIST
 from handlib.plots.colors import CAMERA_COLOR
 
 AXES = {"x": "x (mm)", "y": "z (mm)", "z": "−y (mm)"}
+ROOM = 1.25  # half the picture's height, in half diagonals of the box around the hands
 PHOTO_CELLS = 48  # colours along the longer side of a photo: small in a notebook
 
 
@@ -27,15 +28,31 @@ def _xyz(point):
     return dict(zip("xyz", point, strict=True))
 
 
-def layout(title, view, legend):
-    eye, up = 2.5e-3 * plotly_points(-view[2]), 1e-3 * plotly_points(-view[1])
+def camera(view, layers, photo=None):
+    """plotly's camera that looks at the hands, however far a photo and its lines of sight reach.
+
+    It counts from the middle of all that is drawn, in geometric means of the three sides of the box
+    around that, which plotly makes wider by a sixteenth; and it sees 45 degrees.
+    """
+    joints = [layer.joints for layer in layers if layer.joints is not None]
+    hands = np.concatenate([layer.vertices for layer in layers] + joints)
+    drawn = hands if photo is None else np.concatenate([hands, photo.outline()])
+    low, high = drawn.min(0), drawn.max(0)
+    unit = 17 / 16 * np.prod(high - low) ** (1 / 3)
+    first, last = hands.min(0), hands.max(0)
+    centre = ((first + last) - (low + high)) / 2 / unit
+    away = ROOM * np.linalg.norm(last - first) / 2 / unit / np.tan(np.pi / 8)
+    points = {"center": centre, "eye": centre - away * view[2], "up": -view[1]}
+    return {name: _xyz((plotly_points(point) / 1000).tolist()) for name, point in points.items()}
+
+
+def layout(title, camera, legend):
     look = {"backgroundcolor": "#f6f6f6", "gridcolor": "#dddddd", "showbackground": True}
     look |= {"tickfont": {"size": 10}}
     axes = {
         f"{name}axis": look | {"title": {"text": text, "font": {"size": 11}}}
         for name, text in AXES.items()
     }
-    camera = {"eye": _xyz(eye.tolist()), "up": _xyz(up.tolist())}
     return {
         "template": "none",
         "title": {
