@@ -196,6 +196,7 @@ def test_only_hands_of_doubtful_side_are_looked_at_again_in_the_mirror_too(
         look = getattr(look_module, name)
         monkeypatch.setattr(look_module, name, partial(counted, look, name))
     monkeypatch.setattr(look_module, "DOUBT", doubt)
+    monkeypatch.setattr(look_module, "UNSURE", 0)
     given = photos, [(50, 40, 150, 160)] * 3, [K] * 3
     seen = look_module.look(model, *given)
     assert counts == {"look_once": 6, "look_again": 3 * ways, "look_around": 3 * ways}
