@@ -28,8 +28,9 @@ from handlib.inference.command import read_camera
 from handlib.inference.find import distinct, next_box
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import look
-from handlib.inference.paint import overlay, sheet
+from handlib.inference.paint import mesh, overlay, sheet
 from handlib.inference.predictor import loaded
+from handlib.mano import pose_hand
 from handlib.model import make_model
 
 HANDS = [(60, 80, 180, 240, True), (400, 60, 460, 160, False)]
@@ -397,6 +398,19 @@ def test_a_strip_is_not_enlarged_to_gigabytes(weights):
     strip = np.zeros((10, 6000, 3), np.uint8)
     hand = handlib.Predictor(weights)([strip], [(0, 0, 12, 9)], is_right=True)
     assert sheet(strip, hand).shape[0] == 10
+
+
+def test_a_hand_seen_through_its_wrist_is_not_hollow(hand):
+    posed = pose_hand(hand)
+    ahead = posed.joints[9] - posed.joints[0]
+    down = np.cross(ahead, [1.0, 0.2, 0.3])
+    turn = np.stack([v / np.linalg.norm(v) for v in (np.cross(down, ahead), down, ahead)])
+    camera = np.array([[400.0, 0, 100], [0, 400, 100], [0, 0, 1]])
+    vertices = (posed.vertices - posed.joints[0]) @ turn.T + [0, 0, 0.5]
+    white = np.full((201, 201, 3), 255, np.uint8)
+    seen = mesh(white, vertices, hand.faces, camera)
+    assert (seen[95:106, 95:106] < 200).all()  # where the wrist is
+    assert (seen[0] == 255).all() and (seen == 255).all(-1).mean() > 0.5
 
 
 def test_photos_are_turned_as_their_exif_says(tmp_path):

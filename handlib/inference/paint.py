@@ -12,6 +12,7 @@ from handlib.joints import FINGER_JOINTS, JOINT_COLORS, WRIST
 from handlib.plots.colors import SKIN, rgb
 
 LIGHT = np.array([-0.35, -0.45, -0.82])
+INSIDE = 0.4  # of its colour, what is seen of a hand from the inside
 SHIFT = 4  # OpenCV draws at 1/16 px
 CELL = 480  # px of the pictures beside each other, at least
 WIDEST = 4000  # px to which a strip is enlarged at most
@@ -67,10 +68,12 @@ def mesh(picture, vertices, faces, K, opacity=1.0):
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
     shade = 0.45 + 0.55 * np.clip(normals @ LIGHT, 0, 1)
+    # Through the open wrist faces are seen from behind; they lie behind all others.
+    inside = np.einsum("fc,fc->f", normals, corners.mean(1)) > 0
+    shade[inside] = INSIDE
     painted, skin = picture.copy(), np.array(rgb(SKIN))
-    front = seen[faces].all(1) & (np.einsum("fc,fc->f", normals, corners.mean(1)) < 0)
-    order = np.argsort(-corners[:, :, 2].mean(1))
-    for face in order[front[order]]:
+    order = np.lexsort([-corners[:, :, 2].mean(1), ~inside])
+    for face in order[seen[faces].all(1)[order]]:
         color = tuple(float(c) for c in skin * shade[face])
         cv2.fillConvexPoly(painted, points[faces[face]], color, cv2.LINE_AA, SHIFT)
     return cv2.addWeighted(painted, opacity, picture, 1 - opacity, 0)
