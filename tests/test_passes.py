@@ -94,6 +94,21 @@ def test_what_is_too_large_for_it_is_left_to_opencv(monkeypatch):
     np.testing.assert_array_equal(hand, there >= 128)
 
 
+def test_memory_is_kept_for_small_pictures_alone(monkeypatch):
+    (image, mask), affine = picture(30, 20), around(0.3, 1, 0, 0, (30, 20), (40, 25))
+    before = warp(image, mask, affine, (40, 25))
+    first = [pixels.copy() for pixels in before]
+    warp(*picture(30, 20, seed=1), affine, (40, 25))
+    for pixels, copy in zip(before, first):  # what was given away is not written to again
+        np.testing.assert_array_equal(pixels, copy)
+    assert max(kept.size for kept in module._KEPT.arrays.values()) <= 40 * 25
+    monkeypatch.setattr(module, "MOST_KEPT", 999)
+    module._KEPT.arrays.clear()
+    for pixels, copy in zip(warp(image, mask, affine, (40, 25)), first):
+        np.testing.assert_array_equal(pixels, copy)
+    assert set(module._KEPT.arrays) == {"colors", "padded"}
+
+
 def test_the_largest_are_right_to_their_end():
     image = np.zeros((2, module.LARGEST, 3), np.uint8)
     image[:, -5:] = 255

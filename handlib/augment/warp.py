@@ -14,12 +14,13 @@ import numpy as np
 from handlib.compiled import njit
 
 LARGEST = 32_000  # px: places are 32-bit numbers with 16 bits behind the point
+MOST_KEPT = 1 << 20  # pixels of an array that is kept: each worker has its own
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 # Numbers of 32 bits stay so only where each step says it.
 _int, _uint, _long = np.int32, np.uint32, np.uint64
 _8, _16, _24, _32 = _uint(8), _uint(16), _uint(24), _long(32)
-_COLOR, _HAND = _uint(0xFFFFFF), _uint(1 << 31)  # of a pixel: its color; its mask is 128 or more
+_COLOR, _HAND = _uint(0xFFFFFF), _uint(1 << 31)  # of a pixel: its colour; its mask is 128 or more
 _255, _256 = _uint(255), _uint(256)
 _HALF = _uint(128)  # rounds what 8 bits are taken off
 _TWO, _TWO_HALVES = _uint(0x00FF00FF), _uint(0x00800080)  # two channels of a pixel at a time
@@ -56,6 +57,8 @@ class _Kept(threading.local):
 
     def array(self, name, height, width):
         """(height, width) uint32, for one purpose in one thread."""
+        if height * width > MOST_KEPT:
+            return np.empty((height, width), np.uint32)
         kept = self.arrays.get(name)
         if kept is None or kept.shape != (height, width):
             kept = self.arrays[name] = np.empty((height, width), np.uint32)
@@ -102,7 +105,6 @@ def _pack(colors, mask, padded):
         line, color, alpha = padded[y + 1, 1:-1], colors[y], mask[y]
         for x in range(width):
             line[x] = (color[x] & _COLOR) | _uint(_uint(alpha[x]) << _24)
-    return padded
 
 
 @_jit

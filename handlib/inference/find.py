@@ -6,7 +6,7 @@ import numpy as np
 
 from handlib.augment.base import warp_image
 from handlib.geometry import box_overlap, resize_affine, tight_box, transform_points
-from handlib.inference.look import assumed_camera, glance, is_inside, probability
+from handlib.inference.look import UNSURE, assumed_camera, glance, is_inside, probability
 
 # Sides of the crops of the scan, in shorter sides of the photo; a hand takes half of its crop.
 # The second group is for small hands: it is looked through where the first shows none.
@@ -17,7 +17,6 @@ CANDIDATES = 12  # that are looked at closer
 OVERLAP = 0.3  # two boxes that share so much (intersection over union) are one hand
 SURE = 0.4  # confidence below which there is no hand
 MAYBE = 1 / 3  # of that a crop of the scan needs to be worth a closer look
-SURE_SIDE = 2.0  # log-odds from which the other side is not looked at again
 SMALLEST = 8  # px of a hand's box
 CHANGE = 1.6  # most that a box grows or shrinks from one look to the next
 
@@ -110,7 +109,7 @@ def _side(hand, given):
     p = hand.right_probability
     if given is not None or p is None:
         return given
-    return hand.is_right if abs(p - 0.5) > probability(SURE_SIDE) - 0.5 else None
+    return hand.is_right if abs(p - 0.5) > probability(UNSURE) - 0.5 else None
 
 
 def _extent(size):
