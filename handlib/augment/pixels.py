@@ -6,8 +6,10 @@ from functools import cache
 
 import cv2
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from handlib.augment.base import Transform
+from handlib.data.paint import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
@@ -36,7 +38,7 @@ class ChangeBackground(Transform):
         self.backgrounds, self.p = backgrounds, p
 
     def draw(self, rng, sample):
-        return {"on": bool(rng.random() < self.p), "seed": int(rng.integers(2**32))}
+        return {"on": bool(rng.random() < self.p), "seed": rng.bit_generator.random_raw(4).tolist()}
 
     def apply(self, sample, params):
         if not params["on"] or (sample.mask is None and not sample.green_screen):
@@ -47,11 +49,21 @@ class ChangeBackground(Transform):
             alpha = green_screen_alpha(sample.image, sample.joints_2d)
         else:
             alpha = soft_edge(sample.mask)
-        rng = np.random.default_rng(params["seed"])
+        rng = np.random.Generator(np.random.PCG64(_Seed(params["seed"])))
         background = self.backgrounds.draw(rng, sample.size)
         return sample.replace(
             image=put_before(background, sample.image, alpha, sample.green_screen)
         )
+
+
+class _Seed(ISeedSequence):
+    """Random words as they are: numpy would mix them again, five times as long as all the rest."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def generate_state(self, n_words, dtype=np.uint32):
+        return np.array(self.words[:n_words], dtype)
 
 
 def green_screen_alpha(image, joints_2d=None):
@@ -105,25 +117,25 @@ class AddClutter(Transform):
     def draw(self, rng, sample):
         if rng.random() >= self.p:
             return {"things": []}
-        things = [self._thing(rng) for _ in range(rng.integers(1, self.most + 1))]
-        return {"things": things, "in_front": bool(rng.random() < self.in_front)}
+        # All at once: a call for each number would take longer than to paint.
+        numbers, (count, in_front) = rng.random((self.most, 17)).tolist(), rng.random(2).tolist()
+        things = [self._thing(n) for n in numbers[: 1 + int(count * self.most)]]
+        return {"things": things, "in_front": in_front < self.in_front}
 
-    def _thing(self, rng):
-        """Place and size as fractions of the image's."""
-        from handlib.data.paint import SKIN_TONES, skin_tone
-
-        tone = rng.uniform(0, len(SKIN_TONES) - 1)
-        color = skin_tone(tone) if rng.random() < 0.4 else rng.uniform(0, 255, 3)
-        kind = self.KINDS[rng.integers(len(self.KINDS))]
-        numbers = rng.random(12).tolist()
+    def _thing(self, numbers):
+        """Of 17 numbers in [0, 1): place and size as fractions of the image's."""
+        kind, of_skin, *color = numbers[:5]
+        color = [255 * n for n in color]
+        if of_skin < 0.4:
+            color = skin_tone(of_skin / 0.4 * (len(SKIN_TONES) - 1)).tolist()
         return {
-            "kind": kind,
-            "at": numbers[:2],
-            "from": [0.75 * n for n in numbers[2:4]],  # where a patch is copied from
-            "size": 0.04 + 0.18 * numbers[4],
-            "angle": 2 * math.pi * numbers[5],
-            "shape": [0.4 + 0.6 * n for n in numbers[6:]],
-            "color": tuple(color.astype(int).tolist()),
+            "kind": self.KINDS[int(kind * len(self.KINDS))],
+            "at": numbers[5:7],
+            "from": [0.75 * n for n in numbers[7:9]],  # where a patch is copied from
+            "size": 0.04 + 0.18 * numbers[9],
+            "angle": 2 * math.pi * numbers[10],
+            "shape": [0.4 + 0.6 * n for n in numbers[11:]],
+            "color": tuple(map(int, color)),
         }
 
     def apply(self, sample, params):

@@ -5,6 +5,7 @@ The made-up ones are of places and people as in photos, or of nothing at all.
 
 import hashlib
 import json
+import math
 import warnings
 from functools import lru_cache
 
@@ -125,13 +126,12 @@ def _random_crop(rng, picture, size):
 def _joined(rng, picture, other):
     """The other picture (H, W, 3) on one side of a line through this one."""
     height, width = picture.shape[:2]
-    point = rng.uniform(0.1, 0.9, 2) * [width, height]
-    angle = rng.uniform(0, 2 * np.pi)
-    along = np.array([np.cos(angle), np.sin(angle)]) * 2 * (width + height)
-    corners = point + np.stack([along, -along, -along + along[::-1] * [-1, 1],
-                                along + along[::-1] * [-1, 1]])  # fmt: skip
+    x, y = (rng.uniform(0.1, 0.9, 2) * [width, height]).tolist()
+    angle, far = rng.uniform(0, 2 * math.pi), 2 * (width + height)
+    dx, dy = far * math.cos(angle), far * math.sin(angle)
+    ways = (dx, dy), (-dx, -dy), (-dx - dy, dx - dy), (dx - dy, dx + dy)
     side = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(side, corners.astype(np.int32), 255)
+    cv2.fillConvexPoly(side, np.array([(x + u, y + v) for u, v in ways], np.int32), 255)
     return cv2.copyTo(other, side, picture)
 
 

@@ -7,6 +7,7 @@ for test). In both, file id = unique id + poses * version.
 """
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -197,7 +198,7 @@ class FreiHANDReader(SplitReader):
         """ValueError where there are more pictures than the annotations say."""
         more = [self._image_path(0, 1 if self.split == "evaluation" else len(VERSIONS))]
         if self._masks:
-            more.append(self._mask_path(self.poses))
+            more.append(Path(self._mask_path(self.poses)))
         for path in more:
             if path.is_file():
                 raise ValueError(
@@ -206,7 +207,8 @@ class FreiHANDReader(SplitReader):
                 )
 
     def _mask_path(self, unique):
-        return self._masks / f"{unique:08d}.jpg"
+        # A string: to make a path of it takes longer than to ask the disk for the file.
+        return f"{self._masks}/{unique:08d}.jpg"
 
     def _image_path(self, unique, version):
         return self._images / f"{unique + self.poses * version:08d}.jpg"
