@@ -63,7 +63,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         figure.savefig(folder / f"{name}.png")
         if hasattr(figure, "save_html"):
-            figure.save_html(folder / f"{name}.html")
+            figure.save_html(folder / f"{name}.html", beside=True)
             figure.save_mesh(folder / f"{name}.ply")
         return figure
 

@@ -92,11 +92,12 @@ def test_scene_files(rest, hand, tmp_path):
     shown.save_html(tmp_path / "a.html")
     shown.savefig(tmp_path / "a.png")
     page = (tmp_path / "a.html").read_text()
-    assert "mesh3d" in page and 'src="https://cdn.plot.ly' in page and len(page) < 100_000
+    assert "mesh3d" in page and "<script src=" not in page and len(page) > 1e6
     assert Image.open(tmp_path / "a.png").size == (440, 380)
-    shown.save_html(tmp_path / "b.html", offline=True)
+    shown.save_html(tmp_path / "b.html", beside=True)
     page = (tmp_path / "b.html").read_text()
-    assert 'src="https' not in page and len(page) > 1e6
+    assert '<script src="plotly.min.js">' in page and len(page) < 100_000
+    assert (tmp_path / "plotly.min.js").stat().st_size > 1e6
 
 
 def read_obj(path):

@@ -36,7 +36,8 @@ def write_page(path, layers, view, photo=None, title="", beside=False):
     """
     data = [trace for layer in layers for trace in (mesh_trace(layer), *bone_traces(layer))]
     data += [] if photo is None else photo_traces(photo)
-    around = layout(title, camera(view, layers, photo), legend=True)
+    legend = len(layers) > 1 or photo is not None
+    around = layout(title, camera(view, layers, photo), legend)
     del around["width"], around["height"]  # as large as the window
     around.pop("template")
     source = Path(find_spec("plotly").submodule_search_locations[0]) / "package_data" / PLOTLY

@@ -5,6 +5,7 @@ Both keep the orientation of ``handlib.plots.render``.
 
 import json
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,10 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from handlib.paths import atomic_write
 from handlib.plots.images import draw_skeleton
 from handlib.plots.layers import VIEWS, Layer, photo_behind
 from handlib.plots.meshfiles import write_mesh
+from handlib.plots.page import write_page
 from handlib.plots.render import render_view
 from handlib.plots.style import (
     CAMERA_COLOR,
@@ -78,14 +79,9 @@ class Scene:
             figure.legend(handles=marks, loc="outside lower left", ncols=len(marks))
         return figure
 
-    def save_html(self, path, offline=False):
-        """Write a page that can be turned.
-
-        Args:
-            offline: put plotly.js (5 MB) into it; otherwise it is loaded from the network.
-        """
-        with atomic_write(path) as temporary:
-            self.figure.write_html(temporary, include_plotlyjs=True if offline else "cdn")
+    def save_html(self, path, beside=False):
+        """Write a page to turn the hands in, which opens offline: see ``page.write_page``."""
+        write_page(Path(path), self.layers, self.view, self.photo, self.title or "", beside)
 
     def save_mesh(self, path):
         """Write the hands as ``.obj`` or ``.ply``: metres, with the colours that they have here."""
