@@ -35,9 +35,14 @@ def run_name(paths, parameters, given, sees=()):
         digest.update(path.read_bytes())
     digest.update(json.dumps([parameters, _environment(), *sees], sort_keys=True).encode())
     what = "run" if len(paths) > 1 else paths[0].stem
-    differs = "-".join(f"{n}={Path(str(v)).name}" for n, v in sorted(given.items()))
+    differs = "-".join(f"{n}={_short(v)}" for n, v in sorted(given.items()))
     slug = re.sub(r"[^\w.=-]+", "_", f"{what}-{differs}" if differs else what)[:80]
     return f"{slug}-{digest.hexdigest()[:8]}"
+
+
+def _short(value):
+    """A value without the folders of the paths in it, of which there may be several."""
+    return ",".join(Path(part.strip()).name for part in str(value).split(","))
 
 
 def _environment():

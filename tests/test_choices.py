@@ -130,6 +130,7 @@ def test_photos_may_be_several_with_commas_between_them(tmp_path, monkeypatch):
         return runs.plan(["05_predict_photos"], {"photos": photos}).run.path
 
     before = run_of(f"{one},{other}")
+    assert before.name.startswith("05_predict_photos-photos=a.jpg_b-")
     (other / "1.jpg").touch()
     assert run_of(f"{one},{other}") != before  # another run where what is there has changed
     (tmp_path / "a.jpg,b").touch()
