@@ -5,6 +5,7 @@ import torch
 from fake_data import fake_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from handlib import augment, geometry
 from handlib.augment import (
@@ -26,7 +27,7 @@ from handlib.augment import (
     ToRight,
     Upright,
 )
-from handlib.augment.base import warp_image
+from handlib.augment.base import move_pose, warp_image
 
 
 class Plain:
@@ -476,6 +477,23 @@ def test_hand_parameters_pose_the_moved_hand(transform, hand):
     again, again_joints = posed(model, moved.pose, moved.betas)
     for ours, theirs in ((moved.vertices, again), (moved.joints, again_joints)):
         np.testing.assert_allclose(ours - moved.joints[9], theirs - again_joints[9], atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [0, 1e-12, 1.0, np.pi, 4.0, 2 * np.pi])
+@pytest.mark.parametrize("degrees", [0, 1e-9, 77.0, -180.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_moved_root_is_the_product_of_rotations(length, degrees, mirrored):
+    rng = np.random.default_rng(5)
+    axis = rng.normal(size=3)
+    pose = np.concatenate([length * axis / np.linalg.norm(axis), rng.normal(size=45)])
+    turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
+    motion = turn @ np.diag([-1 if mirrored else 1, 1, 1])
+    moved, matrix = move_pose(pose, motion), Rotation.from_rotvec(pose[:3]).as_matrix()
+    mirror = np.diag([-1, 1, 1]) if mirrored else np.eye(3)
+    expected = motion @ matrix @ mirror
+    np.testing.assert_allclose(Rotation.from_rotvec(moved[:3]).as_matrix(), expected, atol=1e-12)
+    sides = [1, -1, -1] * 15 if mirrored else [1] * 45
+    np.testing.assert_array_equal(moved[3:], pose[3:] * sides)
 
 
 @pytest.mark.parametrize("name", augment.CHAINS)
