@@ -23,6 +23,7 @@ from PIL import Image
 
 from handlib import checkpoints, plots
 from handlib.inference.files import write_page
+from handlib.inference.film import Film
 from handlib.mano import pose_hand
 from handlib.model import make_model
 from handlib.notebooks import notebook_path
@@ -230,6 +231,21 @@ def test_a_page_draws_without_a_network(page, hand, tmp_path, save):
     files = [url for url in asked if not url.startswith(("data:", "blob:")) and url != beside]
     assert files == [address]
     assert not errors
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 720)])
+def test_a_film_plays_in_its_colours(page, tmp_path, size):
+    color = (200, 90, 40)
+    with Film(tmp_path / "a.mp4", 25) as film:
+        for n in range(10):
+            film.add(np.full((*size[::-1], 3), color, np.uint8), n / 25)
+    (tmp_path / "a.html").write_text('<video src="a.mp4" autoplay muted></video>')
+    page.goto((tmp_path / "a.html").as_uri())
+    page.wait_for_function("document.querySelector('video').ended", timeout=30_000)
+    shown = page.locator("video").evaluate("v => [v.duration, v.videoWidth, v.videoHeight]")
+    assert shown == [pytest.approx(0.4), *size]
+    seen = Image.open(io.BytesIO(page.locator("video").screenshot())).convert("RGB")
+    np.testing.assert_allclose(seen.resize((1, 1)).getpixel((0, 0)), color, atol=4)
 
 
 def middle_of(element):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from handlib.geometry import box_overlap, inverse, project, tight_box
+from handlib.inference.film import Film
 from handlib.inference.find import SMALLEST, SURE, next_box
 from handlib.inference.frames import Frames
 from handlib.inference.look import is_inside
@@ -211,26 +212,21 @@ def predict_video(predictor, path, out, stem=None, **options):
     frames = Frames(path)
     tracker, counts, start = Tracker(predictor, **options), [], perf_counter()
     stem = path.stem if stem is None else stem
-    with atomic_write(out / f"{stem}.mp4") as film, atomic_write(
-        out / f"{stem}.jsonl"
-    ) as table, table.open("w") as lines:  # fmt: skip
-        writer, written = None, 0
+    with (
+        atomic_write(out / f"{stem}.mp4") as pictures,
+        Film(pictures, frames.rate) as film,
+        atomic_write(out / f"{stem}.jsonl") as table,
+        table.open("w") as lines,
+    ):
         for number, time, frame in frames:
             tracks = tracker(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), time)
             counts.append(len(tracks))
             lines.write(json.dumps(_line(number, time, tracks)) + "\n")
-            if writer is None:
-                writer = _film(film, path, frames.rate, frame.shape[1::-1])
-            picture = overlay(frame[..., ::-1], [track.smoothed for track in tracks])
-            picture = np.ascontiguousarray(picture[..., ::-1])
-            for _ in range(written, number + 1):  # it stands for those that could not be read too
-                writer.write(picture)
-            written = number + 1
-        if writer is None:
+            film.add(overlay(frame[..., ::-1], [track.smoothed for track in tracks]), time)
+        if not counts:
             raise ValueError(
                 f"{path} cannot be read as a video: convert it to MP4 (H.264), or give its frames"
             )
-        writer.release()
     found = sum(count > 0 for count in counts)
     if not found:
         raise ValueError(
@@ -241,18 +237,6 @@ def predict_video(predictor, path, out, stem=None, **options):
         f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
         f"({speed:.0f} frames/s){frames.fault()}"
         + ("" if tracker.K_known else "; depth is a guess without --K")
-    )
-
-
-def _film(film, path, rate, size):
-    """A writer of the MP4 ``film``; its clock counts at most 65,535 ticks a second."""
-    for fps in (rate, round(rate, 1), round(rate)):
-        writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
-        if writer.isOpened():
-            return writer
-    raise ValueError(
-        f"{path}: its {size[0]} x {size[1]} px at {rate:g} frames a second cannot be written as "
-        "MP4: make the video smaller"
     )
 
 
