@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -28,6 +30,8 @@ from handlib.augment import (
     Upright,
 )
 from handlib.augment.base import move_pose, warp_image
+from handlib.augment.pixels import green_screen_alpha
+from handlib.data.sample import Sample
 
 
 class Plain:
@@ -263,6 +267,42 @@ def test_what_cannot_be_keyed_is_left_alone():
     for version in (1, 2, 3, None):
         sample = green_sample().replace(mask=None, version=version)
         assert ChangeBackground(Plain(), p=1.0)(sample, np.random.default_rng(0)) is sample
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind"),
+    [
+        (np.zeros((224, 224), np.uint8), r"\(224, 224\) uint8"),
+        (np.zeros((200, 224, 3), np.uint8), r"\(200, 224, 3\) uint8"),
+        (np.zeros((224, 224, 4), np.uint8), r"\(224, 224, 4\) uint8"),
+        (np.zeros((224, 224, 3)), r"\(224, 224, 3\) float64"),
+    ],
+)
+def test_backgrounds_of_another_form_are_refused(picture, kind):
+    backgrounds = SimpleNamespace(draw=lambda rng, size: picture)
+    with pytest.raises(ValueError, match=rf"is to give \(224, 224, 3\) uint8, and gave {kind}"):
+        ChangeBackground(backgrounds, 1.0)(green_sample(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("joints_2d", [None, np.full((21, 2), np.nan), np.full((21, 2), 1e12)])
+def test_without_a_joint_in_the_image_its_centre_is_the_hand(joints_2d):
+    sample = green_sample()
+    mask = green_screen_alpha(sample.image, joints_2d) > 0
+    inner = cv2.erode(sample.mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert mask[inner].all() and mask.mean() < 0.9
+
+
+@pytest.mark.parametrize("far", [1.4e5, 1e10])
+def test_clutter_goes_behind_a_hand_whose_joint_is_far_off(far):
+    sample = fake_sample(10)
+    joints_2d = sample.joints_2d.copy()
+    joints_2d[8] = far
+    sample = Sample(image=sample.image, id=0, joints_2d=joints_2d)
+    shown = [AddClutter(1.0, 0.0)(sample, np.random.default_rng(s)).image for s in range(20)]
+    inside = cv2.fillConvexPoly(
+        np.zeros((224, 224), np.uint8), cv2.convexHull(np.int32(np.delete(joints_2d, 8, 0))), 1
+    ).astype(bool)
+    assert all((image[inside] == sample.image[inside]).all() for image in shown)
 
 
 def test_clean_images_are_seen_too():

@@ -116,6 +116,11 @@ def test_wrong_shapes_are_refused():
         Sample(image, 0, joints=np.zeros((3, 21)))
     with pytest.raises(ValueError, match="uint8 image"):
         Sample(image / 255, 0)
+    for mask in (np.ones((8, 9), bool), np.ones((8, 8), np.uint8), np.ones((8, 8, 1), bool)):
+        with pytest.raises(ValueError, match=r"expected a \(8, 8\) bool mask"):
+            Sample(image, 0, mask=mask)
+        with pytest.raises(ValueError, match=r"expected a \(8, 8\) bool mask"):
+            Sample(image, 0).replace(mask=mask)
     with pytest.raises(ValueError, match="one size"):
         collate([Sample(image, 0), Sample(image[:4], 1)])
 

@@ -15,6 +15,7 @@ from handlib.data.paint import SKIN_TONES, skin_tone
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
 SCREEN_LOW, SCREEN_HIGH = (37, 50, 25), (90, 255, 255)
 HOLE = 0.004  # share of the image up to which a gap in the hand is a shadow
+THICKEST = 32_767  # px of a line, by OpenCV
 KERNEL = np.ones((3, 3), np.uint8)
 VOID = 10  # values up to this are the black beyond the border of a rotated frame
 # RGB to luma and two chroma axes (YIQ): hue turns and saturation scales the last two.
@@ -51,6 +52,11 @@ class ChangeBackground(Transform):
             alpha = soft_edge(sample.mask)
         rng = np.random.Generator(np.random.PCG64(_Seed(params["seed"])))
         background = self.backgrounds.draw(rng, sample.size)
+        if background.shape != sample.image.shape or background.dtype != np.uint8:
+            raise ValueError(
+                f"backgrounds.draw(rng, {sample.size}) is to give {sample.image.shape} uint8, "
+                f"and gave {background.shape} {background.dtype}"
+            )
         return sample.replace(
             image=put_before(background, sample.image, alpha, sample.green_screen)
         )
@@ -71,8 +77,8 @@ def green_screen_alpha(image, joints_2d=None):
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        joints_2d: (21, 2); what is not connected with them (or with the image's centre) is
-            background too: lamps, cameras, edges of the screen.
+        joints_2d: (21, 2); what is not connected with them (or with the image's centre, where
+            none is in the image) is background too: lamps, cameras, edges of the screen.
 
     Returns:
         (H, W) uint8, 255 on the hand.
@@ -84,9 +90,11 @@ def green_screen_alpha(image, joints_2d=None):
     front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
     count, labels = cv2.connectedComponents(front, connectivity=4)
     height, width = labels.shape
-    points = np.array([[(width - 1) / 2, (height - 1) / 2]]) if joints_2d is None else joints_2d
-    points = points[np.isfinite(points).all(1)].round().astype(int)
-    points = points[((points >= 0) & (points < (width, height))).all(1)]
+    points = np.empty((0, 2)) if joints_2d is None else joints_2d
+    points = points[np.isfinite(points).all(1)].round()
+    points = points[((points >= 0) & (points < (width, height))).all(1)].astype(int)
+    if not len(points):
+        points = np.array([[(width - 1) // 2, (height - 1) // 2]])
     keep = np.zeros(count, np.uint8)
     keep[labels[points[:, 1], points[:, 0]]] = 255
     keep[0] = 0
@@ -182,10 +190,12 @@ def _hull(sample):
     """(H, W) bool around the 2D joints, widened to about the flesh; None without joints."""
     if not sample.has("joints_2d"):
         return None
-    hull = cv2.convexHull(sample.joints_2d.round().astype(np.int32))
+    far = 2 * max(sample.size)  # beyond it nothing is seen, and OpenCV's numbers end somewhere
+    joints_2d = sample.joints_2d.clip(-far, far)
+    hull = cv2.convexHull(joints_2d.round().astype(np.int32))
     hand = np.zeros(sample.image.shape[:2], np.uint8)
-    width = int(0.25 * np.ptp(sample.joints_2d, 0).max()) + 1
-    cv2.polylines(hand, [hull], True, 1, width)
+    width = int(0.25 * np.ptp(joints_2d, 0).max()) + 1
+    cv2.polylines(hand, [hull], True, 1, min(width, THICKEST))
     return cv2.fillConvexPoly(hand, hull, 1) > 0
 
 

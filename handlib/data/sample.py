@@ -66,6 +66,11 @@ class Sample:
         for name, value in values.items():
             if value is not None and name in SHAPES and value.shape != SHAPES[name]:
                 raise ValueError(f"expected {name} of shape {SHAPES[name]}, got {value.shape}")
+        if self.mask is not None and (
+            self.mask.shape != self.image.shape[:2] or self.mask.dtype != bool
+        ):
+            expected, kind = self.image.shape[:2], f"{self.mask.shape} {self.mask.dtype}"
+            raise ValueError(f"expected a {expected} bool mask, as its image, got {kind}")
         if self.joints_2d is None and self.K is not None and self.joints is not None:
             self.joints_2d = geometry.project(self.joints, self.K)
 
