@@ -1,6 +1,7 @@
 import json
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from fake_data import write_mp, write_public
@@ -199,6 +200,17 @@ def test_damaged_images_are_named(broken):
     (broken / "training/rgb/00000003.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"00000003\.jpg is missing.*4 poses"):
         FreiHANDReader(broken)
+
+
+def test_masks_of_0_and_1_are_read_as_those_of_0_and_255(broken):
+    before = FreiHANDReader(broken)[0].mask
+    path = broken / "training/mask/00000000.jpg"
+    ones = cv2.imencode(".png", before.astype(np.uint8))[1]  # a JPEG would blur so small a step
+    path.write_bytes(ones.tobytes())
+    assert before.any()
+    np.testing.assert_array_equal(FreiHANDReader(broken)[0].mask, before)
+    cv2.imwrite(str(path), np.zeros_like(before, np.uint8))
+    assert not FreiHANDReader(broken)[0].mask.any()
 
 
 def test_large_annotations_are_cached_and_mapped(tmp_path, monkeypatch):

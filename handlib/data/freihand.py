@@ -98,7 +98,6 @@ class FreiHANDReader(SplitReader):
                 refuse_unusable(name, value[None], unique, self._file(name))
             self._seen[unique] = True
         mano = known.get("mano")
-        # The masks are JPEGs, so their values are not exactly 0 or 255.
         image, mask = read_pictures(path, self._mask_path(unique) if self._masks else None)
         return Sample(
             image=image,
@@ -109,7 +108,7 @@ class FreiHANDReader(SplitReader):
             K=known["K"],
             joints=known.get("xyz"),
             vertices=known.get("verts"),
-            mask=None if mask is None else mask >= 128,
+            mask=None if mask is None else _on_hand(mask),
             pose=None if mano is None else mano[:48],
             betas=None if mano is None else mano[48:58],
             scale=float(known["scale"]) if "scale" in known else None,
@@ -255,6 +254,12 @@ class FreiHANDReader(SplitReader):
                 "larger dataset, or another split"
             )
         return ids.start, ids.stop
+
+
+def _on_hand(mask):
+    """(H, W) bool of a mask as in its file: of 0 and 255, as nearly as a JPEG keeps them, or of
+    0 and 1."""
+    return mask >= (128 if mask.max() > 1 else 1)
 
 
 def ids_of(split, poses):
