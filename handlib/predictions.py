@@ -63,7 +63,7 @@ def write_freihand(path, xyz, verts, count=None):
     """Write what FreiHAND's official program reads: ``pred.json`` and, beside it, its zip.
 
     Args:
-        path: of the JSON file, best called ``pred.json``.
+        path: of the JSON file, best called ``pred.json``; ``pred.zip`` is written beside it.
         xyz, verts: (N, 21, 3) and (N, V, 3) metres, FreiHAND's order, camera frame.
         count: samples that there must be (3,960 of FreiHAND's evaluation), or None.
 
@@ -74,10 +74,12 @@ def write_freihand(path, xyz, verts, count=None):
         ValueError: counts, shapes, units or numbers are not what the program expects.
     """
     path = Path(path)
+    if path.suffix in (".gz", ".zip"):
+        raise ValueError(f"{path}: give the path of the JSON file; its zip is written beside it")
     arrays = _checked(path, xyz, verts, count)
     with atomic_write(path) as temporary, temporary.open("w") as file:
         _dump(arrays, file)
-    zipped = path.with_suffix(".zip")
+    zipped = path.with_name(f"{path.name.removesuffix('.json')}.zip")
     with (
         atomic_write(zipped) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,

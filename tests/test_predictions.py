@@ -35,6 +35,18 @@ def test_freihand_files_hold_what_was_written(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pred.json", "pred.zip"]
 
 
+def test_the_zip_has_the_name_of_its_json_file(tmp_path):
+    xyz, verts = hands()
+    for name in ("lr0.001", "lr0.002", "pred.json"):
+        predictions.write_freihand(tmp_path / name, xyz, verts)
+    zips = {path.name for path in tmp_path.glob("*.zip")}
+    assert zips == {"lr0.001.zip", "lr0.002.zip", "pred.zip"}
+    for name in ("pred.json.gz", "pred.zip"):
+        with pytest.raises(ValueError, match=rf"{name}: give the path of the JSON file"):
+            predictions.write_freihand(tmp_path / "more" / name, xyz, verts)
+    assert not (tmp_path / "more").exists()
+
+
 @pytest.mark.parametrize("name", ["test_preds.json", "test_preds.json.gz"])
 def test_course_files_are_in_the_servers_order(tmp_path, name):
     joints, _ = hands()
