@@ -256,7 +256,9 @@ def camera_loss(scale, trans, batch, size):
     The true scale is focal length over the root joint's depth, so K and 3D joints are needed.
     """
     has = batch["has_K"] & batch["has_joints"] & batch["has_joints_2d"]
-    depth = torch.where(has, batch["joints"][:, ROOT, 2] * batch["unit"], 1.0)
+    depth = batch["joints"][:, ROOT, 2] * batch["unit"]
+    has = has & (depth > 0)
+    depth = torch.where(has, depth, 1.0)
     focal = focal_length(torch.where(has[:, None, None], batch["K"], torch.eye(3).to(batch["K"])))
     true = torch.cat([2 / size * batch["joints_2d"][:, ROOT], (focal / depth).log()[:, None]], 1)
     made = torch.cat([2 / size * trans, scale.log()[:, None]], 1)

@@ -193,6 +193,28 @@ def test_a_frame_or_camera_that_one_file_lacks_is_left_out(tmp_path, kind, capsy
     np.testing.assert_array_equal(reader[0].joints, first)
 
 
+def test_a_hand_behind_its_camera_is_left_out(tmp_path, capsys):
+    write_interhand(tmp_path, ["test"])
+    before = len(InterHandReader(tmp_path, "test"))
+    data = tmp_path / "annotations/test/InterHand2.6M_test_data.json"
+    camera = tmp_path / "annotations/test/InterHand2.6M_test_camera.json"
+
+    def turned_round(content):  # the same camera looks the other way
+        for kind in ("campos", "camrot", "focal", "princpt"):
+            content["3"][kind]["400099"] = content["3"][kind]["400026"]
+        content["3"]["camrot"]["400099"] = (
+            np.diag([-1, 1, -1]) @ content["3"]["camrot"]["400026"]
+        ).tolist()
+
+    edit(camera, turned_round)
+    edit(data, lambda content: content["images"][-1].update(camera="400099"))
+    with pytest.raises(ValueError, match=r"hand of image 13 .* lies behind it"):
+        InterHandReader(tmp_path, "test")
+    reader = InterHandReader(tmp_path, "test", skip_bad=True)
+    assert reader.left_out and len(reader) + reader.left_out == before
+    assert all((reader[n].joints[:, 2] > 0).all() for n in range(len(reader)) if reader.complete[n])
+
+
 def test_large_annotations_are_parsed_once(interhand, tmp_path, monkeypatch):
     monkeypatch.setattr(annotations, "SMALL", 0)
     monkeypatch.setenv("HANDLIB_CACHE", str(tmp_path))

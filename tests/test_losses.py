@@ -302,6 +302,14 @@ def test_the_camera_is_that_of_freihands_hand_vector():
         assert loss == pytest.approx(math.log(1.1) / 3, rel=1e-4)
 
 
+def test_a_hand_behind_the_camera_teaches_no_camera():
+    batch, p = make_batch(), perfect(make_batch())
+    batch["joints"][0, :, 2] *= -1
+    p.scale = p.scale.detach() * torch.tensor([3.0, 1.1, 1.1, 1.1])
+    loss = losses.camera_loss(p.scale, p.trans, batch, S).item()
+    assert loss == pytest.approx(math.log(1.1) / 3, rel=1e-4)
+
+
 def test_the_mask_loss_reads_the_mask_where_the_vertices_are_seen():
     mask = torch.zeros(B, 6, 10, dtype=torch.bool)
     mask[:, 2:4, 5:8] = True  # rows 2-3, columns 5-7

@@ -54,7 +54,7 @@ class InterHandReader(HandReader):
             self.also = ("mano",)
         folder = self.root / "images" / split
         self._images = folder if folder.is_dir() else data.parent
-        self._tables = load_tables("interhand-2", _build, paths)
+        self._tables = load_tables("interhand-3", _build, paths)
         hands = self._tables["hands"]
         if not len(hands):
             raise ValueError(f"{data} lists no annotated hand: copy or extract it again")
@@ -181,10 +181,12 @@ def _tables(data, cameras, joints, mano):
             raise ValueError(f"no {name} for any of its hands")
     _, side, _, frame, camera, _ = tables["hands"].T
     placed = np.isfinite(tables["campos"]).all(-1) & np.isfinite(tables["camrot"]).all((-1, -2))
+    joints, forward = tables["world"][frame, side], tables["camrot"][:, 2]
+    depth = np.einsum("nji,ni->nj", joints, forward[camera])
+    depth -= (tables["campos"] * forward).sum(1)[camera, None]
     tables["usable"] = placed[camera] & usable_hands(
-        tables["world"][frame, side], tables["valid"],
-        tables["focal"][camera], tables["princpt"][camera],
-    )  # fmt: skip
+        joints, depth, tables["valid"], tables["focal"][camera], tables["princpt"][camera]
+    )
     if mano:
         tables["mano"] = np.stack([_mano(mano, *place) for place in frames])
     return tables

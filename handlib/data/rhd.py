@@ -57,7 +57,7 @@ class RHDReader(HandReader):
                 f"{self.root} has no {part}/anno_{part}.pickle: extract RHD there ({HOMEPAGE})"
             )
         build = _from_pickle if path.suffix == ".pickle" else _from_json
-        tables = load_tables("rhd-2", build, [path])
+        tables = load_tables("rhd-3", build, [path])
         check_metres(tables["joints"][tables["usable"]], path)
         images = np.unique(tables["ids"])
         edges = [round(share * len(images)) for share in (start, stop)]
@@ -172,4 +172,4 @@ def _checked(tables):
     K, joints = tables["K"], tables["joints"]
     known = np.ones(joints.shape[:2], bool)
     focal, principal = K[:, [0, 1], [0, 1]], K[:, :2, 2]
-    return tables | {"usable": usable_hands(joints, known, focal, principal)}
+    return tables | {"usable": usable_hands(joints, joints[..., 2], known, focal, principal)}

@@ -38,17 +38,19 @@ def unusable(name, values):
     return no_camera, "is not a camera matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]]"
 
 
-def usable_hands(joints, known, focal, principal):
+def usable_hands(joints, depth, known, focal, principal):
     """Which hands a program can use.
 
     Args:
-        joints: (N, 21, 3). known: (N, 21) bool, joints that should be there.
+        joints: (N, 21, 3). depth: (N, 21) of them, before the camera.
+        known: (N, 21) bool, joints that should be there.
         focal, principal: (N, 2) px.
 
     Returns:
-        (N,) bool: every known joint and the camera are finite, the focal lengths positive.
+        (N,) bool: every known joint and the camera are finite, and the joints are before it; the
+        focal lengths are positive.
     """
-    whole = (np.isfinite(joints).all(-1) | ~known).all(-1)
+    whole = ((np.isfinite(joints).all(-1) & (depth > 0)) | ~known).all(-1)
     return whole & np.isfinite(principal).all(-1) & np.isfinite(focal).all(-1) & (focal > 0).all(-1)
 
 
