@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -68,7 +69,7 @@ def _synthesize(args):
         args.out, args.samples, evaluation=args.evaluation, seed=args.seed, size=args.size,
         workers=args.workers,
     )  # fmt: skip
-    print(f"dataset: {out}\nuse it with: MP_DATA={out} handlib run")
+    print(f"dataset: {out}\nuse it with: MP_DATA={shlex.quote(str(out.resolve()))} handlib run")
 
 
 def _predict(args):

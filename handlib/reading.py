@@ -76,7 +76,8 @@ def short(text):
 def require_file(path, remedy=AGAIN):
     """FileNotFoundError with the remedy where a file is not there."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing: {remedy}")
+        what = "a folder, not a file" if Path(path).is_dir() else "missing"
+        raise FileNotFoundError(f"{path} is {what}: {remedy}")
 
 
 def require_finite(**arrays):

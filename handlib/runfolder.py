@@ -16,9 +16,13 @@ CHECKPOINT = "checkpoints/best/model.safetensors"
 
 def check_name(name):
     """RunError for the name of a folder that would not be one in ``runs_root``."""
-    if name and (name in (".", "..") or Path(name).name != name):
-        raise RunError(f"--name {name}: give the name of a folder; MP_EXPERIMENTS says where")
-    if name and len(name.encode()) > LONGEST_NAME:
+    if name is None:
+        return
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise RunError(f"--name {name!r}: give the name of a folder; MP_EXPERIMENTS says where")
+    if "," in name:
+        raise RunError(f"--name {name}: commas stand between the names of several runs")
+    if len(name.encode()) > LONGEST_NAME:
         raise RunError(f"--name {name}: give one of at most {LONGEST_NAME} letters")
 
 

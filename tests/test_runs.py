@@ -362,7 +362,8 @@ def test_names_that_papermill_or_the_disk_would_not_take(tmp_path, monkeypatch):
     book = write_notebook(tmp_path / "any{1}.ipynb", "print(seed)")
     assert cli.main(["run", str(book), "--name", "a{b}"]) == 0
     assert (tmp_path / "out{x}/a{b}/notebooks/any{1}.ipynb").is_file()
-    assert cli.main(["run", str(book), "--name", "n" * 300]) == 1
+    for name in ("n" * 300, "", "one,other"):
+        assert cli.main(["run", str(book), "--name", name]) == 1
     (tmp_path / "odd.ipynb").write_text("{}")
     assert cli.main(["run", str(tmp_path / "odd.ipynb")]) == 1
 

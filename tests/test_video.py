@@ -296,6 +296,31 @@ def test_videos_of_one_name_in_folders_and_of_odd_rates(hand, tmp_path, monkeypa
         assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.05)
 
 
+def test_a_video_without_hands_leaves_what_was_there(hand, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "handlib.inference.command.Predictor", lambda *_, **__: green_predictor(hand)
+    )
+    path, out = tmp_path / "grey.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (320, 240))
+    for _ in range(3):
+        writer.write(np.full((240, 320, 3), 90, np.uint8))
+    writer.release()
+    assert cli.main(["predict", str(path), "--out", str(out)]) == 1
+    assert not list(out.iterdir())
+    (out / "grey.mp4").write_bytes(b"of another day")
+    assert cli.main(["predict", str(path), "--out", str(out)]) == 1
+    assert (out / "grey.mp4").read_bytes() == b"of another day"
+    said = capsys.readouterr()
+    assert "no hand found in any of its 3 frames" in said.err
+    assert "of an earlier prediction, and not written now: grey.mp4" in said.out
+
+
+def test_the_times_of_a_time_lapse_are_its_own(tmp_path):
+    path = write_video(tmp_path / "slow.avi", 3, rate=0.5)
+    assert Frames(path).rate == 0.5
+    assert [time for _, time, _ in Frames(path)] == pytest.approx([0, 2, 4])
+
+
 def test_faults_of_videos_are_named(hand, tmp_path):
     whole = write_video(tmp_path / "hands.avi", 3).read_bytes()
     no_videos = {

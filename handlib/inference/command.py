@@ -12,6 +12,8 @@ from handlib.inference.predictor import Predictor, checked_camera
 from handlib.paths import make_folder
 from handlib.reading import expecting, read_json
 
+FILM = ("mp4", "jsonl")  # files of a video
+
 
 def run(args):
     """Predict what the command line asks for; returns the exit code."""
@@ -46,7 +48,8 @@ def run(args):
         written += _photos(predictor, args, photos, out, options, faults)
     else:
         written += _annotated(predictor, args, reader, photos, out, faults)
-    _name_old_files(out, {path: stem for path, stem in photos.items() if path not in written}, args)
+    for stems, forms in ((videos, FILM), (photos, args.format)):
+        _name_old_files(out, [stem for path, stem in stems.items() if path not in written], forms)
     if written:
         print(f"files: {out.resolve()}")
     return _end(faults, len(videos) + len(photos))
@@ -57,9 +60,16 @@ def _check(args):
     if args.boxes and args.box:
         raise ValueError("--box and --boxes both say where the hands are: give one of them")
     if not (args.photos or args.boxes):
-        raise ValueError("nothing to predict: give photos, a folder of them, a video, or --boxes")
+        before = " before --K, which takes what follows it" if args.K else ""
+        raise ValueError(
+            f"nothing to predict: give photos, a folder of them, a video, or --boxes{before}"
+        )
+    if "" in args.photos:
+        raise ValueError("one of the photos is an empty text: a shell variable that is not set?")
     if args.boxes and len(args.photos) > 1:
         raise ValueError("--boxes takes one folder of photos, or none: those beside the file")
+    if args.boxes and not all(Path(folder).is_dir() for folder in args.photos):
+        raise ValueError(f"--boxes takes a folder of photos, or none: not {args.photos[0]}")
     if args.most is not None and args.most < 1:
         raise ValueError(f"--most is a number of hands from 1 on, not {args.most}")
     if args.sure is not None and not 0 <= args.sure <= 1:
@@ -79,7 +89,7 @@ def _sorted(given, faults):
 def _spare(out, videos, photos, args):
     """ValueError where a file that is read would be written over; dicts of path -> stem."""
     written = {out / f"{stem}.{kind}" for stem in photos.values() for kind in args.format}
-    written |= {out / f"{stem}.{kind}" for stem in videos.values() for kind in ("mp4", "jsonl")}
+    written |= {out / f"{stem}.{kind}" for stem in videos.values() for kind in FILM}
     read = [*videos, *photos, *([args.boxes] if args.boxes else ())]
     lost = sorted({Path(p).resolve() for p in read} & {path.resolve() for path in written})
     if lost:
@@ -107,14 +117,10 @@ def _save(faults, out, stem, photo, hands, args, together):
     return _try(faults, lambda: save_hands(out, stem, photo, hands, args.format, together))
 
 
-def _name_old_files(out, failed, args):
-    """Say which files of an earlier prediction stay beside the new ones, under a photo's name."""
-    old = [
-        f"{stem}.{form}"
-        for stem in failed.values()
-        for form in args.format
-        if (out / f"{stem}.{form}").is_file()
-    ]
+def _name_old_files(out, stems, forms):
+    """Say which files of an earlier prediction stay beside the new ones."""
+    files = [f"{stem}.{form}" for stem in stems for form in forms]
+    old = [name for name in files if (out / name).is_file()]
     if old:
         print(f"of an earlier prediction, and not written now: {', '.join(old)}")
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+SLOWEST = 1 / 3600  # frames a second of a time-lapse
 PATIENCE = 1000  # unreadable frames in a row after which a video has ended, whatever it counts
 
 
@@ -25,7 +26,7 @@ class Frames:
             is_list = file.read(8) == b"ffconcat"  # of other files, which would be shown
         self._video = cv2.VideoCapture("" if is_list else str(path))
         rate = self._video.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if np.isfinite(rate) and 1 <= rate <= 1000 else 30.0
+        self.rate = rate if np.isfinite(rate) and SLOWEST <= rate <= 1000 else 30.0
         self.lost = self.missing = 0
 
     def __iter__(self):

@@ -227,11 +227,11 @@ def predict_video(predictor, path, out, stem=None, **options):
             raise ValueError(
                 f"{path} cannot be read as a video: convert it to MP4 (H.264), or give its frames"
             )
-    found = sum(count > 0 for count in counts)
-    if not found:
-        raise ValueError(
-            f"{path}: no hand found in any of its {len(counts)} frames{frames.fault()}"
-        )
+        found = sum(count > 0 for count in counts)
+        if not found:
+            raise ValueError(
+                f"{path}: no hand found in any of its {len(counts)} frames{frames.fault()}"
+            )
     speed = len(counts) / (perf_counter() - start)
     return (
         f"{path}: a hand in {found} of {len(counts)} frames, at most {max(counts)} at once "
