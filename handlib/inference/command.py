@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from handlib.data.usable import fault
 from handlib.images import SUFFIXES
 from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
@@ -232,9 +233,10 @@ def _try(faults, work):
     try:
         return work()
     except (OSError, ValueError) as error:
-        if str(error) not in faults:  # both hands of a photo that is missing
-            faults.append(str(error))
-            print(f"handlib: {error}", file=sys.stderr, flush=True)
+        said = fault(error)
+        if said not in faults:  # both hands of a photo that is missing
+            faults.append(said)
+            print(f"handlib: {said}", file=sys.stderr, flush=True)
         return None
 
 
