@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -33,3 +35,16 @@ def test_points_must_be_finite():
     points = np.zeros((1, 10, 3))
     with pytest.raises(ValueError, match="not finite"):
         f_scores(points * np.nan, points)
+
+
+@pytest.mark.parametrize("pred", [(1, 10, 3), (3, 10, 3), (2, 10, 2), (2, 0, 3), (10, 3), (2,)])
+def test_surfaces_of_other_shapes_are_named(pred):
+    pred, gt = np.zeros(pred), np.zeros((2, 12, 3))
+    for arrays in ((pred, gt), (gt, pred)):
+        shapes = " and ".join(str(a.shape) for a in arrays)
+        with pytest.raises(ValueError, match=re.escape(shapes)):
+            f_scores(*arrays)
+
+
+def test_no_samples_have_no_scores():
+    assert f_scores(np.zeros((0, 10, 3)), np.zeros((0, 12, 3))).shape == (0, 2)

@@ -24,9 +24,16 @@ def f_scores(pred, gt):
         other kind nearer than ``F_THRESHOLDS_MM``.
 
     Raises:
-        ValueError: a coordinate that is not finite.
+        ValueError: shapes that do not agree, no vertices, or a coordinate that is not finite.
     """
     pred, gt = np.ascontiguousarray(pred, np.float64), np.ascontiguousarray(gt, np.float64)
+    # What the compiled loops would read outside of the arrays, they would not notice.
+    shapes = [a.shape[:1] + a.shape[2:] for a in (pred, gt)]
+    if shapes != [(len(gt), 3)] * 2 or not (pred.shape[1] and gt.shape[1]):
+        raise ValueError(
+            f"expected surfaces (N, V, 3) and (N, W, 3) with vertices, got {pred.shape} and "
+            f"{gt.shape}"
+        )
     if not (np.isfinite(pred).all() and np.isfinite(gt).all()):
         raise ValueError("a surface has points that are not finite, so there is no F-score")
     near, far = np.array(F_THRESHOLDS_MM) / 1000
