@@ -118,3 +118,27 @@ def test_render_mesh_returns_colour_coverage_and_depth():
     assert set(np.unique(alpha)) <= {0, 0.25, 0.5, 0.75, 1}
     assert rgb[30, 31, 0] > rgb[30, 31, 1] > rgb[30, 31, 2] > 0
     np.testing.assert_allclose(depth[depth > 0], 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("index", [-1, 25])
+def test_faces_of_vertices_that_are_not_there_are_named(index):
+    vertices, faces = grid_mesh(4)
+    wrong = faces.copy()
+    wrong[3, 1] = index
+    message = f"there are 25 vertices, and a face asks for vertex {index}"
+    fragments = raster.rasterize(vertices, faces, K, SIZE)
+    for draw in (
+        lambda: raster.render_mesh(vertices, wrong, K, SIZE),
+        lambda: raster.rasterize(vertices, wrong, K, SIZE),
+        lambda: raster.interpolate(fragments, wrong, vertices),
+        lambda: raster.vertex_normals(vertices, wrong),
+    ):
+        with pytest.raises(ValueError, match=message):
+            draw()
+    with pytest.raises(ValueError, match=r"expected faces \(F, 3\), got \(32, 2\)"):
+        raster.render_mesh(vertices, faces[:, :2], K, SIZE)
+
+
+def test_no_faces_are_an_empty_picture():
+    vertices, faces = grid_mesh(1)
+    assert not raster.render_mesh(vertices, faces[:0], K, SIZE)[1].any()

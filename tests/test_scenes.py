@@ -87,6 +87,12 @@ def test_larger_errors_are_darker_and_their_scale_is_in_mm(rest, hand):
     np.testing.assert_allclose(mesh.intensity, 1000 * error, rtol=1e-5)
 
 
+def test_faces_must_fit_both_hands(rest, hand):
+    for hands in ({"vertices": rest[0][:700]}, {"vertices": rest[0], "other": rest[0][:700]}):
+        with pytest.raises(ValueError, match="700 vertices, and a face asks for vertex 777"):
+            plots.show_mesh(**hands, faces=hand.faces)
+
+
 def test_scene_files(rest, hand, tmp_path):
     shown = plots.show_mesh(rest[0], hand.faces, title="stand-in")
     shown.save_html(tmp_path / "a.html")

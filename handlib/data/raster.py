@@ -46,9 +46,13 @@ def rasterize(vertices, faces, K, size, cull=False):
     Returns:
         ``Fragments``. A pixel belongs to a triangle when its centre does; a centre on the common
         edge of two triangles belongs to exactly one of them.
+
+    Raises:
+        ValueError: as ``checked_faces``.
     """
     width, height = size
     vertices = np.asarray(vertices, np.float64)
+    faces = checked_faces(faces, len(vertices))
     points = np.empty_like(vertices)
     with np.errstate(divide="ignore", invalid="ignore"):
         points[:, :2] = np.round(geometry.project(vertices, np.asarray(K, np.float64)) * _GRID)
@@ -57,8 +61,30 @@ def rasterize(vertices, faces, K, size, cull=False):
     face = np.full((height, width), -1, np.int32)
     barycentric = np.empty((height, width, 2), np.float32)
     depth = np.zeros((height, width), np.float32)
-    fill(points, np.ascontiguousarray(faces, np.int64), NEAR, cull, face, barycentric, depth)
+    fill(points, faces, NEAR, cull, face, barycentric, depth)
     return Fragments(face, barycentric, depth)
+
+
+def checked_faces(faces, count):
+    """Triangles as the compiled loops take them, which would not notice a vertex that is not there.
+
+    Args:
+        faces: (F, 3) int; count: number of vertices.
+
+    Returns:
+        (F, 3) int64.
+
+    Raises:
+        ValueError: another shape, or a face of a vertex that is not there.
+    """
+    faces = np.ascontiguousarray(faces, np.int64)
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise ValueError(f"expected faces (F, 3), got {faces.shape}")
+    # In one pass, because it is done for each picture: what is negative is large without a sign.
+    if len(faces) and faces.view(np.uint64).max() >= count:
+        index = faces.min() if faces.max() < count else faces.max()
+        raise ValueError(f"there are {count} vertices, and a face asks for vertex {index}")
+    return faces
 
 
 def nearest(first, second, start):
@@ -155,7 +181,7 @@ def interpolate(fragments, faces, attributes):
     """Vertex attributes (V, C) at each pixel: (H, W, C) float32, 0 where empty."""
     attributes = np.ascontiguousarray(attributes, np.float32)
     out = np.zeros((*fragments.face.shape, attributes.shape[1]), np.float32)
-    _interpolate(*fragments, np.ascontiguousarray(faces, np.int64), attributes, out)
+    _interpolate(*fragments, checked_faces(faces, len(attributes)), attributes, out)
     return out
 
 
@@ -172,14 +198,21 @@ def _interpolate(face, barycentric, depth, faces, attributes, out):
                 out[y, x, k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
 
 
-@_jit
 def vertex_normals(vertices, faces):
     """Unit normals (V, 3), the area-weighted mean of the triangles around each vertex.
 
     Args:
         vertices: (V, 3) float64.
-        faces: (F, 3) int64, counter-clockwise seen from outside.
+        faces: (F, 3) int, counter-clockwise seen from outside.
+
+    Raises:
+        ValueError: as ``checked_faces``.
     """
+    return _vertex_normals(vertices, checked_faces(faces, len(vertices)))
+
+
+@_jit
+def _vertex_normals(vertices, faces):
     # Number by number: a slice of an array would be a new array.
     normals = np.zeros_like(vertices)
     for f in range(len(faces)):
@@ -235,8 +268,11 @@ def render_mesh(vertices, faces, K, size, color=(0.75, 0.6, 0.5), vertex_colors=
     Returns:
         (rgb, alpha, depth): (H, W, 3) float32 in [0, 1], (H, W) float32 coverage in [0, 1] and
         (H, W) float32 metres, 0 where empty. Over a photo: ``alpha * rgb + (1 - alpha) * photo``.
+
+    Raises:
+        ValueError: as ``checked_faces``.
     """
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
     if vertex_colors is None:
         vertex_colors = np.broadcast_to(color, vertices.shape)
     normals = vertex_normals(vertices, faces)

@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from handlib.data.raster import checked_faces
 from handlib.plots.images import draw_skeleton
 from handlib.plots.layers import VIEWS, Layer, photo_behind
 from handlib.plots.meshfiles import write_mesh
@@ -133,9 +134,12 @@ def show_mesh(
         ``Scene``.
 
     Raises:
-        ValueError: an image without K, or a hand that is not in front of its camera.
+        ValueError: an image without K, a hand that is not in front of its camera, or faces of
+            vertices that are not there.
     """
     hands = [vertices] if other is None else [vertices, other]
+    for hand in hands:  # plotly would draw something else, or nothing
+        checked_faces(faces, len(hand))
     photo = None if image is None else photo_behind(hands, image, K)
     error_mm = None if vertex_error is None else 1000 * vertex_error
     if other is None:
