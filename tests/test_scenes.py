@@ -106,6 +106,21 @@ def test_scene_files(rest, hand, tmp_path):
     assert (tmp_path / "plotly.min.js").stat().st_size > 1e6
 
 
+def test_a_joint_that_is_not_known_leaves_the_view_as_it_is(rest, hand, tmp_path):
+    whole = plots.show_mesh(rest[0], hand.faces, rest[1])
+    joints = rest[1].copy()
+    joints[JOINT_NAMES.index("index_pip")] = np.nan
+    shown = plots.show_mesh(rest[0], hand.faces, joints)
+    assert shown.figure.layout.scene.camera == whole.figure.layout.scene.camera
+    shown.save_html(tmp_path / "a.html", beside=True)
+    page = (tmp_path / "a.html").read_text()
+    scene = json.loads(page.split("const scene = ")[1].split(";\n")[0])
+    (index,) = (t for t in scene["data"] if "index_pip" in t.get("text", ()))
+    place = index["text"].index("index_pip")
+    assert [n for n, x in enumerate(index["x"]) if x is None] == [place]
+    assert "NaN" not in page
+
+
 def read_obj(path):
     lines = [line.split() for line in path.read_text().splitlines()]
     points = np.array([line[1:] for line in lines if line[0] == "v"], float)

@@ -57,5 +57,8 @@ def write_page(path, layers, view, photo=None, title="", beside=False):
 
 
 def _plain(array):
-    """Arrays as lists: hundredths of a millimetre are enough to look at."""
-    return np.round(array.astype(float), 2).tolist() if array.dtype.kind == "f" else array.tolist()
+    """Arrays as lists: hundredths of a millimetre are enough to look at. JSON has null, not NaN."""
+    if array.dtype.kind != "f":
+        return array.tolist()
+    rounded = np.round(array.astype(float), 2)
+    return np.where(np.isnan(rounded), None, rounded).tolist()

@@ -32,14 +32,15 @@ def camera(view, layers, photo=None):
     """plotly's camera that looks at the hands, however far a photo and its lines of sight reach.
 
     It counts from the middle of all that is drawn, in geometric means of the three sides of the box
-    around that, which plotly makes wider by a sixteenth; and it sees 45 degrees.
+    around that, which plotly makes wider by a sixteenth; and it sees 45 degrees. Joints that are
+    not known, NaN, do not count.
     """
     joints = [layer.joints for layer in layers if layer.joints is not None]
     hands = np.concatenate([layer.vertices for layer in layers] + joints)
     drawn = hands if photo is None else np.concatenate([hands, photo.outline()])
-    low, high = drawn.min(0), drawn.max(0)
+    low, high = np.nanmin(drawn, 0), np.nanmax(drawn, 0)
     unit = 17 / 16 * np.prod(high - low) ** (1 / 3)
-    first, last = hands.min(0), hands.max(0)
+    first, last = np.nanmin(hands, 0), np.nanmax(hands, 0)
     centre = ((first + last) - (low + high)) / 2 / unit
     away = ROOM * np.linalg.norm(last - first) / 2 / unit / np.tan(np.pi / 8)
     points = {"center": centre, "eye": centre - away * view[2], "up": -view[1]}
