@@ -1,4 +1,4 @@
-"""Reading image files; a fault names the file and the remedy."""
+"""Images as arrays, and their files; a fault names the file and the remedy."""
 
 import io
 import struct
@@ -20,6 +20,15 @@ _FRAMES, _SCAN = {0xC0, 0xC1, 0xC2}, 0xDA
 _PASSED = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _MOST_PARTS = 64
 _PART = struct.Struct(">BBHBHHB")  # mark, kind, length; and of a frame: bits, size, channels
+
+
+def require_rgb(image, remedy=""):
+    """ValueError, with the remedy, for what is no RGB array (H, W, 3) uint8 of some pixels."""
+    is_array = isinstance(image, np.ndarray)
+    is_rgb = is_array and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+    if not (is_rgb and image.size):
+        got = f"{image.shape} {image.dtype}" if is_array else type(image).__name__
+        raise ValueError(f"expected an (H, W, 3) uint8 RGB image, got {got}{remedy}")
 
 
 def read_image(path, upright=False):

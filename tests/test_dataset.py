@@ -114,7 +114,7 @@ def test_wrong_shapes_are_refused():
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match=r"joints of shape \(21, 3\), got \(3, 21\)"):
         Sample(image, 0, joints=np.zeros((3, 21)))
-    with pytest.raises(ValueError, match="uint8 image"):
+    with pytest.raises(ValueError, match="uint8 RGB image"):
         Sample(image / 255, 0)
     for mask in (np.ones((8, 9), bool), np.ones((8, 8), np.uint8), np.ones((8, 8, 1), bool)):
         with pytest.raises(ValueError, match=r"expected a \(8, 8\) bool mask"):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -242,3 +243,13 @@ def test_a_photo_needs_its_camera_and_a_hand_before_it(rest, placed, hand):
         plots.show_mesh(placed, hand.faces, image=image)
     with pytest.raises(ValueError, match="not relative to the root"):
         plots.show_mesh(rest[0], hand.faces, image=image, K=K)
+
+
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (SIZE, SIZE, 4), (SIZE, SIZE, 3)])
+def test_an_image_that_is_not_rgb_in_bytes_is_refused(placed, hand, shape):
+    image = np.zeros(shape, np.float32 if shape[2:] == (3,) else np.uint8)
+    message = re.escape(f"(H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
+    with pytest.raises(ValueError, match=message):
+        plots.show_mesh(placed, hand.faces, image=image, K=K)
+    with pytest.raises(ValueError, match=message):
+        render.overlay_mesh(image, placed, hand.faces, K)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from handlib import geometry
+from handlib.images import require_rgb
 from handlib.joints import ROOT
 
 SHAPES = {
@@ -60,9 +61,7 @@ class Sample:
 
     def _check(self, values):
         """ValueError for those of ``values`` that have a wrong shape; the 2D joints, projected."""
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            kind = f"{self.image.shape} {self.image.dtype}"
-            raise ValueError(f"expected an (H, W, 3) uint8 image, got {kind}")
+        require_rgb(self.image)
         for name, value in values.items():
             if value is not None and name in SHAPES and value.shape != SHAPES[name]:
                 raise ValueError(f"expected {name} of shape {SHAPES[name]}, got {value.shape}")

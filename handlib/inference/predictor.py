@@ -9,6 +9,7 @@ import torch
 
 from handlib.checkpoints import OTHER, WEIGHTS, load_checkpoint, read_json, weights_folder
 from handlib.geometry import mirror_faces
+from handlib.images import require_rgb
 from handlib.inference.find import SURE, find_hands
 from handlib.inference.fold import fold_norms
 from handlib.inference.look import (
@@ -232,18 +233,9 @@ def _loaded(weights, changed):
 
 
 def _check_image(image):
-    if not (
-        isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
-        and image.ndim == 3
-        and image.shape[2] == 3
-        and image.size
-    ):
-        kind = getattr(image, "dtype", type(image).__name__)
-        raise ValueError(
-            f"expected an (H, W, 3) uint8 RGB image, got {getattr(image, 'shape', '')} {kind}: "
-            "handlib.inference.load_photo reads files and makes grey or RGBA arrays RGB"
-        )
+    require_rgb(
+        image, ": handlib.inference.load_photo reads files and makes grey or RGBA arrays RGB"
+    )
 
 
 def _photo(image):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handlib.images import require_rgb
 from handlib.plots.colors import SKIN
 
 
@@ -102,6 +103,7 @@ class Layer:
 
 def photo_behind(hands, image, K):
     """The ``Photo`` at a depth where all of the hands are before it."""
+    require_rgb(image)
     depths = np.concatenate(hands)[:, 2]
     if K is None:
         raise ValueError("to place an image in the scene, give the K of its camera too")

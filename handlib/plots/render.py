@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize, to_rgb
 
 from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
 from handlib.geometry import back_project, focal_length, known_camera, project
+from handlib.images import require_rgb
 from handlib.plots.layers import HAND_VIEWS, VIEWS, Photo, look  # noqa: F401
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
@@ -109,6 +110,7 @@ def overlay_depth(image, vertices, faces, K, middle):
     Returns:
         (H, W, 3) uint8.
     """
+    require_rgb(image)
     _, alpha, depth = render_mesh(vertices, faces, K, image.shape[1::-1])
     rgb = DEPTH.to_rgba(1000 * (depth - middle))[..., :3]
     alpha = np.where(depth > 0, alpha, 0)[..., None]
@@ -125,6 +127,7 @@ def overlay_mesh(image, vertices, faces, K, color=SKIN):
     Returns:
         (H, W, 3) uint8.
     """
+    require_rgb(image)
     rgb, alpha, _ = _render(vertices, faces, K, image.shape[1::-1], color)
     alpha *= 0.9  # the photo stays visible
     return (255 * alpha * rgb + (1 - alpha) * image + 0.5).astype(np.uint8)

@@ -134,8 +134,8 @@ def show_mesh(
         ``Scene``.
 
     Raises:
-        ValueError: an image without K, a hand that is not in front of its camera, or faces of
-            vertices that are not there.
+        ValueError: an image of another kind or without K, a hand that is not in front of its
+            camera, or faces of vertices that are not there.
     """
     hands = [vertices] if other is None else [vertices, other]
     for hand in hands:  # plotly would draw something else, or nothing
