@@ -114,6 +114,12 @@ def test_the_interval_of_a_mean_is_that_of_all_joints():
     assert metrics.mean_interval(np.ones(5)) == (1, 1, 1)
 
 
+def test_no_values_have_no_interval():
+    for interval in (metrics.mean_interval, metrics.t_interval):
+        with pytest.raises(ValueError, match=r"no values .* shape is \(0,\)"):
+            interval([])
+
+
 def test_the_t_interval_is_that_of_the_means_of_groups():
     from scipy import stats
 

@@ -134,6 +134,9 @@ def mean_interval(values, groups=None, draws=1000, confidence=0.95, seed=0):
     Args:
         values: (N,) or (N, ...), NaN where unknown; something is known.
         groups, draws, confidence, seed: as in ``keypoint_intervals``.
+
+    Raises:
+        ValueError: no values.
     """
     sums, counts = _known_sums(values, groups)
     weights = _draw(len(sums), draws, seed)
@@ -157,7 +160,10 @@ def t_interval(values, groups=None, confidence=0.95):
 
 def _known_sums(values, groups):
     """Sums of what is known and numbers of it, (G,) each, of the groups of which something is."""
-    values = np.asarray(values, np.float64).reshape(len(values), -1)
+    values = np.asarray(values, np.float64)
+    if not values.size:
+        raise ValueError(f"there are no values to take the mean of: their shape is {values.shape}")
+    values = values.reshape(len(values), -1)
     known = np.isfinite(values)
     _, group = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
     counts = np.bincount(group, known.sum(1))
