@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -206,3 +208,29 @@ def test_curves_count_errors_within_thresholds(thresholds):
     per_joint = [((errors <= t) & known).sum(0) / known.sum(0) for t in thresholds]
     np.testing.assert_allclose(metrics.pck(errors, thresholds), np.mean(per_joint, 1), atol=1e-12)
     np.testing.assert_allclose(metrics.pck(errors.reshape(-1, 1), thresholds), expected, atol=1e-12)
+
+
+def test_an_infinite_error_is_a_miss():
+    assert metrics.pck([[1, np.inf], [2, 3]])[-1] == 0.75
+    assert metrics.pck([[1, np.nan], [2, 3]])[-1] == 1
+
+
+@pytest.mark.parametrize(("errors", "thresholds"), [([1.0, 2], [1.0]), ([[1.0, 2]], [])])
+def test_curves_of_other_shapes_are_refused(errors, thresholds):
+    with pytest.raises(ValueError, match=r"expected errors \(N, J\) and thresholds \(T,\), got"):
+        metrics.pck(errors, thresholds)
+
+
+def test_errors_are_of_points_of_one_shape():
+    joints = hands(2)
+    for other in (joints[..., :1], joints[:1], joints[0]):
+        shapes = re.escape(f"not {joints.shape} and {other.shape}")
+        with pytest.raises(ValueError, match=shapes):
+            metrics.errors_mm(joints, other)
+
+
+def test_errors_of_half_precision_are_those_of_the_same_numbers():
+    half = hands(2).astype(np.float16)
+    expected = 1000 * np.linalg.norm(half.astype(float) - 0.5, axis=-1)
+    errors = metrics.errors_mm(half, np.full_like(half, 0.5))
+    np.testing.assert_allclose(errors, expected, rtol=1e-5)

@@ -168,8 +168,8 @@ def _aligned_mm(pred, truth, allow_reflection=False):
 
 def _best_order(pred, truth):
     """(n, 5): which predicted finger lies best on each true finger, each taken once."""
-    fingers = pred[:, _FINGERS], truth[:, _FINGERS]  # (n, 5, 4, 3)
-    cost = errors_mm(fingers[0][:, :, None], fingers[1][:, None]).mean(-1)  # (n, pred, truth)
+    fingers = pred[:, _FINGERS][:, :, None], truth[:, _FINGERS][:, None]  # (n, 5, 5, 4, 3)
+    cost = errors_mm(*np.broadcast_arrays(*fingers)).mean(-1)  # (n, pred, truth)
     return _ORDERS[cost[:, _ORDERS, np.arange(5)].sum(-1).argmin(-1)]
 
 

@@ -11,9 +11,19 @@ PCK_THRESHOLDS_MM = np.linspace(0, 50, 100)
 
 
 def distances(pred, gt):
-    """Distances (..., N) float64 between points (..., N, D), in their unit."""
-    pred, gt = np.broadcast_arrays(pred, gt)
-    rows = [points.reshape(-1, points.shape[-1]) for points in (pred, gt)]
+    """Distances (..., N) float64 between points (..., N, D), in their unit.
+
+    Raises:
+        ValueError: shapes differ. Broadcast, one hand would be compared with all others.
+    """
+    pred, gt = np.asarray(pred), np.asarray(gt)
+    if pred.shape != gt.shape or not pred.ndim:
+        raise ValueError(f"points are of one shape (..., N, D), not {pred.shape} and {gt.shape}")
+    # numba has no numbers of half precision.
+    rows = [
+        points.reshape(-1, points.shape[-1]).astype(np.result_type(points, np.float32), copy=False)
+        for points in (pred, gt)
+    ]
     return _row_distances(*rows).reshape(pred.shape[:-1])
 
 
@@ -31,7 +41,7 @@ def _row_distances(pred, gt):
 
 
 def errors_mm(pred, gt):
-    """Distances (..., N) in mm between points (..., N, 3) in metres."""
+    """Distances (..., N) in mm between points (..., N, 3) in metres; raises as ``distances``."""
     return 1000 * distances(pred, gt)
 
 
@@ -64,14 +74,21 @@ def pck(errors, thresholds=PCK_THRESHOLDS_MM):
     """Percentage of correct keypoints as a curve.
 
     Args:
-        errors: (N, J) mm, NaN where there is no annotation.
+        errors: (N, J) mm, NaN where there is no annotation; an infinite one is a miss.
         thresholds: (T,) mm, ascending.
 
     Returns:
         (T,) share of joints within each threshold, per joint and then averaged over joints.
+
+    Raises:
+        ValueError: other shapes, or no threshold.
     """
     errors, thresholds = np.asarray(errors, np.float64), np.asarray(thresholds, np.float64)
-    known = np.isfinite(errors).sum(0)
+    if errors.ndim != 2 or thresholds.ndim != 1 or not len(thresholds):
+        raise ValueError(
+            f"expected errors (N, J) and thresholds (T,), got {errors.shape}, {thresholds.shape}"
+        )
+    known = (~np.isnan(errors)).sum(0)
     starts = _starts(errors, thresholds, 1 / np.maximum(known, 1))
     return starts.cumsum() / (known > 0).sum()
 
