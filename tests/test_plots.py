@@ -165,6 +165,11 @@ def test_what_is_missing_is_left_out(sample, hand):
         assert (ax.images[0].get_array() == bare.image).all() and not ax.lines
 
 
+def test_no_samples_are_no_figure():
+    with pytest.raises(ValueError, match="no samples to show"):
+        plots.show_samples([])
+
+
 def test_errors_of_overlays_say_what_to_do(sample):
     with pytest.raises(ValueError, match="known: none, joints"):
         plots.show_samples([sample], "skeleton")

@@ -113,7 +113,12 @@ def show_samples(samples, overlay="joints", faces=None, columns=5, names=None):
         faces: (F, 3) of the hand model, for mesh.
         columns: of the grid.
         names: written above the samples; default their ids.
+
+    Raises:
+        ValueError: no samples, or as ``draw_sample``.
     """
+    if not samples:
+        raise ValueError("there are no samples to show")
     overlays = [overlay] if isinstance(overlay, str) else list(overlay)
     names = names or [label_of(sample) for sample in samples]
     named = list(zip(names, samples, strict=True))
