@@ -94,6 +94,14 @@ def test_faces_must_fit_both_hands(rest, hand):
             plots.show_mesh(**hands, faces=hand.faces)
 
 
+def test_an_unknown_view_is_told_the_known_ones(rest, hand):
+    known = f"unknown view 'nope'; known: {', '.join(render.VIEWS)}"
+    with pytest.raises(ValueError, match=known):
+        plots.show_mesh(rest[0], hand.faces, view="nope")
+    with pytest.raises(ValueError, match=r"known: palm, back, thumb side"):
+        plots.show_poses({"rest": rest[0]}, hand.faces, view="nope")
+
+
 def test_scene_files(rest, hand, tmp_path):
     shown = plots.show_mesh(rest[0], hand.faces, title="stand-in")
     shown.save_html(tmp_path / "a.html")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handlib.images import require_rgb
+from handlib.names import require_one_of
 from handlib.plots.colors import SKIN
 
 
@@ -38,6 +39,14 @@ HAND_VIEWS = {
     "wrist": look((-1, 0, 0), (0, 1, 0)),
     "three_quarter": look((0.15, 1, -0.55), (-1, 0, 0)),
 }
+
+
+def view_of(view, views=VIEWS):
+    """The rotation (3, 3) that a view is or is named after; ValueError for an unknown name."""
+    if not isinstance(view, str):
+        return np.asarray(view)
+    require_one_of("view", view, views)
+    return views[view]
 
 
 @dataclass

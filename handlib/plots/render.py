@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize, to_rgb
 from handlib.data.raster import downsample, interpolate, rasterize, render_mesh, supersampled
 from handlib.geometry import back_project, focal_length, known_camera, project
 from handlib.images import require_rgb
-from handlib.plots.layers import HAND_VIEWS, VIEWS, Photo, look  # noqa: F401
+from handlib.plots.layers import HAND_VIEWS, VIEWS, Photo, look, view_of  # noqa: F401
 from handlib.plots.style import SKIN, new_figure, show_picture, styled
 
 # Colours of depth, mm behind a middle: a hand is about 200 mm long. Near is bright.
@@ -156,7 +156,7 @@ def render_view(meshes, view, size=(250, 250), bounds=None, photo=None):
     Returns:
         (picture, to_pixels): (H, W, 3) uint8, and the function from points (..., 3) to its pixels.
     """
-    view = VIEWS[view] if isinstance(view, str) else view
+    view = view_of(view)
     if bounds is None:
         bounds = np.concatenate([v for v, *_ in meshes] + ([photo.outline()] if photo else []))
     place, K = frame(bounds, view, size)
@@ -192,7 +192,7 @@ def pose_pictures(poses, faces, view="palm", size=(200, 200)):
     Args:
         faces: (F, 3); view: name in ``HAND_VIEWS``; size: (width, height) px.
     """
-    rotation = HAND_VIEWS[view]
+    rotation = view_of(view, HAND_VIEWS)
     radius = max(np.ptp(v @ rotation.T, axis=0)[:2].max() for v in poses) / 2
     corners = radius * np.array([[-1, -1, 0], [1, 1, 0]]) @ rotation
     return [

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from handlib.data.raster import checked_faces
 from handlib.plots.images import draw_skeleton
-from handlib.plots.layers import VIEWS, Layer, photo_behind
+from handlib.plots.layers import Layer, photo_behind, view_of
 from handlib.plots.meshfiles import write_mesh
 from handlib.plots.page import write_page
 from handlib.plots.render import render_view
@@ -44,7 +44,7 @@ class Scene:
 
     def __init__(self, layers, title=None, view="three_quarter", photo=None):
         self.layers, self.title, self.photo = list(layers), title, photo
-        self.view = VIEWS[view] if isinstance(view, str) else np.asarray(view)
+        self.view = view_of(view)
 
     @cached_property
     def figure(self):
@@ -135,7 +135,7 @@ def show_mesh(
 
     Raises:
         ValueError: an image of another kind or without K, a hand that is not in front of its
-            camera, or faces of vertices that are not there.
+            camera, faces of vertices that are not there, or an unknown view.
     """
     hands = [vertices] if other is None else [vertices, other]
     for hand in hands:  # plotly would draw something else, or nothing
