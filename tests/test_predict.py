@@ -293,6 +293,7 @@ def test_turned_views_are_turned_back(weights):
         ({"box": (10, 10, 50, 40), "is_right": "left"}, "is_right is True, False, or None"),
         ({"box": (10, np.nan, 50, 40)}, "numbers that are not finite"),
         ({"K": "camera"}, r"K is a \(3, 3\) matrix in px, .* got 'camera'"),
+        ({"box": (10, 10, 50, 40), "K": 1000.0}, r"K is a \(3, 3\) matrix .* got 1000.0"),
         ({"K": (2.1, 2.1, 0.5, 0.5)}, "focal length of 2.1 px, for a photo of 60 px"),
         ({"box": (10, 10, 50, 40), "K": (2.1, 2.1, 0.5, 0.5)}, "focal length of 2.1 px"),
         ({"K": K.T}, "is it transposed"),

@@ -282,7 +282,8 @@ def _is_one_camera(K):
     """Whether K is that of all photos: not a list of one for each."""
     if isinstance(K, np.ndarray):
         return K.ndim <= 2 and K.shape[1:] != (4,)
-    return K is None or not any(k is None or np.shape(k) in ((3, 3), (4,)) for k in K)
+    # A mere number is refused as one camera is: by ``checked_camera``.
+    return not np.iterable(K) or not any(k is None or np.shape(k) in ((3, 3), (4,)) for k in K)
 
 
 def _check_focal(K, image):
