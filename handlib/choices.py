@@ -1,4 +1,8 @@
-"""What notebooks take as parameters, told before a kernel starts: nothing here needs torch."""
+"""What notebooks take as parameters, told before a kernel starts, and what ``Predictor`` takes:
+nothing here needs torch."""
+
+from math import inf
+from numbers import Integral, Real
 
 from handlib.names import require_one_of
 from handlib.presets import CAMERAS, MODEL_PRESETS
@@ -43,8 +47,17 @@ LEAST = {
         "threads": 0, "seed": 0,
     },
 }  # fmt: skip
-# And the most; 7 are the ``VIEWS`` of ``inference.look``, which needs torch: a test compares.
-MOST = {"05_predict_photos": {"sure": 1, "views": 7}}
+# What ``Predictor`` takes -> its kind, the least and the most that it may be; 7 are the ``VIEWS``
+# of ``inference.look``, which needs torch: a test compares.
+OF_PREDICTOR = {
+    "expand": (Real, 0.1, 100),  # beyond, a crop shows a patch of skin, or a hand of a few pixels
+    "views": (Integral, 1, 7),
+    "refine": (Integral, 0, inf),
+    "most": (Integral, 1, inf),
+    "sure": (Real, 0, 1),
+}
+# Notebook -> parameter -> the most that it may be.
+MOST = {"05_predict_photos": {name: OF_PREDICTOR[name][2] for name in ("sure", "views")}}
 # Notebook -> the parameters that take several paths, with commas between them.
 SEVERAL = {"05_predict_photos": ("photos",)}
 
@@ -79,7 +92,30 @@ def check_numbers(notebook, parameters):
             matter.
     """
     for name, least in LEAST.get(notebook, {}).items():
-        value, most = parameters.get(name, least), MOST.get(notebook, {}).get(name, float("inf"))
-        if not least <= value <= most:  # so that NaN is refused
-            what = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
-            raise ValueError(f"{name} is {value}, not {what}")
+        most = MOST.get(notebook, {}).get(name, inf)
+        require_number(name, parameters.get(name, least), least, most)
+
+
+def check_predictor(refine=None, **numbers):
+    """ValueError for a number that a ``Predictor`` does not take.
+
+    Args:
+        refine: None leaves it to the model. numbers: others of ``OF_PREDICTOR``.
+    """
+    given = numbers if refine is None else {**numbers, "refine": refine}
+    for name, value in given.items():
+        kind, least, most = OF_PREDICTOR[name]
+        require_number(name, value, least, most, kind)
+
+
+def require_number(name, value, least, most=inf, kind=Real):
+    """ValueError, naming the parameter, for what is no number of a kind from ``least`` to ``most``.
+
+    Args:
+        kind: ``numbers.Real`` or, for whole ones, ``numbers.Integral``.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r:.80}, not a {'whole ' * (kind is Integral)}number")
+    if not least <= value <= most:  # so that NaN is refused
+        what = f"at least {least}" if most == inf else f"between {least} and {most}"
+        raise ValueError(f"{name} is {value}, not {what}")

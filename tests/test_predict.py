@@ -160,8 +160,6 @@ def test_views_and_refinement_stay_near_the_first_look(weights):
     assert 0 < np.abs(plain.joints - views.joints).max() < 0.05
     np.testing.assert_allclose(project(views.joints, K), views.joints_2d, atol=1e-3)
     np.testing.assert_allclose(project(refined.joints, K), refined.joints_2d, atol=0.05)
-    with pytest.raises(ValueError, match="views is 1 to 7"):
-        handlib.Predictor(weights, views=9)([photo], [(50, 40, 150, 160)])
 
 
 @pytest.mark.parametrize("is_right", [True, False])
@@ -306,12 +304,26 @@ def test_what_cannot_be_is_refused(weights, given, fault):
         handlib.predict(photo, **{"weights": weights} | given)
 
 
-def test_steps_below_none_and_a_device_that_is_not_there_are_refused(weights):
-    with pytest.raises(ValueError, match="refine is a number of steps from 0 on"):
-        handlib.Predictor(weights, refine=-1)
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="device='cuda': no GPU"):
-            handlib.Predictor(weights, device="cuda")
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"refine": -1}, "refine is -1, not at least 0"),
+        ({"refine": 1.5}, "refine is 1.5, not a whole number"),
+        ({"views": 9}, "views is 9, not between 1 and 7"),
+        ({"views": 2.5}, "views is 2.5, not a whole number"),
+        ({"views": None}, "views is None, not a whole number"),
+        ({"expand": 0}, "expand is 0, not between 0.1 and 100"),
+        ({"expand": float("nan")}, "expand is nan, not between"),
+        ({"expand": float("inf")}, "expand is inf, not between"),
+        ({"expand": "2"}, "expand is '2', not a number"),
+        ({"device": "tpu"}, "device='tpu': no GPU or other device of this name"),
+        ({"device": 2.5}, "device=2.5: no GPU or other device of this name"),
+        ({"device": "cuda:99"}, "device='cuda:99': no GPU"),
+    ],
+)
+def test_what_a_predictor_does_not_take_is_refused_before_weights_are_read(given, fault):
+    with pytest.raises(ValueError, match=fault):
+        handlib.Predictor("/nowhere", **given)
 
 
 def test_a_copy_without_weights_says_what_to_do(monkeypatch, tmp_path):
@@ -471,10 +483,17 @@ def test_where_there_is_no_hand_none_is_found(green, tmp_path):
     assert handlib.predict_all(strip) == []
 
 
-@pytest.mark.parametrize("sure", [30, -0.1, float("nan")])
-def test_a_confidence_that_cannot_be_is_refused(green, sure):
-    with pytest.raises(ValueError, match=f"sure is {sure}, not between 0 and 1"):
-        green.find(green_photo((300, 200), []), sure=sure)
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        *[({"sure": n}, f"sure is {n}, not between 0 and 1") for n in (30, -0.1, float("nan"))],
+        ({"most": -1}, "most is -1, not at least 1"),
+        ({"most": 1.5}, "most is 1.5, not a whole number"),
+    ],
+)
+def test_numbers_that_a_search_does_not_take_are_refused(green, given, fault):
+    with pytest.raises(ValueError, match=fault):
+        green.find(green_photo((300, 200), []), **given)
 
 
 def test_small_hands_are_found_where_there_is_no_large_one(green):

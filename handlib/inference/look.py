@@ -5,6 +5,7 @@ import torch
 
 from handlib.augment.base import warp_image
 from handlib.augment.geometric import crop_affine
+from handlib.choices import check_predictor
 from handlib.geometry import (
     ASSUMED_FOCAL,
     axis_angle_to_matrix,
@@ -63,11 +64,10 @@ def look(model, images, boxes, K, sides=None, expand=EXPAND, views=1, refine=Non
         much of the joints' heatmaps lies where the joints were found, NaN without heatmaps.
 
     Raises:
-        ValueError: a hand of unknown side for a model that does not tell it, or more views than
-            there are.
+        ValueError: a hand of unknown side for a model that does not tell it, or a number that
+            ``choices.check_predictor`` refuses.
     """
-    if not 1 <= views <= len(VIEWS):
-        raise ValueError(f"views is 1 to {len(VIEWS)}, not {views}")
+    check_predictor(refine, expand=expand, views=views)
     sides = [None] * len(images) if sides is None else list(sides)
     if None in sides and not model.config.handedness:
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from handlib.checkpoints import OTHER, WEIGHTS, load_checkpoint, read_json, weights_folder
+from handlib.choices import check_predictor
 from handlib.geometry import mirror_faces
 from handlib.images import require_rgb
 from handlib.inference.find import SURE, find_hands
@@ -46,20 +47,17 @@ class Predictor:
         device: default a GPU where there is one.
 
     Raises:
-        FileNotFoundError, ValueError: no checkpoint there, or of another hand model; a number of
-            steps or of turns that cannot be, or a device that is not there.
+        FileNotFoundError, ValueError: no checkpoint there, or of another hand model; a number that
+            cannot be (see ``choices.OF_PREDICTOR``), or a device that is not there.
     """
 
     def __init__(self, weights=None, expand=EXPAND, views=1, refine=None, device=None, turns=None):
-        if refine is not None and refine < 0:
-            raise ValueError(f"refine is a number of steps from 0 on, or None; got {refine}")
+        check_predictor(refine, expand=expand, views=views)
+        self.device = _checked_device(device)
         self.model = fold_norms(load_weights(weights))
         if turns is not None:
             self.model.config = replace(self.model.config, turns=turns)
             self.model.config.check()
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device={device!r}: no GPU that torch can use is here; give 'cpu'")
         self.model.to(self.device)
         self.expand, self.views, self.refine = expand, views, refine
 
@@ -113,10 +111,9 @@ class Predictor:
             list of ``HandPrediction``, empty where no hand is found.
 
         Raises:
-            ValueError: an image, K, side or confidence that is not what it should be.
+            ValueError: an image, K, side, number or confidence that is not what it should be.
         """
-        if not 0 <= sure <= 1:
-            raise ValueError(f"sure is {sure}, not between 0 and 1")
+        check_predictor(most=most, sure=sure)
         _check_image(image)
         K = checked_camera(K)
         _check_focal(K, image)
@@ -230,6 +227,20 @@ def loaded(weights=None):
 @lru_cache(maxsize=2)
 def _loaded(weights, changed):
     return Predictor(weights)
+
+
+def _checked_device(device):
+    """The ``torch.device`` of a name or None; ValueError where it is not here."""
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    # As many kinds of error as torch has of devices.
+    except (AssertionError, ImportError, RuntimeError, TypeError):
+        raise ValueError(
+            f"device={device!r}: no GPU or other device of this name that torch can use is here; "
+            "give 'cpu'"
+        ) from None
+    return found
 
 
 def _check_image(image):

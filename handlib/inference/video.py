@@ -8,6 +8,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from handlib.choices import check_predictor
 from handlib.geometry import box_overlap, inverse, project, tight_box
 from handlib.inference.film import Film
 from handlib.inference.find import SMALLEST, SURE, next_box
@@ -142,9 +143,13 @@ class Tracker:
         most: hands that are followed at a time. sure: confidence that one needs.
         box: (4,) px around the one hand that is followed, in the first frame; None: the hands are
             found. A hand that is lost is looked for in any case.
+
+    Raises:
+        ValueError: a number of hands or a confidence that cannot be.
     """
 
     def __init__(self, predictor, K=None, is_right=None, most=MOST, sure=SURE, box=None):
+        check_predictor(most=most, sure=sure)
         self.predictor, self.is_right = predictor, is_right
         self.most, self.sure, self.box = most if box is None else 1, sure, box
         self.K, self.K_known = K, K is not None
