@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from handlib.augment import eval_transforms
-from handlib.data import photos
-from handlib.data.photos import read_coco_hands
+from handlib.data import KeypointFiles, photos, read_coco_hands
 from handlib.joints import convert
 
 
@@ -96,6 +95,14 @@ def test_faults_are_named(tmp_path):
     (tmp_path / "a/hands.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="expected 21 keypoints"):
         read_coco_hands(tmp_path / "a")
+
+
+def test_a_wrong_order_is_no_fault_of_the_file(tmp_path):
+    write_photos(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"^unknown joint order 'xx'; known: freihand, mano"):
+        read_coco_hands(tmp_path / "a", order="xx")
+    with pytest.raises(ValueError, match=r"^unknown joint order 'xx'; known: freihand, mano"):
+        KeypointFiles(tmp_path / "a/hands.json", order="xx")
 
 
 def test_whole_bodies_have_two_hands(tmp_path):

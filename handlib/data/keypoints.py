@@ -8,7 +8,7 @@ import numpy as np
 
 from handlib.data.hands import SIDES, side_of
 from handlib.geometry import box_overlap, tight_box
-from handlib.joints import N_JOINTS, convert
+from handlib.joints import N_JOINTS, convert, order_indices
 from handlib.reading import BadFile, expecting, read_json, require_finite
 
 NOTHING = np.zeros((N_JOINTS, 3))
@@ -40,10 +40,12 @@ class KeypointFiles:
 
     Raises:
         FileNotFoundError: no such file or folder; called: the files do not know an image.
-        ValueError: files of another form, or made for an image of another size.
+        ValueError: files of another form, or made for an image of another size; an order that is
+            not known.
     """
 
     def __init__(self, path, order="freihand"):
+        order_indices(order)  # a wrong one is no fault of the file
         self.path = Path(path).expanduser()
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: no such file or folder of keypoints")

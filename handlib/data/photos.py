@@ -14,7 +14,7 @@ import numpy as np
 from handlib.data.hands import side_of
 from handlib.data.sample import Sample
 from handlib.images import is_turned, read_image
-from handlib.joints import N_JOINTS, convert
+from handlib.joints import N_JOINTS, convert, order_indices
 from handlib.reading import BadFile, expecting, read_json, require_finite
 
 FREIHAND_POSES = 32_560  # file id = unique id + this * version
@@ -92,8 +92,9 @@ def read_coco_hands(path, order="freihand", images=None):
 
     Raises:
         FileNotFoundError: no file, or not one JSON with keypoints in the folder, or no photo.
-        ValueError: not such a JSON, or not 21 keypoints.
+        ValueError: not such a JSON, or not 21 keypoints; an order that is not known.
     """
+    order_indices(order)  # a wrong one is no fault of the file
     path = _find_json(Path(path).expanduser())
     folder = path.parent if images is None else Path(images).expanduser()
     content = read_json(path)
