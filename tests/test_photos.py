@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from handlib.augment import eval_transforms
-from handlib.data import KeypointFiles, photos, read_coco_hands
+from handlib.data import KeypointFiles, collate, photos, read_coco_hands
 from handlib.joints import convert
 
 
@@ -103,6 +103,16 @@ def test_a_wrong_order_is_no_fault_of_the_file(tmp_path):
         read_coco_hands(tmp_path / "a", order="xx")
     with pytest.raises(ValueError, match=r"^unknown joint order 'xx'; known: freihand, mano"):
         KeypointFiles(tmp_path / "a/hands.json", order="xx")
+
+
+@pytest.mark.parametrize("ids", [("b", "a"), (7, "a"), (None, 2**70)])
+def test_hands_whose_ids_are_no_whole_numbers_are_numbered(tmp_path, ids):
+    write_photos(tmp_path / "a")
+    path = tmp_path / "a/hands.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [content["annotations"][0] | {"id": each} for each in ids]
+    path.write_text(json.dumps(content))
+    assert collate(list(read_coco_hands(path)))["id"].tolist() == [0, 1]
 
 
 def test_whole_bodies_have_two_hands(tmp_path):

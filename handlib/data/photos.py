@@ -87,8 +87,9 @@ def read_coco_hands(path, order="freihand", images=None):
 
     Returns:
         PhotoReader, ordered by file name: samples with ``joints_2d`` (NaN where a joint is not
-        labelled), ``box`` and ``is_right`` (None where nothing tells it). In a folder called
-        freihand, file ids give id and version, and all are right hands.
+        labelled), ``box`` and ``is_right`` (None where nothing tells it). Their ``id`` is that of
+        the annotation; where one is no whole number, all are numbered from 0 on, as in the file. In
+        a folder called freihand, file ids give id and version, and all are right hands.
 
     Raises:
         FileNotFoundError: no file, or not one JSON with keypoints in the folder, or no photo.
@@ -106,8 +107,8 @@ def read_coco_hands(path, order="freihand", images=None):
             if image.get("width") and image.get("height")
         }
         found = [
-            (folder / names[annotation["image_id"]], annotation["id"], *hand)
-            for annotation in content["annotations"]
+            (folder / names[annotation["image_id"]], unique, *hand)
+            for unique, annotation in _numbered(content["annotations"])
             for hand in _hands(annotation, names[annotation["image_id"]])
         ]
         hands = [_fields(path, order, *hand) for hand in found]
@@ -136,6 +137,14 @@ def _find_json(path):
             f"{path} holds {len(found)} JSON files with keypoints, expected one: give the file"
         )
     return found[0]
+
+
+def _numbered(annotations):
+    """(id, annotation) of each: a batch takes whole numbers of 64 bits alone, so that the place in
+    the file is the id where one is of another kind."""
+    ids = [annotation["id"] for annotation in annotations]
+    fit = all(type(unique) is int and abs(unique) < 2**63 for unique in ids)
+    return zip(ids if fit else range(len(ids)), annotations, strict=True)
 
 
 def _hands(annotation, name):
