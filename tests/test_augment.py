@@ -420,6 +420,13 @@ def test_only_a_hand_that_is_known_moves():
     assert max(p["turn"] * p["reach"] for p in params) <= 0.35
 
 
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
+def test_in_a_picture_without_room_no_hand_moves(size):
+    sample = fake_sample(11, size=size).replace(mask=np.ones(size[::-1], bool))
+    moved = MoveHand(1.0).apply(sample, {"turn": 0.1, "reach": 1.0, "from": 0.0})
+    assert moved.image is sample.image
+
+
 def test_a_camera_without_faults_changes_nothing():
     sample = fake_sample(11)
     assert only("jpeg", jpeg=0.0)(sample, np.random.default_rng(0)) is sample

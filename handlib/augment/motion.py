@@ -14,7 +14,8 @@ class MoveHand(Transform):
     """Smear the hand (and arm) along an arc, as a hand that waves or reaches is smeared.
 
     Joints are where they are in the middle of the exposure, so that nothing but the image changes.
-    A sample without a mask or with an unknown 2D joint stays as it is.
+    A sample without a mask or with an unknown 2D joint stays as it is, and so does a picture that
+    is 1 px wide or high: it has no half, from which the place behind the hand is filled.
 
     Args:
         p: probability.
@@ -32,6 +33,8 @@ class MoveHand(Transform):
 
     def apply(self, sample, params):
         if params is None or sample.mask is None or not sample.has("joints_2d"):
+            return sample
+        if min(sample.size) < 2:
             return sample
         low, high = sample.joints_2d.min(0), sample.joints_2d.max(0)
         if not np.isfinite(high - low).all():
