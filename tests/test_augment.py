@@ -408,6 +408,17 @@ def test_a_moving_hand_leaves_no_copy_of_itself_behind():
     assert (away[48, :30] == 60).all() and away[48, 56, 0] > 70
 
 
+def test_the_bases_of_a_transform_of_ones_own_are_exported():
+    assert {"Transform", "Geometric"} <= set(augment.__all__)
+
+    class Invert(augment.Transform):
+        def apply(self, sample, params):
+            return sample.replace(image=255 - sample.image)
+
+    sample, twice = fake_sample(11), Compose([Invert(), Invert()])
+    np.testing.assert_array_equal(twice(sample, np.random.default_rng(0)).image, sample.image)
+
+
 def test_only_a_hand_that_is_known_moves():
     rng, sample = np.random.default_rng(0), bright_hand()
     unknown = np.full((21, 2), np.nan)

@@ -3,7 +3,7 @@
 Each transform draws its parameters (``draw``), then applies them (``apply``); calling it does both.
 """
 
-from handlib.augment.base import Compose, Geometric
+from handlib.augment.base import Compose, Geometric, Transform
 from handlib.augment.geometric import (
     CropToBox,
     CropToHand,
@@ -32,6 +32,7 @@ __all__ = [
     "CropToHand",
     "Degrade",
     "Flip",
+    "Geometric",
     "GivenKeypoints",
     "MirrorBack",
     "MoveHand",
@@ -42,6 +43,7 @@ __all__ = [
     "ScaleNormalize",
     "Shift",
     "ToRight",
+    "Transform",
     "Upright",
     "course_transforms",
     "eval_transforms",
