@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from posed_hands import to_camera
 
@@ -76,6 +77,22 @@ def test_two_hands_are_told_apart(rest, hand):
     bones = [t for t in shown.figure.data if t.type == "scatter3d"]
     assert {text for t in bones for text in t.text} == set(JOINT_NAMES)
     assert len(shown.still.legends[0].get_texts()) == 2
+
+
+def test_tensors_and_lists_are_drawn_as_arrays_are(placed, hand):
+    photo = {"image": np.zeros((SIZE, SIZE, 3), np.uint8), "K": K}
+    given = (placed, hand.faces, placed[:21], placed, placed[:21], np.ones(len(placed)))
+    expected = plots.show_mesh(*given, **photo)
+    learnt = [torch.tensor(np.float64(each), requires_grad=True) for each in given]
+    learnt[1] = torch.tensor(hand.faces)
+    tensors = {name: torch.from_numpy(each) for name, each in photo.items()}
+    for shown in (
+        plots.show_mesh(*learnt, **tensors),
+        plots.show_mesh(*[each.tolist() for each in given], **photo),
+    ):
+        assert shown.figure == expected.figure
+        np.testing.assert_array_equal(shown.layers[0].vertices, placed)
+        assert shown.still is not None
 
 
 def test_larger_errors_are_darker_and_their_scale_is_in_mm(rest, hand):

@@ -106,6 +106,12 @@ def _rgb(paint):
     return to_rgb(paint) if isinstance(paint, str) else paint
 
 
+def _as_array(values):
+    """A numpy array of what numpy takes, or of a tensor, wherever it is; None stays None."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    return None if values is None else np.asarray(values)
+
+
 # -- the call that notebooks make ------------------------------------------------------------
 def show_mesh(
     vertices,
@@ -120,6 +126,8 @@ def show_mesh(
     K=None,
 ):
     """A hand mesh in 3D, alone or as a prediction together with the truth.
+
+    Arrays may be whatever numpy makes arrays of, or torch's tensors.
 
     Args:
         vertices: (V, 3) metres, camera frame; faces: (F, 3); joints: (21, 3) or None.
@@ -137,6 +145,9 @@ def show_mesh(
         ValueError: an image of another kind or without K, a hand that is not in front of its
             camera, faces of vertices that are not there, or an unknown view.
     """
+    vertices, faces, joints, other, other_joints, vertex_error, image, K = map(
+        _as_array, (vertices, faces, joints, other, other_joints, vertex_error, image, K)
+    )
     hands = [vertices] if other is None else [vertices, other]
     for hand in hands:  # plotly would draw something else, or nothing
         checked_faces(faces, len(hand))
