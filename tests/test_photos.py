@@ -7,6 +7,7 @@ import pytest
 from handlib.augment import eval_transforms
 from handlib.data import KeypointFiles, collate, photos, read_coco_hands
 from handlib.joints import convert
+from handlib.mano import pose_hand
 
 
 def write_photos(folder, name="32563.jpg"):
@@ -29,6 +30,38 @@ def write_photos(folder, name="32563.jpg"):
     }
     (folder / "hands.json").write_text(json.dumps(content))
     return points
+
+
+def hand_file(folder, order, hand):
+    """A COCO file of hands of the stand-in's rest pose, their joints in that order."""
+    write_photos(folder)
+    path = folder / "hands.json"
+    content = json.loads(path.read_text())
+    points = pose_hand(hand).joints[:, :2] * 300 + (40, 30)
+    keypoints = np.c_[convert(points, "freihand", order), np.ones(21)]
+    content["annotations"][0]["keypoints"] = keypoints.ravel().tolist()
+    path.write_text(json.dumps(content))
+    return path, points
+
+
+def test_fingers_listed_from_the_tip_are_told(tmp_path, hand):
+    path, points = hand_file(tmp_path / "a", "rhd", hand)
+    with pytest.warns(UserWarning, match=r"hands\.json: its fingers .* \(--order rhd\)"):
+        read_coco_hands(path)
+    (sample,) = read_coco_hands(path, "rhd")
+    np.testing.assert_allclose(sample.joints_2d, points)
+
+
+@pytest.mark.filterwarnings("error")
+def test_fingers_from_the_palm_or_too_few_to_tell_are_taken_as_they_are(tmp_path, hand):
+    for order in ("freihand", "mpii", "3dhand"):
+        path, _ = hand_file(tmp_path / order, order, hand)
+        assert len(read_coco_hands(path, order)) == 1
+    path, _ = hand_file(tmp_path / "b", "rhd", hand)
+    content = json.loads(path.read_text())
+    content["annotations"][0]["keypoints"][2 : 3 * 15 : 3] = [0] * 15
+    path.write_text(json.dumps(content))
+    assert len(read_coco_hands(path)) == 1
 
 
 def test_photos_have_2d_joints_and_a_box(tmp_path):

@@ -723,6 +723,7 @@ def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_pat
         (["a.png", "--sure", "nan"], "--sure is a confidence from 0 to 1"),
         (["a", "b", "--boxes", "x.json"], "--boxes takes one folder"),
         (["a.png", "--boxes", "x.json"], "--boxes takes a folder of photos, or none: not a.png"),
+        (["a.png", "--order", "rhd"], "--order is of the keypoints that --boxes gives"),
         (["missing.jpg"], "missing.jpg is missing: copy it again"),
         (["a.png", ""], "one of the photos is an empty text"),
         (

@@ -14,7 +14,7 @@ import numpy as np
 from handlib.data.hands import side_of
 from handlib.data.sample import Sample
 from handlib.images import is_turned, read_image
-from handlib.joints import N_JOINTS, convert, order_indices
+from handlib.joints import N_JOINTS, convert, is_tip_first, order_indices
 from handlib.reading import BadFile, expecting, read_json, require_finite
 
 FREIHAND_POSES = 32_560  # file id = unique id + this * version
@@ -94,6 +94,9 @@ def read_coco_hands(path, order="freihand", images=None):
     Raises:
         FileNotFoundError: no file, or not one JSON with keypoints in the folder, or no photo.
         ValueError: not such a JSON, or not 21 keypoints; an order that is not known.
+
+    Warns:
+        UserWarning: the fingers seem to be listed from the tip on, as RHD's are.
     """
     order_indices(order)  # a wrong one is no fault of the file
     path = _find_json(Path(path).expanduser())
@@ -118,12 +121,24 @@ def read_coco_hands(path, order="freihand", images=None):
         ):
             raise ValueError("a file_name of it is too long")
         hands.sort(key=lambda hand: (hand["path"], hand["id"]))
+    if order == "freihand":
+        _warn_of_order(path, hands)
     for hand in hands:
         if not hand["path"].is_file():
             raise FileNotFoundError(
                 f"{hand['path']} is missing: put the photos there, or give their folder as images"
             )
     return PhotoReader(hands, sizes)
+
+
+def _warn_of_order(path, hands):
+    joints = np.array([hand["joints_2d"] for hand in hands]).reshape(-1, N_JOINTS, 2)
+    if is_tip_first(joints):
+        warnings.warn(
+            f"{path}: its fingers seem to be listed from the tip on, as RHD's are: look at some of "
+            "them, and give the order 'rhd' (--order rhd)",
+            stacklevel=3,
+        )
 
 
 def _find_json(path):

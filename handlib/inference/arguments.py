@@ -18,6 +18,10 @@ def add_arguments(parser):
         "InterHand2.6M or RHD: their boxes and sides are taken, and 2D errors are printed",
     )  # fmt: skip
     parser.add_argument(
+        "--order", metavar="NAME", help="joint order of a COCO-style file: rhd, interhand, mpii, "
+        "... [freihand, as OpenPose and MediaPipe]",
+    )  # fmt: skip
+    parser.add_argument(
         "--K", nargs="+", metavar="K", help="camera: fx fy cx cy in px, or a JSON file of K (3, 3)"
     )
     sides = parser.add_mutually_exclusive_group()

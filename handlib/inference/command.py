@@ -27,7 +27,9 @@ def run(args):
     }
     reader = None
     if args.boxes:
-        reader = _Given(read_boxes(args.boxes, *args.photos), **options)
+        reader = _Given(
+            read_boxes(args.boxes, next(iter(args.photos), None), args.order), **options
+        )
         photos = list(dict.fromkeys(reader.paths()))
     if args.format and videos and not photos:
         raise ValueError("--format is for photos: of a video an MP4 and JSON lines are written")
@@ -71,6 +73,8 @@ def _check(args):
         raise ValueError("--boxes takes one folder of photos, or none: those beside the file")
     if args.boxes and not all(Path(folder).is_dir() for folder in args.photos):
         raise ValueError(f"--boxes takes a folder of photos, or none: not {args.photos[0]}")
+    if args.order and not args.boxes:
+        raise ValueError("--order is of the keypoints that --boxes gives")
     if args.most is not None and args.most < 1:
         raise ValueError(f"--most is a number of hands from 1 on, not {args.most}")
     if args.sure is not None and not 0 <= args.sure <= 1:
@@ -199,8 +203,12 @@ def _of_samples(predictor, samples):
     return hands
 
 
-def read_boxes(path, images=None):
-    """The annotated hands of a COCO-style file, or of a folder of InterHand2.6M or RHD."""
+def read_boxes(path, images=None, order=None):
+    """The annotated hands of a COCO-style file, or of a folder of InterHand2.6M or RHD.
+
+    Args:
+        images, order: of a COCO-style file, see ``read_coco_hands``; the datasets have their own.
+    """
     from handlib.data import open_dataset, read_coco_hands
     from handlib.data.interhand import is_interhand
     from handlib.data.rhd import is_rhd
@@ -208,7 +216,7 @@ def read_boxes(path, images=None):
     path = Path(path).expanduser()
     if path.is_dir() and (is_interhand(path) or is_rhd(path)):
         return open_dataset(path, "test")
-    return read_coco_hands(path, images=images)
+    return read_coco_hands(path, order or "freihand", images)
 
 
 def read_camera(given):
