@@ -9,7 +9,6 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 from handlib.augment.base import Transform
-from handlib.data.paint import SKIN_TONES, skin_tone
 
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
@@ -132,6 +131,8 @@ class AddClutter(Transform):
 
     def _thing(self, numbers):
         """Of 17 numbers in [0, 1): place and size as fractions of the image's."""
+        from handlib.data.paint import SKIN_TONES, skin_tone
+
         kind, of_skin, *color = numbers[:5]
         color = [255 * n for n in color]
         if of_skin < 0.4:

@@ -4,7 +4,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from handlib.data.usable import fault
 from handlib.images import SUFFIXES
 from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
@@ -241,6 +240,8 @@ def _try(faults, work):
     try:
         return work()
     except (OSError, ValueError) as error:
+        from handlib.data.usable import fault  # compiled code waits until it is needed
+
         said = fault(error)
         if said not in faults:  # both hands of a photo that is missing
             faults.append(said)
