@@ -32,7 +32,7 @@ LEAST = {
     "01_explore_data": {"samples": 1, "size": 32, "seed": 0},
     "02_train": {
         "samples": 1, "steps": 1, "pretrain_steps": 0, "max_minutes": 0, "mask_weight": 0,
-        "evaluations": 0, "val_samples": 0, "workers": 0, "threads": 0,
+        "evaluations": 0, "val_samples": 0, "workers": 0, "threads": 0, "seed": 0,
     },
     "03_visualize_meshes": {"samples": 1, "hands": 1, "most": 1, "seed": 0},
     "04_evaluate": {

@@ -31,6 +31,7 @@ def test_a_notebook_checks_its_numbers_first(notebook):
     defaults = runs.notebook_parameters(path)
     assert choices.LEAST[notebook].keys() <= defaults.keys()
     assert choices.MOST.get(notebook, {}).keys() <= choices.LEAST[notebook].keys()
+    assert "seed" in choices.LEAST[notebook]  # of every notebook: a negative one draws nothing
     choices.check_numbers(notebook, defaults)
     cells = [c["source"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     code = "".join(line for cell in cells for line in cell)
@@ -101,6 +102,7 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("07_ablation", "seeds", "0", "seeds is 0, not at least 1"),
         ("04_evaluate", "rank_by", "pa_mpjpe", "did you mean 'pa_mpjpe_mm'"),
         ("04_evaluate", "filter", "view=plam", "no 'plam'"),
+        ("02_train", "seed", "-1", "seed is -1, not at least 0"),
         ("02_train", "data", "nowhere/FreiHAND", "data: nowhere/FreiHAND does not exist"),
         ("02_train", "init", "shiped", "no run shiped in .*; did you mean 'shipped'?"),
         ("04_evaluate", "trained", "shiped", "no run shiped in .*; did you mean 'shipped'?"),
