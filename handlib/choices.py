@@ -9,16 +9,27 @@ from handlib.presets import CAMERAS, MODEL_PRESETS
 
 PRECISIONS = ("no", "bf16", "fp16", "auto")
 KEYPOINTS = ("predicted", "file", "noisy truth")
-# Parameter of 02_train -> what it may be, beside "". The names of ``augment.CHAINS`` and of
-# ``recipe.OPTIMIZERS`` stand here too, for these need torch; a test compares.
+SPLITS = ("train", "val", "test", "evaluation")  # of a dataset; not each has all of them
+# Notebook -> parameter -> what it may be, beside "" where that is its default. The names of
+# ``augment.CHAINS`` and of ``recipe.OPTIMIZERS`` stand here too, for these need torch; a test
+# compares.
 CHOICES = {
-    "preset": tuple(MODEL_PRESETS),
-    "camera": CAMERAS,
-    "keypoints": KEYPOINTS,
-    "augmentation": ("full", "light", "course", "none"),
-    "optimizer": ("adam", "adamw", "muon"),
-    "mixed_precision": PRECISIONS,
+    "01_explore_data": {"split": SPLITS},
+    "02_train": {
+        "preset": tuple(MODEL_PRESETS),
+        "camera": CAMERAS,
+        "keypoints": KEYPOINTS,
+        "augmentation": ("full", "light", "course", "none"),
+        "optimizer": ("adam", "adamw", "muon"),
+        "mixed_precision": PRECISIONS,
+    },
+    "03_visualize_meshes": {"split": SPLITS},
+    "04_evaluate": {"split": SPLITS, "write": ("freihand", "course")},
+    "06_compare_runs": {"split": SPLITS},
+    "07_ablation": {"question": ("faults", "pieces")},
 }
+# The parameters that "" is no value of.
+NEVER_EMPTY = ("split", "preset", "mixed_precision", "question")
 # Parameter of 02_train -> the least that it may be, and the value that stands for the preset's.
 OF_PRESET = {
     "size": (32, 0),
@@ -73,24 +84,25 @@ def check_training(parameters):
     Args:
         parameters: {name: value} of some of its parameters; other names do not matter.
     """
-    for name, known in CHOICES.items():
-        if parameters.get(name):
-            require_one_of(name, parameters[name], known)
+    check_values("02_train", parameters)
     for name, (least, left) in OF_PRESET.items():
         value = parameters.get(name)
         if not is_left_to_preset(name, value) and not value >= least:  # so that NaN is refused
             what = f"at least {least}" if least else "0 or more"
             raise ValueError(f"{name} is {value}, not {what}; {left} takes the preset's")
-    check_numbers("02_train", parameters)
 
 
-def check_numbers(notebook, parameters):
-    """ValueError for a number that one of handlib's notebooks does not take.
+def check_values(notebook, parameters):
+    """ValueError for a choice or a number that one of handlib's notebooks does not take.
 
     Args:
         notebook: its name. parameters: {name: value} of some of its parameters; other names do not
             matter.
     """
+    for name, known in CHOICES.get(notebook, {}).items():
+        value = parameters.get(name)
+        if value or (value == "" and name in NEVER_EMPTY):
+            require_one_of(name, value, known)
     for name, least in LEAST.get(notebook, {}).items():
         most = MOST.get(notebook, {}).get(name, inf)
         require_number(name, parameters.get(name, least), least, most)

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlib.choices import SEVERAL, check_numbers, check_training
+from handlib.choices import SEVERAL, check_training, check_values
 from handlib.description import describe, fingerprint, run_name
 from handlib.notebooks import (
     NOTEBOOKS,
@@ -183,7 +183,7 @@ def _check_values(notebook, defaults, given):
     if notebook == "02_train":
         check_training(given)
     else:
-        check_numbers(notebook, given)
+        check_values(notebook, given)
     if notebook == "04_evaluate" and {"rank_by", "filter"} & given.keys():
         from handlib.analysis.early import check_selection  # takes seconds to import
 

@@ -9,6 +9,7 @@ from launched import write_notebook
 
 from handlib import choices, cli, runs
 from handlib.augment import CHAINS
+from handlib.data import FreiHANDReader, InterHandReader, RHDReader
 from handlib.inference.look import VIEWS
 from handlib.paths import user_paths
 from handlib.presets import ModelConfig
@@ -17,26 +18,39 @@ from handlib.recipe import OPTIMIZERS, USUAL, usual
 
 def test_the_plain_names_are_those_that_exist():
     defaults = runs.notebook_parameters(runs.notebook_path("02_train"))
-    assert {*choices.CHOICES, *choices.OF_PRESET} <= defaults.keys()
+    assert choices.OF_PRESET.keys() <= defaults.keys()
     choices.check_training(defaults)
-    assert set(choices.CHOICES["augmentation"]) == set(CHAINS)
-    assert set(choices.CHOICES["optimizer"]) == set(OPTIMIZERS)
+    assert set(choices.CHOICES["02_train"]["augmentation"]) == set(CHAINS)
+    assert set(choices.CHOICES["02_train"]["optimizer"]) == set(OPTIMIZERS)
+    for reader in (FreiHANDReader, InterHandReader, RHDReader):
+        assert set(reader.splits) <= set(choices.SPLITS)
     for name, (_, left) in choices.OF_PRESET.items():
         assert defaults[name] == left  # the documented one
 
 
 @pytest.mark.parametrize("notebook", choices.LEAST)
-def test_a_notebook_checks_its_numbers_first(notebook):
+def test_a_notebook_checks_its_values_first(notebook):
     path = runs.notebook_path(notebook)
     defaults = runs.notebook_parameters(path)
     assert choices.LEAST[notebook].keys() <= defaults.keys()
     assert choices.MOST.get(notebook, {}).keys() <= choices.LEAST[notebook].keys()
     assert "seed" in choices.LEAST[notebook]  # of every notebook: a negative one draws nothing
-    choices.check_numbers(notebook, defaults)
+    of_names = choices.CHOICES.get(notebook, {})
+    assert of_names.keys() <= defaults.keys()
+    assert ("split" in of_names) == ("split" in defaults)
+    assert all((defaults[name] == "") != (name in choices.NEVER_EMPTY) for name in of_names)
+    choices.check_values(notebook, defaults)
     cells = [c["source"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     code = "".join(line for cell in cells for line in cell)
-    check = "check_training(" if notebook == "02_train" else f'check_numbers("{notebook}", vars())'
+    check = "check_training(" if notebook == "02_train" else f'check_values("{notebook}", vars())'
     assert 0 < code.find(check) < code.find("open_run(")
+
+
+def test_the_ablation_has_the_questions_that_may_be_asked():
+    cells = json.loads(runs.notebook_path("07_ablation").read_text())["cells"]
+    lines = [line for cell in cells for line in cell["source"]]
+    (line,) = (line for line in lines if line.startswith("questions = "))
+    assert tuple(re.findall(r'"(\w+)":', line)) == choices.CHOICES["07_ablation"]["question"]
 
 
 def test_as_many_views_are_taken_as_there_are():
@@ -100,6 +114,10 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("06_compare_runs", "hands", "0", "hands is 0, not at least 1"),
         ("06_compare_runs", "images", "-5", "images is -5, not at least 0"),
         ("07_ablation", "seeds", "0", "seeds is 0, not at least 1"),
+        ("01_explore_data", "split", "", "unknown split ''; known: train, val, test, evaluation"),
+        ("03_visualize_meshes", "split", "tset", r"unknown split 'tset'; did you mean 'test'\?"),
+        ("04_evaluate", "write", "freihnd", r"unknown write 'freihnd'; did you mean 'freihand'\?"),
+        ("07_ablation", "question", "wat", "unknown question 'wat'; known: faults, pieces"),
         ("04_evaluate", "rank_by", "pa_mpjpe", "did you mean 'pa_mpjpe_mm'"),
         ("04_evaluate", "filter", "view=plam", "no 'plam'"),
         ("02_train", "seed", "-1", "seed is -1, not at least 0"),
