@@ -18,7 +18,6 @@ CHOICES = {
     "02_train": {
         "preset": tuple(MODEL_PRESETS),
         "camera": CAMERAS,
-        "keypoints": KEYPOINTS,
         "augmentation": ("full", "light", "course", "none"),
         "optimizer": ("adam", "adamw", "muon"),
         "mixed_precision": PRECISIONS,
@@ -103,6 +102,8 @@ def check_values(notebook, parameters):
         value = parameters.get(name)
         if value or (value == "" and name in NEVER_EMPTY):
             require_one_of(name, value, known)
+    source, given = parameters.get("keypoints"), parameters.get("keypoints_from")
+    check_keypoints(source, given, training=notebook == "02_train")
     for name, least in LEAST.get(notebook, {}).items():
         most = MOST.get(notebook, {}).get(name, inf)
         require_number(name, parameters.get(name, least), least, most)
@@ -131,3 +132,24 @@ def require_number(name, value, least, most=inf, kind=Real):
     if not least <= value <= most:  # so that NaN is refused
         what = f"at least {least}" if most == inf else f"between {least} and {most}"
         raise ValueError(f"{name} is {value}, not {what}")
+
+
+def check_keypoints(source, given, training):
+    """ValueError for keypoints that no network is to be shown.
+
+    Args:
+        source: one of ``KEYPOINTS``, or "" for none. given: where they come from: a run, or files.
+        training: whether they are for a training; noisy truth would tell another the answer.
+    """
+    if not source:
+        return
+    require_one_of("keypoints", source, KEYPOINTS)
+    if source == "noisy truth":
+        if not training:
+            raise ValueError(
+                "keypoints from noisy truth are for training: a score with them would be the "
+                "truth's own; take 'predicted' or 'file'"
+            )
+    elif not given:
+        what = "a trained run's folder" if source == "predicted" else "the detector's files"
+        raise ValueError(f"keypoints {source!r} need keypoints_from: {what}")

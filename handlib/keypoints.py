@@ -7,13 +7,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from handlib.augment import Compose, GivenKeypoints, NoisyKeypoints, eval_transforms
-from handlib.checkpoints import find_checkpoint, load_checkpoint
-from handlib.choices import KEYPOINTS
+from handlib.checkpoints import load_checkpoint, weights_folder
+from handlib.choices import check_keypoints
 from handlib.data import HandDataset, KeypointFiles
 from handlib.data.sending import BatchSender, batches
 from handlib.data.workers import start_worker
-from handlib.names import require_one_of
-from handlib.paths import existing_run, run_path
 
 FRAME = 100.0  # px
 
@@ -26,7 +24,8 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
         source: "predicted" by a trained model, from a detector's "file", "noisy truth", or "" for
             none. A first stage does better on images that it was trained on than on others:
             best train it on other hands than the second.
-        given: the run folder or checkpoint of the model; path of the files (``KeypointFiles``).
+        given: the run or checkpoint of the model, or "shipped"; path of the files
+            (``KeypointFiles``).
         hand: ``HandModel`` of the first stage.
         training: noisy truth is refused otherwise, for it would tell the answer.
         workers: processes that read images for the first stage.
@@ -34,24 +33,16 @@ def add_keypoints(dataset, source, given="", hand=None, *, training=False, worke
     Raises:
         ValueError: an unknown source, or one that must not be used.
     """
+    check_keypoints(source, given, training)
     if not source:
         return dataset
-    require_one_of("keypoints", source, KEYPOINTS)
     if source == "noisy truth":
-        if not training:
-            raise ValueError(
-                "keypoints from noisy truth are for training: a score with them would be the "
-                "truth's own; take 'predicted' or 'file'"
-            )
         first = NoisyKeypoints()
-    elif not given:
-        what = "a trained run's folder" if source == "predicted" else "the detector's files"
-        raise ValueError(f"keypoints {source!r} need keypoints_from: {what}")
     elif source == "file":
         first = GivenKeypoints(KeypointFiles(given))
     else:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_checkpoint(existing_run(given), hand).to(device)
+        model = load_checkpoint(weights_folder(given), hand).to(device)
         first = GivenKeypoints(partial(_look_up, find_keypoints(model, dataset.reader, workers)))
     rest = [] if dataset.transforms is None else [dataset.transforms]
     return HandDataset(dataset.reader, Compose([first, *rest]), dataset.seed)
@@ -64,7 +55,7 @@ def in_validation(source, given):
     if source != "noisy truth" or not given:
         return source
     try:
-        find_checkpoint(run_path(given))
+        weights_folder(given)
     except FileNotFoundError:
         return "file"
     return "predicted"

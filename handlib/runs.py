@@ -28,6 +28,7 @@ from handlib.paths import (
     has_model,
     name_of_run,
     run_folders,
+    run_path,
     runs_root,
     user_path,
     user_paths,
@@ -204,14 +205,29 @@ def _check_places(notebook, parameters, trains):
             text, told = os.environ.get("MP_DATA", "").strip(), "MP_DATA"
         several = name in SEVERAL.get(notebook, ())
         for place in user_paths(text, told) if several else [user_path(text, told)]:
-            if text and not place.exists():
-                raise RunError(f"{told}: {place} does not exist; give the path of what is there")
+            if text:
+                _require(place, told)
+    _check_keypoints_from(parameters.get("keypoints"), parameters.get("keypoints_from"))
     for name in ("init",) if trains else ("trained", "weights"):
         if parameters.get(name, "") not in ("", *UNTRAINED):
             trained_run(parameters[name])
     for name in () if trains else ("compared", "reference"):
         if parameters.get(name):
             trained_runs(parameters[name])
+
+
+def _check_keypoints_from(source, given):
+    """As ``_check_places``, where keypoints are to come from."""
+    if source == "predicted":
+        trained_run(given)
+    elif source and given:  # validation may see a run's where training sees noisy truth
+        place = user_path(given, "keypoints_from") if source == "file" else run_path(given)
+        _require(place, "keypoints_from")
+
+
+def _require(place, told):
+    if not place.exists():
+        raise RunError(f"{told}: {place} does not exist; give the path of what is there")
 
 
 def _seen(paths, given):

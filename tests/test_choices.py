@@ -128,6 +128,9 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("05_predict_photos", "photos", f"{__file__}, b.jpg", "photos: b.jpg does not exist"),
         ("05_predict_photos", "photos", 300 * "b.jpg,", "photos: b.jpg does not exist"),
         ("03_visualize_meshes", "photos", "tests,docs", "photos: tests,docs does not exist"),
+        ("04_evaluate", "keypoints", "noisy truth", "noisy truth are for training"),
+        ("03_visualize_meshes", "keypoints", "file", "'file' need keypoints_from: the detector"),
+        ("02_train", "keypoints", "predicted", "'predicted' need keypoints_from: a trained run"),
         ("06_compare_runs", "compared", "mine", "no trained run in .*: run 02_train first"),
     ],
 )
@@ -138,6 +141,29 @@ def test_what_cannot_be_or_is_not_there_is_told_before_anything_is_made(
     assert cli.main(["run", notebook, "-p", name, text]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("notebook", "source", "message"),
+    [
+        ("02_train", "file", "keypoints_from: nowhere does not exist"),
+        ("02_train", "predicted", "no run nowhere in .*; known: shipped"),
+        ("02_train", "noisy truth", "keypoints_from: nowhere does not exist"),
+        ("03_visualize_meshes", "predicted", "no run nowhere in .*; known: shipped"),
+        ("04_evaluate", "file", "keypoints_from: nowhere does not exist"),
+    ],
+)
+def test_where_keypoints_come_from_is_looked_for_first(
+    tmp_path, monkeypatch, notebook, source, message
+):
+    monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    given = {"keypoints": source, "keypoints_from": "nowhere"}
+    given |= {"init": "random"} if notebook == "02_train" else {}
+    with pytest.raises((runs.RunError, FileNotFoundError), match=message):
+        runs.plan([notebook], given)
+    assert list(tmp_path.iterdir()) == []
+    given["keypoints_from"] = "shipped" if source == "predicted" else str(tmp_path)
+    assert runs.plan([notebook], given).parameters
 
 
 def test_photos_may_be_several_with_commas_between_them(tmp_path, monkeypatch):

@@ -157,8 +157,9 @@ def test_noisy_truth_never_enters_an_evaluation(hand):
 def test_noisy_truth_gives_way_in_validation(hand, tmp_path):
     (tmp_path / "found.json").write_text("{}")
     export(make_model("small", hand), tmp_path / "run/checkpoints/best")
-    given = [tmp_path / "found.json", tmp_path, tmp_path / "run"]
-    assert [in_validation("noisy truth", each) for each in given] == ["file", "file", "predicted"]
+    given = [tmp_path / "found.json", tmp_path, tmp_path / "run", "shipped"]
+    seen = ["file", "file", "predicted", "predicted"]
+    assert [in_validation("noisy truth", each) for each in given] == seen
     assert in_validation("noisy truth", "") == "noisy truth"  # for want of another: it is named
     assert in_validation("predicted", tmp_path) == "predicted" and in_validation("", tmp_path) == ""
 
@@ -195,6 +196,7 @@ def dotted(seed, is_right):
 
 def test_a_first_stage_finds_keypoints_in_the_image_as_read(hand, monkeypatch, tmp_path):
     """Whatever the sizes of image and network, and where the network sees it mirrored."""
+    monkeypatch.setattr(keypoints, "weights_folder", lambda given: given)
     monkeypatch.setattr(keypoints, "load_checkpoint", lambda path, hand: FindsTheDot())
     samples = [dotted(seed, is_right=seed % 2 == 0) for seed in range(6)]
     seen = add_keypoints(HandDataset(samples, Rotate()), "predicted", tmp_path, hand)
