@@ -151,11 +151,7 @@ def load_checkpoint(path, hand):
     """
     folder = find_checkpoint(path)
     verify(folder)
-    description = read_json(folder / "model.json")
-    with expecting(folder / "model.json", "not the description of a network", OTHER):
-        trained, config = description["hand"], ModelConfig(**description["config"])
-        config.check()
-        name, fingerprint = trained["name"], trained["fingerprint"]
+    config, name, fingerprint = _described(folder)
     if fingerprint != hand.fingerprint:
         remedy = "load that hand model (set or unset MANO), or train again"
         if name == hand.name:
@@ -169,6 +165,15 @@ def load_checkpoint(path, hand):
     model = HandNet(config, hand)
     load_weights(model, folder)
     return model.eval()
+
+
+def _described(folder):
+    """A checkpoint's ``ModelConfig``, and name and fingerprint of the hand model it is for."""
+    description = read_json(folder / "model.json")
+    with expecting(folder / "model.json", "not the description of a network", OTHER):
+        trained, config = description["hand"], ModelConfig(**description["config"])
+        config.check()
+        return config, trained["name"], trained["fingerprint"]
 
 
 def load_weights(model, folder, name=WEIGHTS, grow=False):
@@ -211,7 +216,10 @@ def begin(preset, hand, init="random", seed=0, **overrides):
     try:
         load_weights(model, folder, grow=True)
     except ValueError as error:
-        raise ValueError(f"{error}. A network of its own begins with init 'random'") from error
+        made, wanted = asdict(_described(folder)[0]), asdict(model.config)
+        differ = [f"{n} {made[n]!r:.80}, not {wanted[n]!r}" for n in wanted if made[n] != wanted[n]]
+        what = f"{folder} is of another model ({'; '.join(differ)})" if differ else str(error)
+        raise ValueError(f"{what}: a network of its own begins with init 'random'") from error
     return model
 
 

@@ -5,7 +5,7 @@ from math import inf
 from numbers import Integral, Real
 
 from handlib.names import require_one_of
-from handlib.presets import CAMERAS, MODEL_PRESETS
+from handlib.presets import CAMERAS, MODEL_PRESETS, USUAL
 
 PRECISIONS = ("no", "bf16", "fp16", "auto")
 KEYPOINTS = ("predicted", "file", "noisy truth")
@@ -84,6 +84,12 @@ def check_training(parameters):
         parameters: {name: value} of some of its parameters; other names do not matter.
     """
     check_values("02_train", parameters)
+    begins = parameters.get("init") or USUAL.get(parameters.get("preset"), {}).get("init")
+    if parameters.get("keypoints") and begins == "shipped":
+        raise ValueError(
+            "the shipped weights see no keypoints, and a network that does cannot begin with them; "
+            "give -p init random, or a run that was trained with keypoints"
+        )
     for name, (least, left) in OF_PRESET.items():
         value = parameters.get(name)
         if not is_left_to_preset(name, value) and not value >= least:  # so that NaN is refused

@@ -14,28 +14,8 @@ from handlib.data.sending import BatchSender
 from handlib.data.workers import start_worker
 from handlib.muon import Muon
 from handlib.names import require_one_of
+from handlib.presets import USUAL
 
-# What each preset of ``presets.MODEL_PRESETS`` is trained with where nothing else is asked for. The
-# two that ask for the model hub or for a GPU's time were not measured here.
-USUAL = {
-    "small": {
-        "init": "random", "augmentation": "light", "optimizer": "adamw", "lr": 2e-3,
-        "batch_size": 32, "weight_decay": 0.0, "average": 0.0,
-    },
-    "modern": {
-        "init": "shipped", "augmentation": "light", "optimizer": "adamw", "lr": 3e-4,
-        "batch_size": 32, "weight_decay": 0.05, "average": 0.99,
-    },
-    # What paid in published systems, see FreiHAND's leaders: days of one GPU.
-    "freihand": {
-        "init": "pretrained", "augmentation": "full", "optimizer": "adamw", "lr": 4e-4,
-        "batch_size": 64, "weight_decay": 0.05, "average": 0.999,
-    },
-    "boukhayma2019": {
-        "init": "pretrained", "augmentation": "course", "optimizer": "adam", "lr": 1e-3,
-        "batch_size": 64, "weight_decay": 0.0, "average": 0.0,
-    },
-}  # fmt: skip
 # name: (torch class, usual learning rate, schedule). "cosine" is a linear warm-up over the first
 # WARM_UP of the training, then half a cosine down to zero.
 OPTIMIZERS = {

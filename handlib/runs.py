@@ -182,7 +182,7 @@ def plan(names=WORKFLOW, given=None, name=None, here=True):
 def _check_values(notebook, defaults, given):
     """Tell at once what a cell of one of handlib's notebooks would refuse."""
     if notebook == "02_train":
-        check_training(given)
+        check_training(defaults | given)
     else:
         check_values(notebook, given)
     if notebook == "04_evaluate" and {"rank_by", "filter"} & given.keys():

@@ -166,6 +166,15 @@ def test_where_keypoints_come_from_is_looked_for_first(
     assert runs.plan([notebook], given).parameters
 
 
+@pytest.mark.parametrize("given", [{}, {"init": "shipped"}, {"preset": "small", "init": "shipped"}])
+def test_a_network_that_sees_keypoints_does_not_begin_with_the_shipped_weights(given):
+    seen = {"keypoints": "noisy truth"}
+    with pytest.raises(ValueError, match=r"weights see no keypoints.*give -p init random"):
+        runs.plan(["02_train"], given | seen)
+    choices.check_training({"preset": "modern", "init": "random"} | seen)
+    choices.check_training({"preset": "small", "init": ""} | seen)
+
+
 def test_photos_may_be_several_with_commas_between_them(tmp_path, monkeypatch):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path / "out"))
     one, other = tmp_path / "a.jpg", tmp_path / "b"

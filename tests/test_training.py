@@ -89,8 +89,11 @@ def test_a_model_begins_with_the_weights_of_another(hand, tmp_path):
     assert same(checkpoints.begin("small", hand, seed=1), made)
     other = dataclasses.replace(hand, v_template=1.1 * hand.v_template)
     assert same(checkpoints.begin("small", other, tmp_path / "weights"), begun)
-    with pytest.raises(ValueError, match=r"(?s)another model .* begins with init 'random'"):
+    with pytest.raises(ValueError, match=r"another model .* begins with init 'random'"):
         checkpoints.begin("modern", hand, tmp_path / "weights")
+    differ = r"another model \(keypoint_maps False, not True\): a network of its own begins"
+    with pytest.raises(ValueError, match=differ):
+        checkpoints.begin("small", hand, tmp_path / "weights", keypoint_maps=True)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         checkpoints.begin("small", hand, tmp_path / "nowhere")
 
