@@ -152,18 +152,22 @@ def average(folders, out, held_out=512):
 
     Raises:
         ValueError: fewer than two, or not of one training, or of networks of different shapes.
+        FileNotFoundError: one of the folders is not there.
     """
+    said = ", ".join(map(str, folders))
+    if len(folders) < 2:
+        raise ValueError(f"{said}: give two or more weights of one training")
     cards = sorted(((read_card(folder), folder) for folder in folders), key=_length)
     pieces, counts = cards[-1][0]["pieces"], [_length(each) for each in cards]
-    if len(folders) < 2 or any(c["pieces"] != pieces[:n] for (c, _), n in zip(cards, counts)):
+    if any(c["pieces"] != pieces[:n] for (c, _), n in zip(cards, counts)):
         raise ValueError(
-            f"{', '.join(map(str, folders))}: give two or more weights of one training, of which "
+            f"{said}: give two or more weights of one training, of which "
             "each begins with another's; between others lies nothing of use"
         )
     hand = load_hand_model()
     models = [checkpoints.load_checkpoint(folder, hand) for _, folder in cards]
     if any(model.config != models[-1].config for model in models):
-        raise ValueError(f"{', '.join(map(str, folders))}: these networks differ in their shape")
+        raise ValueError(f"{said}: these networks differ in their shape")
     states = [model.state_dict() for model in models]
     model, mean = models[-1], states[-1].copy()
     for name in (name for name, value in mean.items() if value.is_floating_point()):
@@ -207,6 +211,13 @@ def held_out_set(hand, size, count):
 def read_card(folder):
     """The card beside weights: dict with ``preset`` and ``pieces``, a dict for each of them."""
     path = Path(folder) / CARD
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is not a piece of handlib train (no {CARD}): give the folder of the weights "
+            "that it wrote"
+        )
     card = checkpoints.read_json(path)
     if not isinstance(card.get("pieces"), list):
         raise BadFile(f"{path} is not a card (it lists no pieces): {checkpoints.OTHER}")

@@ -188,6 +188,21 @@ def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (["nowhere"], "nowhere: give two or more weights of one training"),
+        (["nowhere", "run"], "nowhere: no such folder"),
+        (["run", "nowhere"], "run is not a piece of handlib train (no card.json): give the folder"),
+    ],
+)
+def test_only_pieces_of_a_training_are_averaged(tmp_path, monkeypatch, capsys, weights, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert cli.main(["average", "mean", *weights]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "processes, workers, all_are_told", [(2, 0, False), (2, 0, True), (1, 1, True)]
 )
 def test_a_training_stops_in_order(tmp_path, processes, workers, all_are_told):
