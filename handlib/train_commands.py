@@ -4,6 +4,8 @@ import os
 from functools import partial
 from pathlib import Path
 
+from handlib.paths import make_folder
+
 
 def add_train_commands(commands):
     """Add ``train``, ``average`` and ``ablate`` to the subcommands of a parser."""
@@ -59,6 +61,7 @@ def _run_together(parser, work):
 
 
 def _together(work, args):
+    make_folder(Path(args.out))  # before anything heavy is imported or begun
     if args.processes > 1 and "RANK" not in os.environ:
         from handlib.processes import train_together
 

@@ -202,6 +202,14 @@ def test_only_pieces_of_a_training_are_averaged(tmp_path, monkeypatch, capsys, w
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("words", [["train", "--minutes", "1"], ["ablate", "--images", "8"]])
+def test_a_training_needs_a_folder(tmp_path, capsys, words, processes):
+    (out := tmp_path / "hand.mp4").touch()
+    assert cli.main([*words, str(out), "--processes", processes]) == 1
+    assert "hand.mp4 is a file: choose a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "processes, workers, all_are_told", [(2, 0, False), (2, 0, True), (1, 1, True)]
 )
