@@ -151,7 +151,8 @@ def write_interhand(root, splits=("train", "val", "test"), mano=False):
             files["data"]["annotations"].append(annotation)
             frames[str(n)] = {"world_coord": np.where(known[..., None], world, 1.0)} | valid
             frames[str(n)]["world_coord"] = frames[str(n)]["world_coord"].reshape(42, 3).tolist()
-            pose = {"pose": rng.normal(size=48).tolist(), "shape": [0.5] * 10, "trans": [0, 0, 0]}
+            pose = {"pose": rng.normal(size=48).tolist(), "trans": [0, 0, 0]}
+            pose["shape"] = rng.normal(size=10).tolist()
             fits[str(n)] = {"right": pose if "right" in sides else None, "left": None}
         if not mano:
             del files["MANO_NeuralAnnot"]

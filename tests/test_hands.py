@@ -92,6 +92,19 @@ def test_a_joint_that_is_not_known_is_absent(interhand):
     assert reader.annotation("verts") is None
 
 
+def test_a_joint_that_only_the_joints_own_file_calls_unknown_is_absent(tmp_path):
+    write_interhand(tmp_path, ["test"])
+    whole = InterHandReader(tmp_path, "test")[0].joints
+
+    def forget(content):
+        content["3"]["0"]["joint_valid"][20] = [False]  # the right wrist
+
+    edit(tmp_path / "annotations/test/InterHand2.6M_test_joint_3d.json", forget)
+    joints = InterHandReader(tmp_path, "test")[0].joints
+    assert np.isfinite(whole).all() and np.isnan(joints[0]).all()
+    np.testing.assert_array_equal(joints[1:], whole[1:])
+
+
 def test_both_hands_of_an_image_are_its_looks(interhand):
     right, left = InterHandReader(interhand[0]).looks(12)
     assert (right.is_right, left.is_right) == (True, False)
@@ -118,6 +131,7 @@ def test_fitted_poses_turn_with_the_camera(interhand, hand):
     fits = json.loads((folder / "InterHand2.6M_train_MANO_NeuralAnnot.json").read_text())
     camera = json.loads((folder / "InterHand2.6M_train_camera.json").read_text())
     rotation = np.array(camera["3"]["camrot"]["400026"])
+    np.testing.assert_allclose(sample.betas, fits["3"]["0"]["right"]["shape"], rtol=1e-6)
     layer = HandLayer(hand)
     posed = []
     for pose in (np.array(fits["3"]["0"]["right"]["pose"]), sample.pose):
@@ -191,6 +205,25 @@ def test_a_frame_or_camera_that_one_file_lacks_is_left_out(tmp_path, kind, capsy
     reader = InterHandReader(tmp_path, "test", skip_bad=True)
     assert set(reader.ids) == {10, 11, 12} and reader.left_out
     np.testing.assert_array_equal(reader[0].joints, first)
+
+
+@pytest.mark.parametrize("kind", ["campos", "camrot", "a row of camrot"])
+def test_the_hands_of_a_camera_without_a_place_are_left_out(tmp_path, kind, capsys):
+    write_interhand(tmp_path, ["test"])
+
+    def placeless(content):
+        for name, cameras in content["3"].items():
+            if name != kind:
+                cameras["400099"] = cameras["400026"]
+        if kind == "a row of camrot":
+            rotations = content["3"]["camrot"]
+            rotations["400099"] = [[None] * 3, *rotations["400026"][1:]]
+
+    edit(tmp_path / "annotations/test/InterHand2.6M_test_camera.json", placeless)
+    data = tmp_path / "annotations/test/InterHand2.6M_test_data.json"
+    edit(data, lambda content: content["images"][-1].update(camera="400099"))
+    reader = InterHandReader(tmp_path, "test", skip_bad=True)
+    assert set(reader.ids) == {10, 11, 12} and reader.left_out
 
 
 def test_a_hand_behind_its_camera_is_left_out(tmp_path, capsys):
