@@ -213,6 +213,24 @@ def test_masks_of_0_and_1_are_read_as_those_of_0_and_255(broken):
     assert not FreiHANDReader(broken)[0].mask.any()
 
 
+def test_what_a_jpeg_leaves_about_a_hand_is_not_on_its_mask(broken):
+    mask = np.full((32, 32), 40, np.uint8)
+    mask[8:20] = 200
+    written = cv2.imencode(".png", mask)[1]  # a JPEG would change the values
+    (broken / "training/mask/00000000.jpg").write_bytes(written.tobytes())
+    np.testing.assert_array_equal(FreiHANDReader(broken)[0].mask, mask == 200)
+
+
+def test_a_sample_that_is_changed_does_not_change_the_dataset(public):
+    reader = FreiHANDReader(public[0])
+    sample = reader[0]
+    kept = {name: getattr(sample, name).copy() for name in ("K", "joints", "vertices", "pose")}
+    for name in kept:
+        getattr(sample, name)[:] = 0
+    for name, value in kept.items():
+        np.testing.assert_array_equal(getattr(reader[0], name), value)
+
+
 def test_large_annotations_are_cached_and_mapped(tmp_path, monkeypatch):
     monkeypatch.setattr(annotations, "SMALL", 0)
     monkeypatch.setattr(annotations, "BLOCK", 1000)  # entries are cut at block borders
