@@ -4,7 +4,7 @@ import torch
 from fake_data import fake_sample
 from torch.utils.data import DataLoader
 
-from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate
+from handlib.augment import AddClutter, ColorJitter, Compose, Resize, Rotate, ScaleNormalize
 from handlib.data.dataset import HandDataset, ShuffledSampler, spread
 from handlib.data.sample import OPTIONAL, Sample, collate
 from handlib.joints import ROOT
@@ -96,6 +96,13 @@ def test_a_batch_says_whose_side_is_known():
     assert batch["has_is_right"].tolist() == [True, True, False]
 
 
+def test_a_batch_says_the_unit_and_the_version():
+    samples = [fake_sample(0, version=3), fake_sample(1, version=None).replace(unit=0.03)]
+    batch = collate(samples)
+    assert batch["version"].tolist() == [3, -1]
+    assert batch["unit"].tolist() == pytest.approx([1, 0.03])
+
+
 def test_single_missing_joints_are_missing():
     sample = fake_sample(0)
     sample.joints_2d[4] = np.nan
@@ -133,6 +140,14 @@ def test_what_is_not_all_known_has_no_place_by_the_root():
     joints[0] = np.nan
     unknown = sample.replace(joints=joints)
     assert unknown.rooted("joints") is None and unknown.rooted("vertices") is None
+
+
+def test_places_by_the_root_are_in_metres_whatever_the_unit():
+    sample = fake_sample(0)
+    scaled = ScaleNormalize()(sample, None)
+    assert scaled.unit != 1
+    for name in ("joints", "vertices"):
+        np.testing.assert_allclose(scaled.rooted(name), sample.rooted(name), atol=1e-9)
 
 
 def test_samples_are_spread_from_the_first_to_the_last():
