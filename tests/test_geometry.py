@@ -162,3 +162,22 @@ def test_half_a_turn_has_no_gradient_that_is_not_a_number():
     assert axis_angle.norm().item() == pytest.approx(np.pi)
     axis_angle.sum().backward()
     assert matrix.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("angle", [0, 1e-7, 1e-3, 0.15, 1, 3, np.pi - 1e-4])
+def test_rotations_as_axis_angles_against_scipy(angle):
+    axes = np.concatenate([np.eye(3), -np.eye(3), RNG.normal(size=(50, 3))])
+    expected = angle * axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    matrices = Rotation.from_rotvec(expected).as_matrix()
+    got = geometry.matrix_to_axis_angle(torch.tensor(matrices)).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-11)
+
+
+def test_an_unknown_camera_looks_at_the_middle_of_the_crop():
+    own = torch.tensor([[90.0, 1, 30], [0, 91, 33], [0, 0, 1]])
+    K, known = geometry.known_camera(torch.stack([own, own * torch.nan]), torch.zeros(2), 64)
+    assumed = torch.tensor([[2.1 * 64, 0, 31.5], [0, 2.1 * 64, 31.5], [0, 0, 1]])
+    assert known.tolist() == [True, False]
+    torch.testing.assert_close(K, torch.stack([own, assumed]))
+    K, known = geometry.known_camera(None, torch.zeros(1), 64)
+    assert not known.any() and torch.equal(K[0], assumed)
