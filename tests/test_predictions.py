@@ -83,6 +83,7 @@ def test_mistakes_are_named_and_nothing_is_written(tmp_path):
         "5 samples of joints, 4 of vertices": (xyz, verts[1:], None),
         "these are millimetres: divide by 1000": (1000 * xyz, 1000 * verts, None),
         "vertices lie .* m from their joints": (xyz, 1000 * verts, None),
+        "vertices lie 0.3.* m from their joints": (xyz, verts + [0.3, 0, 0], None),
         "the median bone is 0.003 m long: give metres": (xyz / 10, verts / 10, None),
         "vertices of sample 2 are not finite": (xyz, broken, None),
         r"joints are \(5, 20, 3\), expected \(N, 21, 3\)": (xyz[:, 1:], verts, None),
@@ -94,6 +95,17 @@ def test_mistakes_are_named_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match="millimetres"):
         predictions.write_course(tmp_path / "test_preds.json", 1000 * xyz)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_refused(tmp_path, monkeypatch):
+    xyz, verts = hands()
+    for other in ((xyz + 1e-5, verts), (xyz, verts + 1e-5), (xyz, verts[:, 1:])):
+        monkeypatch.setattr(predictions, "read_freihand", lambda *_, other=other: other)
+        with pytest.raises(ValueError, match=r"pred\.zip: holds other numbers than were written"):
+            predictions.write_freihand(tmp_path / "pred.json", xyz, verts)
+    monkeypatch.setattr(predictions, "read_course", lambda *_: xyz + 1e-5)
+    with pytest.raises(ValueError, match=r"a\.json: holds other numbers than were written"):
+        predictions.write_course(tmp_path / "a.json", xyz)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
