@@ -55,6 +55,16 @@ def test_all_twelve_numbers_are_the_official_ones(official):
     np.testing.assert_allclose(scores["pck_xyz_al"], curve, atol=1e-6)
 
 
+@pytest.mark.parametrize("part", ["joints", "vertices"])
+def test_a_hand_is_named_that_is_mirrored_in_its_joints_or_its_vertices_alone(official, part):
+    gt = official[0][1][:6]
+    mirrored = gt.copy()
+    mirrored[4] *= [-1, 1, 1]
+    predicted = (mirrored, gt) if part == "joints" else (gt, mirrored)
+    with pytest.warns(UserWarning, match="of sample 4 .1 of 6. is a reflection"):
+        metrics.freihand_scores(gt, gt, *predicted)
+
+
 def test_honest_numbers_stand_beside_the_official_ones(official):
     scores, _, _ = scores_of(official)
     pred, gt, pred_vertices, vertices = official[0]

@@ -120,6 +120,14 @@ def test_no_values_have_no_interval():
             interval([])
 
 
+def test_the_interval_of_a_mean_is_as_wide_as_its_confidence_asks():
+    errors = np.random.default_rng(4).normal(size=400)
+    for confidence, deviations in ((0.5, 0.674), (0.95, 1.96), (0.99, 2.576)):
+        found = metrics.mean_interval(errors, draws=4000, confidence=confidence)
+        expected = 2 * deviations * errors.std() / np.sqrt(400)
+        assert found.high - found.low == pytest.approx(expected, rel=0.08)
+
+
 def test_the_t_interval_is_that_of_the_means_of_groups():
     from scipy import stats
 
