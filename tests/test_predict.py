@@ -496,6 +496,14 @@ def test_numbers_that_a_search_does_not_take_are_refused(green, given, fault):
         green.find(green_photo((300, 200), []), **given)
 
 
+def test_a_hand_is_found_where_there_likely_is_one(green, monkeypatch):
+    seen = [SimpleNamespace(confidence=confidence) for confidence in (0.3, 0.5)]
+    monkeypatch.setattr(find, "scan", lambda *_: np.zeros((2, 4)))
+    monkeypatch.setattr(find, "_closer", lambda *_: seen)
+    photo = green_photo((300, 200), [])
+    assert find.find_hands(green, photo, K) == green.find(photo, K) == seen[1:]
+
+
 def test_small_hands_are_found_where_there_is_no_large_one(green):
     there = (300, 200, 358, 250, False)
     (found,) = handlib.predict_all(green_photo((900, 700), [there]))
