@@ -426,6 +426,33 @@ def test_the_aligned_loss_sees_what_is_left_after_the_best_similarity():
     assert losses.aligned_loss(other, batch).item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_aligned_loss_teaches_the_hand_alone_with_the_similarity_as_it_is():
+    batch = make_batch()
+    truth = batch["joints"]
+    made = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    (gradient,) = torch.autograd.grad(losses.aligned_loss(made, batch), made)
+    source, target = (x - x.mean(1, keepdim=True) for x in (made, truth))
+    aligned, _ = similarity_align(made.detach().numpy(), truth.numpy())
+    moved = torch.tensor(aligned).float() - truth.mean(1, keepdim=True)
+    similarity = torch.linalg.lstsq(source.detach(), moved).solution
+    (expected,) = torch.autograd.grad((source @ similarity - target).abs().mean(), made)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_a_joint_outside_of_the_crop_has_no_heatmap():
+    batch = make_batch()
+    batch["joints_2d"] = batch["joints_2d"] + S / 2
+    heatmaps = torch.randn(B, 21, 16, 16).flatten(2).log_softmax(-1).unflatten(-1, (16, 16))
+    for place in ((-1, 9), (9, -1), (S, 9), (9, S)):
+        outside, unknown = batch["joints_2d"].clone(), batch["joints_2d"].clone()
+        outside[1, 5], unknown[1, 5] = torch.tensor(place).float(), torch.nan
+        told = [
+            losses.heatmap_loss(heatmaps, batch | {"joints_2d": joints}, S)
+            for joints in (outside, unknown, batch["joints_2d"])
+        ]
+        assert told[0] == told[1] != told[2]
+
+
 def test_factors_in_turn():
     weights = InTurn(LossWeights(mask=2.0), OF_TRAINED, 0.25)
     assert weights.at(0.0).mask == 2 and weights.at(0.125).mask == 1.75
