@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import random
 import signal
 import threading
 from dataclasses import replace
@@ -412,6 +413,37 @@ def test_a_save_that_is_killed_leaves_the_one_before(hand, data, model, tmp_path
         last.rename(last.with_name("last.previous"))
     assert train(fresh(hand), data, None, replace(QUICK, steps=1), tmp_path).step == 1
     assert same(load_checkpoint(tmp_path, hand), model)
+
+
+def test_a_save_that_the_disk_damages_leaves_the_one_before(hand, model, tmp_path, monkeypatch):
+    checkpoints.export(model, tmp_path / "weights")
+
+    def damage(path):
+        if path.name == checkpoints.WEIGHTS:
+            path.write_bytes(path.read_bytes()[:-9])
+
+    monkeypatch.setattr(checkpoints, "_to_disk", damage)
+    with pytest.raises(ValueError, match=r"model\.safetensors is missing or damaged"):
+        checkpoints.export(fresh(hand), tmp_path / "weights")
+    load_checkpoint(tmp_path / "weights", hand)
+
+
+def test_a_training_is_saved_every_so_many_steps_and_at_its_end(data, model, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Trainer, "save", lambda self, name: saved.append((name, self.step)))
+    train(model, data, None, replace(QUICK, save_every=2), tmp_path)
+    assert saved == [("last", 2), ("last", 4), ("last", 6), ("last", 6)]
+
+
+def test_random_numbers_go_on_where_they_were():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    state = checkpoints.random_state()
+    first, second = draw(), draw()
+    checkpoints.set_random_state(state)
+    again = draw()
+    assert again == first and not set(again) & set(second)
 
 
 # -- prediction ------------------------------------------------------------------------------
