@@ -5,6 +5,9 @@ import io
 import json
 import re
 
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +16,10 @@ from posed_hands import to_camera
 
 from handlib import plots
 from handlib.geometry import project
-from handlib.joints import JOINT_NAMES, ROOT
+from handlib.joints import FINGER_COLORS, JOINT_NAMES, ROOT
 from handlib.plots import render, traces
+from handlib.plots.layers import Layer
+from handlib.plots.page import write_page
 
 SIZE = 96
 K = np.array([[150.0, 0, 47.5], [0, 150, 47.5], [0, 0, 1]])
@@ -147,6 +152,37 @@ def test_a_joint_that_is_not_known_leaves_the_view_as_it_is(rest, hand, tmp_path
     assert "NaN" not in page
 
 
+def scene_of(page):
+    """The data and the layout that a page gives to plotly."""
+    return json.JSONDecoder().raw_decode(page.read_text().split("const scene = ")[1])[0]
+
+
+def test_a_title_is_text_and_no_markup(rest, hand, tmp_path):
+    shown = plots.show_mesh(rest[0], hand.faces, title="a<b>&c")
+    assert shown.figure.layout.title.text == "a&lt;b&gt;&amp;c"
+    shown.save_html(tmp_path / "a.html", beside=True)
+    assert scene_of(tmp_path / "a.html")["layout"]["title"]["text"] == "a&lt;b&gt;&amp;c"
+    assert "<title>a&lt;b&gt;&amp;c</title>" in (tmp_path / "a.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_before(rest, hand, tmp_path):
+    shown = plots.show_mesh(rest[0], hand.faces)
+    shown.save_html(tmp_path / "a.html", beside=True)
+    before = (tmp_path / "a.html").read_bytes()
+    with pytest.raises(UnicodeEncodeError):
+        write_page(tmp_path / "a.html", shown.layers, shown.view, title="\ud800", beside=True)
+    assert (tmp_path / "a.html").read_bytes() == before
+
+
+def test_bones_have_the_colour_of_their_hand_or_of_their_finger(rest, hand):
+    own = Layer("a hand", rest[0], hand.faces, rest[1], bone_color="#123456")
+    fingers = replace(own, bone_color=None)
+    for layer, colors in ((own, ["#123456"] * 5), (fingers, list(FINGER_COLORS.values()))):
+        lines = traces.bone_traces(layer)
+        assert [line["line"]["color"] for line in lines] == colors
+        assert [line["marker"]["color"] for line in lines] == colors
+
+
 def read_obj(path):
     lines = [line.split() for line in path.read_text().splitlines()]
     points = np.array([line[1:] for line in lines if line[0] == "v"], float)
@@ -235,6 +271,26 @@ def test_each_colour_of_the_photo_is_on_the_line_of_sight_of_its_pixel(with_phot
     np.testing.assert_allclose(colors[:, 0], 250 * u / (SIZE - 1), atol=2)
     np.testing.assert_allclose(colors[:, 1], 250 * v / (SIZE - 1), atol=2)
     assert len(json.dumps(with_photo._repr_mimebundle_())) < 160_000
+
+
+def test_the_triangles_of_the_photo_leave_no_gap_and_do_not_overlap(with_photo):
+    trace = next(t for t in with_photo.figure.data if t.name == "photo")
+    corners = np.stack([trace.i, trace.j, trace.k], 1).astype(int)
+    edges = np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    border = 4 * (traces.PHOTO_CELLS - 1)
+    assert (counts == 1).sum() == border and counts.max() == 2
+
+
+def test_a_page_shows_hand_and_photo_to_hundredths_of_a_millimetre(with_photo, placed, tmp_path):
+    with_photo.save_html(tmp_path / "a.html", beside=True)
+    scene = scene_of(tmp_path / "a.html")
+    mesh, *others = scene["data"]
+    assert [trace["name"] for trace in others] == ["photo", with_photo.photo.caption]
+    assert others[0]["vertexcolor"] and len(others[1]["x"]) == 16
+    shown = np.stack([mesh[axis] for axis in "xyz"], 1)
+    np.testing.assert_allclose(shown, traces.plotly_points(placed), atol=0.006)
+    np.testing.assert_array_equal(shown, shown.round(2))
 
 
 def test_the_photo_stands_behind_the_hand_in_the_frustum_of_its_camera(with_photo, placed):
