@@ -154,6 +154,15 @@ def test_noisy_truth_never_enters_an_evaluation(hand):
         add_keypoints(data, "file")
 
 
+def test_noisy_truth_is_drawn_by_the_seed_of_its_dataset():
+    first, again, other = (
+        add_keypoints(HandDataset([fake_sample(0)], None, seed), "noisy truth", training=True)[0]
+        for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(first.keypoints, again.keypoints)
+    assert (first.keypoints != other.keypoints).any()
+
+
 def test_noisy_truth_gives_way_in_validation(hand, tmp_path):
     (tmp_path / "found.json").write_text("{}")
     export(make_model("small", hand), tmp_path / "run/checkpoints/best")
