@@ -1,7 +1,6 @@
 """The stand-in hand: MANO's format, a closed and oriented mesh, and a plausible hand."""
 
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -224,9 +223,7 @@ def test_left_is_the_mirror_image(model, posed):
 
 
 def test_build_is_deterministic_and_the_file_is_kept(model):
-    start = time.process_time()
     again = build_standin()
-    assert time.process_time() - start < 10
     for key in ("v_template", "shapedirs", "posedirs", "weights", "hands_components"):
         np.testing.assert_array_equal(again[key], model[key])
     written = standin_path().stat().st_mtime_ns
