@@ -4,8 +4,6 @@ import base64
 import io
 import json
 import re
-
-
 from dataclasses import replace
 
 import numpy as np
