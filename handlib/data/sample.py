@@ -61,17 +61,20 @@ class Sample:
 
     def _check(self, values):
         """ValueError for those of ``values`` that have a wrong shape; the 2D joints, projected."""
-        require_rgb(self.image)
+        if "image" in values or "mask" in values:
+            self._check_pixels()
         for name, value in values.items():
             if value is not None and name in SHAPES and value.shape != SHAPES[name]:
                 raise ValueError(f"expected {name} of shape {SHAPES[name]}, got {value.shape}")
-        if self.mask is not None and (
-            self.mask.shape != self.image.shape[:2] or self.mask.dtype != bool
-        ):
-            expected, kind = self.image.shape[:2], f"{self.mask.shape} {self.mask.dtype}"
-            raise ValueError(f"expected a {expected} bool mask, as its image, got {kind}")
         if self.joints_2d is None and self.K is not None and self.joints is not None:
             self.joints_2d = geometry.project(self.joints, self.K)
+
+    def _check_pixels(self):
+        require_rgb(self.image)
+        shape, mask = self.image.shape[:2], self.mask
+        if mask is not None and (mask.shape != shape or mask.dtype != bool):
+            got = f"{mask.shape} {mask.dtype}"
+            raise ValueError(f"expected a {shape} bool mask, as its image, got {got}")
 
     @property
     def size(self):
