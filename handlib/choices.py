@@ -10,9 +10,9 @@ from handlib.presets import CAMERAS, MODEL_PRESETS, USUAL
 PRECISIONS = ("no", "bf16", "fp16", "auto")
 KEYPOINTS = ("predicted", "file", "noisy truth")
 SPLITS = ("train", "val", "test", "evaluation")  # of a dataset; not each has all of them
-# Notebook -> parameter -> what it may be, beside "" where that is its default. The names of
-# ``augment.CHAINS`` and of ``recipe.OPTIMIZERS`` stand here too, for these need torch; a test
-# compares.
+# Notebook -> parameter -> what it may be, beside "" where that is its default. The splits of the
+# readers and the names of ``augment.CHAINS`` and of ``recipe.OPTIMIZERS`` stand here too, for these
+# need torch; a test compares.
 CHOICES = {
     "01_explore_data": {"split": SPLITS},
     "02_train": {

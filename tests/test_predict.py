@@ -727,8 +727,8 @@ def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_pat
     ("words", "fault"),
     [
         ([], "nothing to predict"),
-        (["a.png", "--most", "-1"], "--most is a number of hands from 1 on"),
-        (["a.png", "--sure", "nan"], "--sure is a confidence from 0 to 1"),
+        (["a.png", "--most", "-1"], "most is -1, not at least 1"),
+        (["a.png", "--sure", "nan"], "sure is nan, not between 0 and 1"),
         (["a", "b", "--boxes", "x.json"], "--boxes takes one folder"),
         (["a.png", "--boxes", "x.json"], "--boxes takes a folder of photos, or none: not a.png"),
         (["a.png", "--order", "rhd"], "--order is of the keypoints that --boxes gives"),

@@ -3,9 +3,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from handlib import cli
 from handlib.data import dataset_root, synthesize
 
 
@@ -46,3 +48,10 @@ def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_itself(tmp_pa
     )  # fmt: skip
     assert done.returncode == 1
     assert "outside of `if __name__ ==" in done.stderr.splitlines()[-1]
+
+
+def test_the_command_that_uses_a_dataset_can_be_pasted_anywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(synthesize, "synthesize", lambda out, *_, **__: Path(out))
+    assert cli.main(["synthesize", "--samples", "2", "--out", "my hands"]) == 0
+    assert f"MP_DATA='{tmp_path}/my hands' handlib run" in capsys.readouterr().out

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from handlib.choices import SPLITS
 from handlib.data.annotations import WHOLE, load_annotation
 from handlib.data.reader import SplitReader
 from handlib.data.sample import VERSIONS, Sample
@@ -19,6 +18,7 @@ from handlib.data.usable import read_pictures, refuse_unusable
 from handlib.joints import check_metres
 from handlib.reading import expecting, read_json, require_file
 
+SPLITS = ("train", "val", "test", "evaluation")
 SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.85), "test": (0.85, 1.0)}
 ENTRIES = {"K": (3, 3), "xyz": (21, 3), "verts": (778, 3), "mano": (61,), "scale": ()}
 HOMEPAGE = "https://lmb.informatik.uni-freiburg.de/projects/freihand/"

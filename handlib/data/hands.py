@@ -126,7 +126,7 @@ class HandReader(SplitReader):
             more = f" (one of {count})" if count > 1 else ""
             raise ValueError(
                 f"{self._file}: the {side} hand of image {self.ids[row]}{more} holds numbers that "
-                f"are missing (NaN) or infinite, its camera is none, or it lies behind it: extract "
+                "are missing (NaN) or infinite, its camera is none, or it lies behind it: extract "
                 f"it again, {HOW}"
             )
 

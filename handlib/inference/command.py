@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from handlib.choices import check_predictor
 from handlib.images import SUFFIXES
 from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
@@ -74,10 +75,7 @@ def _check(args):
         raise ValueError(f"--boxes takes a folder of photos, or none: not {args.photos[0]}")
     if args.order and not args.boxes:
         raise ValueError("--order is of the keypoints that --boxes gives")
-    if args.most is not None and args.most < 1:
-        raise ValueError(f"--most is a number of hands from 1 on, not {args.most}")
-    if args.sure is not None and not 0 <= args.sure <= 1:
-        raise ValueError(f"--sure is a confidence from 0 to 1, not {args.sure}")
+    check_predictor(args.refine, views=args.views, **_limits(args))
 
 
 def _sorted(given, faults):
