@@ -9,8 +9,10 @@ import sys
 import tempfile
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from handlib.names import hint
 from handlib.reading import short
@@ -227,8 +229,14 @@ def _papermill(path, output, parameters, quiet):
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     # Unix sockets under a private, short path: kernels that start at once never race for ports.
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 70 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="hl", dir=short) as sockets:
-        kernel = {"transport": "ipc", "ip": f"{sockets}/k", "client_factory": _client_class()}
+    scratch = tempfile.TemporaryDirectory(prefix="hl", dir=short)
+    with scratch as sockets, _no_kernel_left(sockets):
+        kernel = {
+            "transport": "ipc",
+            "ip": f"{sockets}/k",
+            "connection_file": f"{sockets}/kernel.json",
+            "client_factory": _client_class(),
+        }
         config = Config({"KernelManager": kernel})
         return execute_notebook(
             _unformatted(path),
@@ -248,6 +256,20 @@ def _papermill(path, output, parameters, quiet):
             coalesce_streams=True,
             iopub_timeout=600,  # seconds to read what a cell printed, once it is done
         )
+
+
+@contextmanager
+def _no_kernel_left(folder):
+    """End a kernel whose files are in ``folder`` with the block: nbclient leaves one behind that
+    is interrupted while it starts. Without its sockets it fails, at times without an end."""
+    try:
+        yield
+    finally:
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if any(word.startswith(folder) for word in child.cmdline()):
+                    child.kill()
+                    child.wait()
 
 
 def _client_class():

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import psutil
@@ -115,16 +116,29 @@ def test_what_takes_too_long_to_stop_is_ended_and_done_anew(experiments, tmp_pat
     monkeypatch.setenv("HANDLIB_GRACE_S", "0.5")
     path = write_notebook(
         tmp_path / "slow.ipynb",
-        "import time; time.sleep(seconds)",
+        "import pathlib, time; pathlib.Path(run_dir, 'begun').touch(); time.sleep(seconds)",
         parameters="run_dir = ''\nseconds = 30.0",
     )
     process = handlib("run", path, "--name", "slow")
-    wait_until(lambda: kernels(process))
-    wait_until(lambda: (experiments / "slow/notebooks/slow.partial.ipynb").exists())
+    wait_until((experiments / "slow/begun").exists)
     process.send_signal(signal.SIGUSR2)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == os.EX_TEMPFAIL
     assert "done anew" in errors
+
+
+@pytest.mark.parametrize("after_s", [0, 0.3])
+def test_a_run_stopped_while_its_kernel_starts_leaves_no_kernel(experiments, tmp_path, after_s):
+    path = write_notebook(tmp_path / "slow.ipynb", "import time; time.sleep(30)")
+    process = handlib("run", path, "--name", "slow")
+    wait_until(lambda: kernels(process))
+    left = kernels(process)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.count("\n") <= 2 and "Traceback" not in errors
+    assert not psutil.wait_procs(left, timeout=5)[1]
 
 
 @pytest.mark.parametrize(
