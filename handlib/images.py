@@ -1,12 +1,16 @@
 """Images as arrays, and their files; a fault names the file and the remedy."""
 
 import io
-import struct
 
 import cv2
 import numpy as np
 
 from handlib.reading import BadFile
+
+try:
+    from simplejpeg import decode_jpeg, decode_jpeg_header
+except ImportError:  # handlib copied to a machine that it is not installed on
+    decode_jpeg_header = None
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A file of kilobytes can hold a picture of gigabytes; phones take photos of 200 million.
@@ -14,12 +18,7 @@ MAX_PIXELS = 250_000_000
 # EXIF's mark of how a picture lies, and those of its values that change the pixels.
 _ORIENTATION, _TURNS, _QUARTER_TURNS = 0x0112, range(2, 9), range(5, 9)
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-# Parts of a JPEG by their second byte: the frame says the size (baseline, extended, progressive),
-# tables, comments and what applications add are passed over, and the scan is the pixels.
-_FRAMES, _SCAN = {0xC0, 0xC1, 0xC2}, 0xDA
-_PASSED = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}
-_MOST_PARTS = 64
-_PART = struct.Struct(">BBHBHHB")  # mark, kind, length; and of a frame: bits, size, channels
+_JPEG, _COLORS = b"\xff\xd8", ("YCbCr", "Gray")  # its beginning, and what most hold
 
 
 def require_rgb(image, remedy=""):
@@ -101,10 +100,6 @@ def _jpeg(content, is_rgb):
     None for what is left to OpenCV, which shows as much of a damaged file as there is.
     """
     try:
-        from simplejpeg import decode_jpeg
-    except ImportError:  # handlib copied to a machine that it is not installed on
-        return None
-    try:
         image = decode_jpeg(content, "RGB" if is_rgb else "GRAY")
     except ValueError:
         return None
@@ -112,26 +107,17 @@ def _jpeg(content, is_rgb):
 
 
 def _jpeg_size(content):
-    """(width, height) of a JPEG as cameras and programs write them, by a fraction of Pillow's work.
+    """(width, height) of a whole JPEG, by a fraction of Pillow's work.
 
-    None for what it leaves to Pillow: other files, one without its end, one with an unusual part.
+    None for what is left to Pillow: other files, one without its end, one that warns.
     """
-    if not (content.startswith(b"\xff\xd8") and content.endswith(_ENDS["JPEG"])):
+    if not (decode_jpeg_header and content.startswith(_JPEG) and content.endswith(_ENDS["JPEG"])):
         return None
-    at, size = 2, None
-    for _ in range(_MOST_PARTS):
-        if at + 10 > len(content):
-            return None
-        mark, kind, length, bits, height, width, channels = _PART.unpack_from(content, at)
-        if mark == 0xFF and kind == _SCAN:
-            return size
-        usual = bits == 8 and channels in (1, 3) and width and height
-        if mark == 0xFF and kind in _FRAMES and usual and size is None:
-            size = width, height
-        elif mark != 0xFF or kind not in _PASSED:
-            return None
-        at += 2 + length
-    return None
+    try:
+        height, width, colors, _ = decode_jpeg_header(content)
+    except ValueError:
+        return None
+    return (width, height) if colors in _COLORS else None
 
 
 def _size(path, content):
