@@ -145,7 +145,7 @@ def average(folders, out, held_out=512):
     2022, arXiv 2203.05482), which may be better than each of them.
 
     Args:
-        folders: of the weights. out: folder to write. held_out: hands that it is scored on.
+        folders: of the weights. out: a new folder to write. held_out: hands that it is scored on.
 
     Returns:
         dict of its scores.
@@ -153,8 +153,11 @@ def average(folders, out, held_out=512):
     Raises:
         ValueError: fewer than two, or not of one training, or of networks of different shapes.
         FileNotFoundError: one of the folders is not there.
+        FileExistsError: ``out`` is there, and is no empty folder.
     """
-    said = ", ".join(map(str, folders))
+    out, said = Path(out), ", ".join(map(str, folders))
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already: choose a new folder to write the mean to")
     if len(folders) < 2:
         raise ValueError(f"{said}: give two or more weights of one training")
     cards = sorted(((read_card(folder), folder) for folder in folders), key=_length)

@@ -33,6 +33,9 @@ def test_a_prediction_that_is_not_finite_is_no_missing_annotation():
     assert np.isfinite(metrics.paper_intervals(pred, truth, draws=5)["root_50mm"]["all"]["auc"][0])
     with pytest.raises(ValueError, match="infinite"):
         metrics.keypoint_intervals(np.where(errors(3) > 15, np.inf, errors(3)), draws=5)
+    for mean in (metrics.mean_interval, metrics.t_interval):
+        with pytest.raises(ValueError, match="infinite"):
+            mean([1.0, np.inf, 2.0])
     for wrong in (truth[:1], truth[:, :20]):
         with pytest.raises(ValueError, match=r"expected predicted and .* \(N, 21, 3\)"):
             metrics.paper_intervals(pred[:, : wrong.shape[1]], wrong)

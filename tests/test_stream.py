@@ -202,6 +202,17 @@ def test_only_pieces_of_a_training_are_averaged(tmp_path, monkeypatch, capsys, w
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["notes.txt", "run"])
+def test_a_mean_of_weights_replaces_nothing(tmp_path, capsys, out):
+    """As where the first word, the folder to write, was forgotten."""
+    (tmp_path / "run").mkdir()
+    for file in (kept := [tmp_path / "notes.txt", tmp_path / "run/metrics.jsonl"]):
+        file.write_text("kept")
+    assert cli.main(["average", *(str(tmp_path / name) for name in (out, "run", "run"))]) == 1
+    assert f"{out} is there already: choose a new folder" in capsys.readouterr().err
+    assert [file.read_text() for file in kept] == ["kept"] * 2
+
+
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("words", [["train", "--minutes", "1"], ["ablate", "--images", "8"]])
 def test_a_training_needs_a_folder(tmp_path, capsys, words, processes):

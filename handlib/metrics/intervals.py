@@ -113,8 +113,7 @@ def keypoint_intervals(
         raise ValueError(
             f"expected errors (N, {N_JOINTS}) and groups (N,), got {errors.shape}, {groups.shape}"
         )
-    if np.isinf(errors).any():
-        raise ValueError("errors hold infinite numbers: what is not annotated is NaN")
+    _refuse_infinite(errors)
     sums, known = _group_sums(errors, thresholds, groups)
     weights = _draw(len(sums), draws, seed)
     drawn = _joint_means(weights, sums, known)
@@ -136,7 +135,7 @@ def mean_interval(values, groups=None, draws=1000, confidence=0.95, seed=0):
         groups, draws, confidence, seed: as in ``keypoint_intervals``.
 
     Raises:
-        ValueError: no values.
+        ValueError: no values, or infinite ones.
     """
     sums, counts = _known_sums(values, groups)
     weights = _draw(len(sums), draws, seed)
@@ -163,12 +162,18 @@ def _known_sums(values, groups):
     values = np.asarray(values, np.float64)
     if not values.size:
         raise ValueError(f"there are no values to take the mean of: their shape is {values.shape}")
+    _refuse_infinite(values)
     values = values.reshape(len(values), -1)
     known = np.isfinite(values)
     _, group = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
     counts = np.bincount(group, known.sum(1))
     sums = np.bincount(group, np.where(known, values, 0).sum(1))
     return sums[counts > 0], counts[counts > 0]
+
+
+def _refuse_infinite(errors):
+    if np.isinf(errors).any():
+        raise ValueError("errors hold infinite numbers: what is not annotated is NaN")
 
 
 def _group_sums(errors, thresholds, groups):
