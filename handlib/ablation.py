@@ -71,7 +71,9 @@ def ablate(
     )  # fmt: skip
     about = {"images": steps * batch_size, "batch_size": batch_size, "size": size}
     about |= {"held out": held_out} | ({"renderings": renderings} if renderings else {})
-    hands, chosen = held_out_set(hand, size, held_out), chosen_settings(settings(), only)
+    chosen = chosen_settings(settings(), only)
+    _refuse_other(folder / "ablation.json", about)  # before a minute of rendering
+    hands = held_out_set(hand, size, held_out)
     kept = KeptHands(folder, hand, size, renderings, workers=workers) if renderings else None
     for name, seed in ((name, seed) for seed in seeds for name in chosen):
         place = folder / folder_name(name, seed)
@@ -94,9 +96,20 @@ def _finished(file, about):
     with expecting(file, "not what an ablation writes", "remove its folder, and it is done anew"):
         known = read_json(file, finite=False)
         scores = known.pop("scores")
+    _require_same(file, known, about)
+    return scores
+
+
+def _refuse_other(file, about):
+    """Note in the folder what its trainings are of; ``BadFile`` where that is something else."""
+    if file.exists():
+        _require_same(file, read_json(file, "remove it"), about)
+    write_json(file, about)
+
+
+def _require_same(file, known, about):
     if known != about:
         raise BadFile(f"{file} is of {known}, not of {about}: give another folder, or the same")
-    return scores
 
 
 def _train(name, setting, hand, folder, config, about, hands, kept):

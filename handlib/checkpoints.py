@@ -28,7 +28,7 @@ import torch
 
 from handlib import reading
 from handlib.model import HandNet, make_model
-from handlib.paths import CHECKPOINT_PLACES, SHIPPED, existing_run
+from handlib.paths import CHECKPOINT_PLACES, SHIPPED, existing_run, readable
 from handlib.presets import UNTRAINED, ModelConfig
 from handlib.reading import BadFile, expecting
 from handlib.resnet import ResNet
@@ -305,6 +305,8 @@ def _put_in_place(new, folder, keep_previous=False):
     files = sorted(new.iterdir())
     listing = {file.name: _checksum(file) for file in files}
     (new / "files.json").write_text(json.dumps(listing, indent=1))
+    for file in files:
+        readable(file)
     for path in [*files, new / "files.json", new]:
         _to_disk(path)
     verify(new)

@@ -81,8 +81,10 @@ def _predict(args):
 def _export(args):
     from handlib.export import export_onnx
     from handlib.inference.predictor import load_weights
+    from handlib.names import require_text
     from handlib.paths import user_path
 
+    require_text("--onnx", args.onnx)
     try:
         path = export_onnx(load_weights(args.weights), user_path(args.onnx))
     except ImportError as error:

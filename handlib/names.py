@@ -12,6 +12,12 @@ def hint(given, known):
     return f"known: {between.join(map(str, known))}"
 
 
+def require_text(name, text):
+    """ValueError, naming it, for a text that a user gave and that is empty."""
+    if not text.strip():
+        raise ValueError(f"{name} is an empty text: a shell variable that is not set?")
+
+
 def require_one_of(name, value, known):
     """ValueError, naming the parameter, for a value that is none of the known ones."""
     if value not in known:

@@ -151,13 +151,18 @@ def _renamed(path):
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private; a dataset or checkpoint is for whoever may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        readable(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def readable(file):
+    """Give a file the rights that new ones have: ``mkstemp`` and safetensors make private ones, and
+    a dataset or checkpoint is for whoever may read the folder."""
+    umask = os.umask(0)
+    os.umask(umask)
+    file.chmod(0o666 & ~umask)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 def alone(run_dir, rank):
     """Context that keeps other trainings out of the run folder, for the first of several processes:
-    RuntimeError if one does not end soon."""
+    BlockingIOError if one does not end soon."""
     if rank:
         return nullcontext()
     told = f"another process is training in {run_dir}: wait for it, stop it, or give another folder"
-    return locked(run_dir / ".training.lock", RuntimeError(told), LOCK_S)
+    return locked(run_dir / ".training.lock", BlockingIOError(told), LOCK_S)
 
 
 @contextmanager

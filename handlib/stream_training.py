@@ -167,6 +167,8 @@ def average(folders, out, held_out=512):
             f"{said}: give two or more weights of one training, of which "
             "each begins with another's; between others lies nothing of use"
         )
+    if len(set(counts)) < len(counts):
+        raise ValueError(f"{said}: the same weights twice; their mean is one of them")
     hand = load_hand_model()
     models = [checkpoints.load_checkpoint(folder, hand) for _, folder in cards]
     if any(model.config != models[-1].config for model in models):

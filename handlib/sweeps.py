@@ -179,7 +179,7 @@ def submit_sweep(folder, notebooks, members, machines, dry_run=False):
     ]  # fmt: skip
     if not left:
         return None, []
-    for number in left:
+    for number in left if not dry_run else ():
         with alone_in(members[number].run.path):
             describe(members[number].run.path, members[number].plan.parameters)
     commands = [

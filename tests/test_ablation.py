@@ -33,7 +33,7 @@ def test_settings_see_equally_many_hands_by_their_own_recipes(tmp_path, capsys, 
     assert [(c["steps"], c["batch_size"], c["seed"]) for c in configs] == [(2, 4, 1)] * 2
     monkeypatch.setattr(ablation, "Trainer", None)  # what is finished is not trained again
     assert ablate(tmp_path, 7, ONLY, (0, 1), **TINY) == (scores, mean_pose)
-    with pytest.raises(BadFile, match=r"scores.json is of .*'images': 8.*not of .*'images': 12"):
+    with pytest.raises(BadFile, match=r"ablation.json is of .*'images': 8.*not of .*'images': 12"):
         ablate(tmp_path, 12, ONLY, (0,), **TINY)
     with pytest.raises(ValueError, match="threads are 1 or more, seeds 0 or more: None, "):
         ablate(tmp_path, 7, ONLY, (0, -1), **TINY)
@@ -70,8 +70,12 @@ def test_trainings_share_what_is_rendered(tmp_path, monkeypatch):
     assert orders["small-0"] != orders["small-1"]
     for ids in orders.values():
         assert sorted(ids[:8]) == sorted(ids[8:]) == list(range(8)) and ids[:8] != ids[8:]
-    with pytest.raises(BadFile, match=r"scores.json is of .*'renderings': 8.*: 9"):
+    monkeypatch.setattr(ablation, "held_out_set", None)  # it is told before anything is rendered
+    with pytest.raises(BadFile, match=r"ablation.json is of .*'renderings': 8.*: 9"):
         ablate(tmp_path, 16, "small", (0,), renderings=9, **TINY)
+    (tmp_path / "ablation.json").write_text("[")
+    with pytest.raises(BadFile, match=r"ablation.json .*remove it"):
+        ablate(tmp_path, 16, "small", (0,), renderings=8, **TINY)
     with pytest.raises(ValueError, match="renderings must be at least 1, got 0"):
         ablate(tmp_path, 16, "small", (0,), renderings=0, **TINY)
 

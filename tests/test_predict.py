@@ -287,7 +287,8 @@ def test_turned_views_are_turned_back(weights):
         ({"box": (10, 10, 50, 40), "weights": "/nowhere"}, "no checkpoint in /nowhere"),
         ({"box": (10, 10, 50)}, r"boxes are \(x0, y0, x1, y1\)"),
         ({"box": (70, 10, 90, 40)}, "lies outside of the photo of 60 x 60 px"),
-        ({"box": (10, 10, 10.1, 10.1)}, "has no area"),
+        ({"box": (10, 10, 10.1, 10.1)}, "is of less than 2 px"),
+        ({"box": (10, 10, 50, 40), "weights": ""}, "weights is an empty text"),
         ({"box": (10, 10, 50, 40), "is_right": "left"}, "is_right is True, False, or None"),
         ({"box": (10, np.nan, 50, 40)}, "numbers that are not finite"),
         ({"K": "camera"}, r"K is a \(3, 3\) matrix in px, .* got 'camera'"),
@@ -395,8 +396,11 @@ def test_folders_within_a_folder_of_photos_are_named(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"holds no photo \(.*\); not looked into: 2024$"):
         list_photos(tmp_path)
     good = write(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8))
+    (tmp_path / "b.png").mkdir()
+    for hidden in (".DS_Store", "._a.png"):  # as macOS leaves them
+        (tmp_path / hidden).touch()
     assert list_photos(tmp_path) == [good]
-    assert capsys.readouterr().out == f"not looked into: folders in {tmp_path} (2024)\n"
+    assert capsys.readouterr().out == f"not looked into: folders in {tmp_path} (2024, b.png)\n"
 
 
 def test_weights_that_changed_are_loaded_anew(hand, tmp_path):
@@ -718,6 +722,11 @@ def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_pat
     (said,) = json.loads((tmp_path / "out/a.json").read_text())
     assert said["K"] == K.tolist() and said["K_known"] and said["is_right"] is False
     assert "a guess" not in capsys.readouterr().out
+    path.write_text('{"images": [], "annotations": []}')
+    words[words.index("--out") + 1] = str(tmp_path / "none")
+    assert cli.main(words) == 1
+    assert "hands.json lists no hand" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
     annotated(tmp_path / "photos", ["a.png"], bbox=[0, 0, 0, 0])
     assert cli.main(words) == 1
     assert "the box of annotation 0 has no area" in capsys.readouterr().err
@@ -734,6 +743,8 @@ def test_annotated_photos_take_the_camera_and_side_that_are_given(green, tmp_pat
         (["a.png", "--order", "rhd"], "--order is of the keypoints that --boxes gives"),
         (["missing.jpg"], "missing.jpg is missing: copy it again"),
         (["a.png", ""], "one of the photos is an empty text"),
+        (["a.png", "--out", " "], "--out is an empty text: a shell variable that is not set?"),
+        (["--boxes", ""], "--boxes is an empty text"),
         (
             ["--K", "9", "9", "4", "4", "a.png"],
             "nothing to predict: give photos, a folder of them, a video, or --boxes before --K",

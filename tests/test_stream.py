@@ -185,6 +185,11 @@ def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
     assert pieces == read_card(two)["pieces"]
     assert cli.main(["average", str(tmp_path / "no"), str(one), str(other)]) == 1
     assert "weights of one training" in capsys.readouterr().err
+    assert cli.main(["average", str(tmp_path / "no"), str(one), str(one)]) == 1
+    assert "the same weights twice" in capsys.readouterr().err
+    usual = {file.stat().st_mode & 0o777 for file in (tmp_path / "mean").iterdir()}
+    (tmp_path / "usual").touch()
+    assert usual == {(tmp_path / "usual").stat().st_mode & 0o777}
 
 
 @pytest.mark.parametrize(

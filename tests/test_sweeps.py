@@ -69,8 +69,9 @@ def test_members_have_folders_of_their_own(experiments, tmp_path, capsys):
     words = ["--name", "a b", "-p", "name", "a>1,a<1,a+1,a-1", "--dry-run"]
     assert cli.main(["sweep", book, *words]) == 0
     said = capsys.readouterr().out
-    folders = [p.name for p in experiments.iterdir() if (p / "run.json").is_file()]
-    assert len(folders) == 4
+    (file,) = experiments.glob("*/sweep.json")
+    folders = list(json.loads(file.read_text()))
+    assert len(folders) == 4 and not list(experiments.glob("*/run.json"))  # no runs yet
     pattern = said.splitlines()[0].split("/")[-1].removesuffix("-*")
     assert all(name.startswith(f"{pattern}-") for name in folders)
     long = ",".join(letter * 300 for letter in "ab")

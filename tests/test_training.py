@@ -664,6 +664,6 @@ def test_settings_that_make_no_sense_are_refused():
 
 def test_a_run_folder_takes_one_training_at_a_time(hand, data, model, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "LOCK_S", 0.1)
-    with session.alone(tmp_path, 0), pytest.raises(RuntimeError, match="another process is train"):
+    with session.alone(tmp_path, 0), pytest.raises(OSError, match="another process is training"):
         train(model, data, None, QUICK, tmp_path)
     assert train(model, data, None, QUICK, tmp_path).finished

@@ -10,6 +10,7 @@ from handlib.inference.arguments import FORMATS
 from handlib.inference.files import file_stems, save_hands, sentence
 from handlib.inference.photo import VIDEO_SUFFIXES, list_photos, load_photo
 from handlib.inference.predictor import Predictor, checked_camera
+from handlib.names import require_text
 from handlib.paths import make_folder
 from handlib.reading import expecting, read_json
 
@@ -31,6 +32,10 @@ def run(args):
             read_boxes(args.boxes, next(iter(args.photos), None), args.order), **options
         )
         photos = list(dict.fromkeys(reader.paths()))
+        if not photos:
+            raise ValueError(f"{args.boxes} lists no hand: leave it out, and hands are found")
+    elif not (videos or photos):
+        return _end(faults, len(faults))
     if args.format and videos and not photos:
         raise ValueError("--format is for photos: of a video an MP4 and JSON lines are written")
     args.format = args.format or list(FORMATS)
@@ -60,6 +65,8 @@ def run(args):
 
 def _check(args):
     """ValueError for a command line that asks for nothing, or for what cannot be."""
+    if args.boxes is not None:
+        require_text("--boxes", args.boxes)
     if args.boxes and args.box:
         raise ValueError("--box and --boxes both say where the hands are: give one of them")
     if not (args.photos or args.boxes):
@@ -67,8 +74,9 @@ def _check(args):
         raise ValueError(
             f"nothing to predict: give photos, a folder of them, a video, or --boxes{before}"
         )
-    if "" in args.photos:
-        raise ValueError("one of the photos is an empty text: a shell variable that is not set?")
+    for photo in args.photos:
+        require_text("one of the photos", photo)
+    require_text("--out", args.out)
     if args.boxes and len(args.photos) > 1:
         raise ValueError("--boxes takes one folder of photos, or none: those beside the file")
     if args.boxes and not all(Path(folder).is_dir() for folder in args.photos):

@@ -69,7 +69,8 @@ def load_photos(paths):
 
 def list_photos(path, suffixes=SUFFIXES):
     """Paths of the photos in a folder, by name; of anything else, itself. Folders within a folder
-    are named in a line that is printed, and not looked into.
+    are named in a line that is printed, and not looked into. Hidden files, as macOS leaves beside
+    photos, are none.
 
     Args:
         suffixes: of what counts as a photo.
@@ -80,8 +81,9 @@ def list_photos(path, suffixes=SUFFIXES):
     path = Path(path).expanduser()
     if not path.is_dir():
         return [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
-    folders = ", ".join(sorted(p.name for p in path.iterdir() if p.is_dir()))
+    there = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    inside = [p for p in there if p.suffix.lower() in suffixes and not p.is_dir()]
+    folders = ", ".join(p.name for p in there if p.is_dir())
     if not inside:
         what = "photo" if suffixes == SUFFIXES else "photo or video"
         but = f"; not looked into: {short(folders)}" if folders else ""

@@ -24,6 +24,7 @@ from handlib.inference.look import (
 from handlib.inference.photo import load_photo
 from handlib.inference.result import HandPrediction
 from handlib.mano import load_hand_model
+from handlib.names import require_text
 from handlib.paths import SHIPPED
 from handlib.precision import fast_autocast
 from handlib.reading import expecting
@@ -174,7 +175,10 @@ def _folder(weights):
             f"no weights come with this copy of handlib ({SHIPPED}): give the folder of a trained "
             "run (handlib run 02_train -p handedness True makes one)"
         )
-    return weights_folder("shipped" if weights is None else weights)
+    if weights is None:
+        return weights_folder("shipped")
+    require_text("weights", str(weights))
+    return weights_folder(weights)
 
 
 def predict(image, box=None, K=None, is_right=None, weights=None):
@@ -269,10 +273,15 @@ def _checked_boxes(boxes, images):
         sides, (width, height) = box[2:] - box[:2], image.shape[1::-1]
         if not np.isfinite(box).all():
             raise ValueError(f"the box {tuple(box.tolist())} has numbers that are not finite")
-        if not (sides.min() > 0 and sides.max() >= SMALLEST_BOX):
+        if not sides.min() > 0:
             raise ValueError(
                 f"the box {tuple(box.tolist())} has no area: give x0, y0, x1, y1 px with x1 > x0, "
                 "y1 > y0"
+            )
+        if sides.max() < SMALLEST_BOX:
+            raise ValueError(
+                f"the box {tuple(box.tolist())} is of less than {SMALLEST_BOX} px: no hand is seen "
+                "so small; give x0, y0, x1, y1 in px"
             )
         if not is_inside(box, (width, height)):
             raise ValueError(
