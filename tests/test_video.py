@@ -321,12 +321,13 @@ def test_the_times_of_a_time_lapse_are_its_own(tmp_path):
     assert [time for _, time, _ in Frames(path)] == pytest.approx([0, 2, 4])
 
 
-def test_faults_of_videos_are_named(hand, tmp_path):
+def test_faults_of_videos_are_named(hand, tmp_path, capfd):
     whole = write_video(tmp_path / "hands.avi", 3).read_bytes()
     no_videos = {
         "text.mp4": b"no video",
         "empty.mp4": b"",
         "header.avi": whole[:600],
+        "cut.mp4": b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + b"\0\0\4\0mdat" + bytes(99),
         "noise.mov": bytes(range(256)) * 20,
         "list.mkv": b"ffconcat version 1.0\nfile 'hands.avi'\n",  # it would show another file
         "list.mp4": b"#EXTM3U\n#EXTINF:9,\nhands.avi\n#EXT-X-ENDLIST\n",
@@ -335,6 +336,7 @@ def test_faults_of_videos_are_named(hand, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} cannot be read as a video"):
             predict_video(green_predictor(hand), tmp_path / name, tmp_path / "out")
+    assert "@ 0x" not in capfd.readouterr().err  # FFmpeg has words of its own for some
     with pytest.raises(FileNotFoundError, match="no such video"):
         predict_video(green_predictor(hand), tmp_path / "b.mp4", tmp_path / "out")
     assert not any(tmp_path.glob("out/*.mp4"))

@@ -1,8 +1,12 @@
 """The frames of a video file, past those that cannot be read."""
 
+import os
+
 import cv2
 import numpy as np
 
+# What FFmpeg writes of a broken file, a line for each fault of its bytes, is told in one sentence.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")  # FATAL; read when a video is first opened
 SLOWEST = 1 / 3600  # frames a second of a time-lapse
 PATIENCE = 1000  # unreadable frames in a row after which a video has ended, whatever it counts
 
@@ -24,7 +28,7 @@ class Frames:
     def __init__(self, path):
         with path.open("rb") as file:
             is_list = file.read(8) == b"ffconcat"  # of other files, which would be shown
-        self._video = cv2.VideoCapture("" if is_list else str(path))
+        self._video = cv2.VideoCapture() if is_list else cv2.VideoCapture(str(path))
         rate = self._video.get(cv2.CAP_PROP_FPS)
         self.rate = rate if np.isfinite(rate) and SLOWEST <= rate <= 1000 else 30.0
         self.lost = self.missing = 0
