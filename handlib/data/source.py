@@ -11,7 +11,8 @@ def dataset_root(path="", samples=1000, seed=0):
 
     Args:
         path: a folder in FreiHAND's layout, or "".
-        samples: unique hands of the synthetic data, each in four versions.
+        samples: unique hands of the synthetic data's train, val and test together, each in four
+            versions.
         seed: of the synthetic data.
     """
     named = user_path(path) if path else from_environment("MP_DATA")
