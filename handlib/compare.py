@@ -62,7 +62,7 @@ def overview(run_dirs):
         errors = [r[BEST_BY] for r in records if BEST_BY in r]
         table[Path(run_dir).name] = {
             "step": records[-1]["step"] if records else 0,
-            "minutes": round(records[-1]["time"] / 60, 1) if records else 0.0,
+            "minutes": records[-1]["time"] / 60 if records else 0.0,
             "val PA-MPJPE (mm)": min(errors, default=None),
         } | {name: _plain(own.get(name)) for name in differ}
     return table

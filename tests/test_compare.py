@@ -59,6 +59,8 @@ def test_the_table_shows_what_differs_and_only_that(root):
     assert (fast["lr"], slow["lr"]) == ("0.01", "0.0001")
     assert (fast["parameter augmentation"], slow["parameter augmentation"]) == ("full", None)
     assert fast["step"] == 2 and fast["val PA-MPJPE (mm)"] > 0
+    took = compare.history(root / "fast")[-1]["time"]  # as the table rounds it, and no sooner
+    assert fast["minutes"] == pytest.approx(took / 60) and took > 0
 
 
 def test_half_a_line_of_a_killed_run_is_left_out(root, tmp_path):
