@@ -67,10 +67,11 @@ def export_onnx(model, path):
     was_compiled, model.layer.compiled = model.layer.compiled, False
     try:
         with _quiet():
-            any_batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+            any_batch = 2 * ({0: torch.export.Dim("batch", min=1, max=4096)},)
             program = torch.onnx.export(
-                torch.export.export(module, example, dynamic_shapes=(any_batch, any_batch)),
+                torch.export.export(module, example, dynamic_shapes=any_batch),
                 input_names=["image", "K"], output_names=module.names, verbose=False,
+                dynamic_shapes=any_batch,  # told again: else the file calls it s40, or so
             )  # fmt: skip
     finally:
         model.layer.compiled = was_compiled

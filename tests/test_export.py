@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -34,6 +35,8 @@ def test_onnxruntime_gives_the_same_hands(hand, tmp_path, preset):
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
     assert names == ["joints", "vertices", "joints_2d", "root", "right", "present"]
+    onnx.checker.check_model(path, full_check=True)
+    assert {each.shape[0] for each in (*session.get_inputs(), *session.get_outputs())} == {"batch"}
     model.eval()
     for batch in (1, 3):  # any number of crops
         image = torch.randint(0, 255, (batch, 3, 64, 64), dtype=torch.uint8, generator=generator)
