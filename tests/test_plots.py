@@ -422,6 +422,35 @@ def test_powers_are_plain_numbers_and_dollars_in_names_no_formula():
     assert names == ["lr$^$", "\u200b_hidden"]
 
 
+SWEPT = "02_train-evaluations=2-lr={}-preset=small-samples=60-seed={}-size=64-steps=40-{}"
+
+
+def test_what_differs_between_long_names_stays_to_be_seen():
+    names = [SWEPT.format("1e-05", n, digest) for n, digest in enumerate(("363607e9", "b5d01f2c"))]
+    short = style.shortened_together(names)
+    assert short == ["…seed=0…363607e9", "…seed=1…b5d01f2c"]
+    rates = [SWEPT.format(lr, 0, "363607e9") for lr in ("1e-05", "1e-04")]
+    assert style.shortened_together(rates) == ["…lr=1e-05…", "…lr=1e-04…"]
+    assert style.shortened_together(names[:1]) == [style.shortened(names[0])]
+    assert style.shortened_together(["mine", *names])[0] == "mine"
+    assert style.shortened_together([]) == []
+    middle = [f"{'a' * 30}{letter}{'a' * 30}" for letter in "bc"]  # of one part
+    same = ["a-b" * 20, "-".join(["a-b" * 20] * 2)]
+    for given in (middle, same, [f"{names[0]}-more", names[0]]):
+        assert len(set(style.shortened_together(given, 18))) == 2
+    legend = plots.show_histories(dict.fromkeys(names, RECORDS)).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == short
+    intervals = dict.fromkeys(names, metrics.Interval(2.0, 1.0, 3.0))
+    rows = plots.show_intervals(intervals).axes[0].get_yticklabels()
+    assert [text.get_text() for text in rows] == short
+
+
+def test_a_step_is_a_whole_number():
+    records = [{"step": n, "loss": 1.0, "val_pa_mpjpe_mm": 9.0} for n in (1, 2)]
+    for ax in plots.show_histories({"a": records}).axes:
+        assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
 @pytest.mark.parametrize(("last", "labels"), [(4.5, {"2"}), (1.6, {"1.2", "1.4"}), (900, set())])
 def test_a_log_axis_within_one_power_has_numbers_too(last, labels):
     records = [{"step": 1, "loss": 1.1}, {"step": 2, "loss": last}]

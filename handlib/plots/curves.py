@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 from handlib.joints import JOINT_COLORS, JOINT_NAMES
 from handlib.metrics import Interval, area_under
-from handlib.plots.style import SERIES, new_figure, shortened, styled
+from handlib.plots.style import SERIES, new_figure, shortened_together, styled
 
 DASHES, MARKERS = ("-", "--", "-.", ":"), "Dsv^"
 NOISY = 25  # a running mean leaves so many values that do not share any
@@ -173,9 +173,10 @@ def show_histories(histories, title=None):
         histories: dict of run -> records of its ``metrics.jsonl``.
     """
     figure, ((losses, errors),) = new_figure(1, 2, 10, 3.4, title)
-    for n, (name, records) in enumerate(histories.items()):
+    names = shortened_together(histories)
+    for n, (name, records) in enumerate(zip(names, histories.values(), strict=True)):
         look = {"color": SERIES[n % len(SERIES)], "linestyle": DASHES[n // len(SERIES) % 4]}
-        losses.plot(*_series(records, "loss"), **look, label=_shown(shortened(name)))
+        losses.plot(*_series(records, "loss"), **look, label=_shown(name))
         errors.plot(*_series(records, "val_pa_mpjpe_mm"), marker="o", markersize=3, **look)
     losses.set(xlabel="step", ylabel="weighted loss")
     _log(losses)
@@ -197,7 +198,7 @@ def show_intervals(intervals, line=None, title=None):
     for place, (value, low, high) in enumerate(intervals.values()):
         ax.plot([low, high], [place, place], color=SERIES[0], linewidth=3, alpha=0.5)
         ax.plot(value, place, "o", color=SERIES[0])
-    _name_rows(ax, [shortened(name) for name in intervals], line)
+    _name_rows(ax, shortened_together(intervals), line)
     return figure
 
 

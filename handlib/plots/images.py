@@ -16,7 +16,7 @@ from handlib.plots.render import (
     overlay_mesh,
     render_view,
 )
-from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened, styled
+from handlib.plots.style import GLASS, PREDICTION, TRUTH, new_figure, shortened_together, styled
 from handlib.predictions import mirror_back
 
 OVERLAYS = ("none", "joints", "mask", "mesh", "depth", "camera")
@@ -213,14 +213,15 @@ def show_film(samples, frames, title=None):
     """
     title = title or _sources(samples)
     figure, axes = picture_grid(len(samples), 1 + len(frames), len(samples), title)
+    names = shortened_together(frames, 18)
     for n, (row, sample) in enumerate(zip(axes, samples, strict=True)):
         draw_hand(row[0], sample.image, sample.joints_2d)
         row[0].set_title("truth" if n == 0 else None)
-        for ax, (name, seen) in zip(row[1:], frames.items(), strict=True):
+        for ax, name, seen in zip(row[1:], names, frames.values(), strict=True):
             larger = sample.image.shape[1] / seen["width"][n]
             draw_hand(ax, sample.image, larger * (seen["pred_joints_2d"][n] + 0.5) - 0.5)
             error = _error_label(sample, seen["pred_joints"][n]).removeprefix("PA-MPJPE ")
-            heading = [shortened(name, 18), error] if n == 0 else [error]
+            heading = [name, error] if n == 0 else [error]
             ax.set_title("\n".join(filter(None, heading)))
     return figure
 

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import re
+from itertools import count, groupby
 
 import matplotlib
 from IPython.display import display
@@ -100,3 +102,34 @@ def show_picture(ax, picture, title=None):
 def shortened(name, most=32):
     """A name that may be long, for a legend: its beginning and its end, where names differ."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
+# Between the parts of a run's name, but not in a number such as 1e-05.
+_BETWEEN_PARTS = re.compile(r"-(?!\d{1,2}\b)")
+
+
+def shortened_together(names, most=32):
+    """Names for one legend, without what is the same in all of them where they are long.
+
+    Args:
+        names: whose parts have hyphens between them, as those of runs.
+        most: length from which on names are shortened; more only where two would look the same.
+
+    Returns:
+        list of texts, as different as the names.
+    """
+    names = list(names)
+    parts = [set(_BETWEEN_PARTS.split(name)) for name in names]
+    shared = set.intersection(*parts) if len(names) > 1 else set()
+    attempts = (
+        [name if len(name) <= width else shortened(_without(name, shared), width) for name in names]
+        for width in count(most)
+    )
+    return next(texts for texts in attempts if len(set(texts)) == len(set(names)))
+
+
+def _without(name, shared):
+    """A name with … for those of its parts that are ``shared``; whole where it has no others."""
+    parts = groupby(_BETWEEN_PARTS.split(name), shared.__contains__)
+    text = "".join("…" if is_shared else "-".join(some) for is_shared, some in parts)
+    return name if text == "…" else text
