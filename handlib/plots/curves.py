@@ -181,6 +181,8 @@ def show_histories(histories, title=None):
     losses.set(xlabel="step", ylabel="weighted loss")
     _log(losses)
     errors.set(xlabel="step", ylabel="validation PA-MPJPE (mm)")
+    for ax in (losses, errors):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _from_zero(errors)
     figure.legend(loc="outside lower left", ncols=2)
     return figure
