@@ -445,6 +445,12 @@ def test_what_differs_between_long_names_stays_to_be_seen():
     assert [text.get_text() for text in rows] == short
 
 
+def test_errors_say_which_they_are():
+    one = {"a": metrics.Interval(2.0, 1.0, 3.0)}, {"a": [2.0]}
+    for show, errors in zip((plots.show_intervals, plots.show_settings), one, strict=True):
+        assert show(errors, xlabel="PA-MPJPE (mm)").axes[0].get_xlabel() == "PA-MPJPE (mm)"
+
+
 def test_a_step_is_a_whole_number():
     records = [{"step": n, "loss": 1.0, "val_pa_mpjpe_mm": 9.0} for n in (1, 2)]
     for ax in plots.show_histories({"a": records}).axes:

@@ -40,7 +40,7 @@ def test_a_film_shows_the_hands_as_they_are_learnt_and_changes_nothing(hand, dat
         assert torch.equal(value, watched.state_dict()[name]), name
     figure = plots.show_film(film.samples, frames)
     truth, start = (ax.get_title("left") for ax in figure.axes[:2])
-    assert truth == "truth" and start.startswith("step 0\n")
+    assert truth == "truth" and start.startswith("step 0\nPA ")
 
 
 def test_a_film_goes_on_with_its_training(hand, data, tmp_path):

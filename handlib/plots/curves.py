@@ -189,22 +189,23 @@ def show_histories(histories, title=None):
 
 
 @styled
-def show_intervals(intervals, line=None, title=None):
+def show_intervals(intervals, line=None, title=None, xlabel="error (mm)"):
     """Errors with their confidence intervals, from the top down.
 
     Args:
         intervals: dict of name -> ``Interval`` in mm.
         line: (name, mm) of a baseline drawn across, or None.
+        xlabel: say which error it is.
     """
     figure, ((ax,),) = new_figure(1, 1, 8, 0.9 + 0.34 * len(intervals), title)
     for place, (value, low, high) in enumerate(intervals.values()):
         ax.plot([low, high], [place, place], color=SERIES[0], linewidth=3, alpha=0.5)
         ax.plot(value, place, "o", color=SERIES[0])
-    _name_rows(ax, shortened_together(intervals), line)
+    _name_rows(ax, shortened_together(intervals), line, xlabel)
     return figure
 
 
-def _name_rows(ax, names, line):
+def _name_rows(ax, names, line, xlabel):
     """Names down the side of a diagram of errors, and a baseline (name, mm) across it."""
     if line:
         ax.axvline(line[1], color="black", linestyle="--", label=f"{line[0]} ({line[1]:.1f})")
@@ -212,22 +213,23 @@ def _name_rows(ax, names, line):
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("error (mm)")
+    ax.set_xlabel(xlabel)
 
 
 @styled
-def show_settings(errors, line=None, title=None):
+def show_settings(errors, line=None, title=None, xlabel="error (mm)"):
     """Errors of several settings: a dot for each repetition, a bar for their mean.
 
     Args:
         errors: dict of setting -> (repetitions,) mm, from the top down.
         line: (name, mm) of a baseline drawn across, or None.
+        xlabel: say which error it is.
     """
     figure, ((ax,),) = new_figure(1, 1, 8, 0.8 + 0.34 * len(errors), title)
     for place, values in enumerate(errors.values()):
         ax.barh(place, np.mean(values), color=SERIES[0], alpha=0.35)
         ax.plot(values, [place] * len(values), "o", color=SERIES[0], markersize=4)
-    _name_rows(ax, list(errors), line)
+    _name_rows(ax, list(errors), line, xlabel)
     ax.set_xlim(0, None)
     return figure
 

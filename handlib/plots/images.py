@@ -220,7 +220,7 @@ def show_film(samples, frames, title=None):
         for ax, name, seen in zip(row[1:], names, frames.values(), strict=True):
             larger = sample.image.shape[1] / seen["width"][n]
             draw_hand(ax, sample.image, larger * (seen["pred_joints_2d"][n] + 0.5) - 0.5)
-            error = _error_label(sample, seen["pred_joints"][n]).removeprefix("PA-MPJPE ")
+            error = _error_label(sample, seen["pred_joints"][n]).replace("PA-MPJPE", "PA")
             heading = [name, error] if n == 0 else [error]
             ax.set_title("\n".join(filter(None, heading)))
     return figure
