@@ -108,22 +108,25 @@ def _plain(value):
 CONFIDENCE, ENOUGH_HANDS = 0.95, 5
 
 
-def differences(errors, groups=None, reference=None):
+def differences(errors, groups=None, reference=None, baselines=None):
     """How much runs differ on the same images, and whether chance explains it.
 
     Each difference to the reference has an interval by Student's t of the hands' differences. The
     intervals hold together: where no runs differ, any is called better or worse in 5 % of such
     comparisons, however many runs there are. So each is as wide as its share of the 5 % asks for
     (Bonferroni): of all pairs of runs where these images choose the reference, for the best of
-    several equal runs is the luckiest, else of those with the reference.
+    several equal runs is the luckiest, else of those with the reference. Baselines are a question
+    of their own: with 5 % of their own, shared in the same way, they widen nothing of the runs'.
 
     Args:
         errors: dict of run -> (N,) errors of the same N images, NaN where unknown.
         groups: (N,) which hand an image shows: images of one are not independent.
         reference: the run that the others are compared with; None for the one of least error.
+        baselines: dict of name -> (N,) errors of what is no run, as the mean pose; compared with
+            the reference, and never the reference.
 
     Returns:
-        (reference, rows): rows is a dict of run -> dict with ``error`` (``Interval``, of 95 % by
+        (reference, rows): rows is a dict of name -> dict with ``error`` (``Interval``, of 95 % by
         itself), ``difference`` to the reference (``Interval``; positive is worse), and ``verdict``.
         No difference is told of fewer hands than ``ENOUGH_HANDS``.
 
@@ -133,18 +136,22 @@ def differences(errors, groups=None, reference=None):
     if not errors or (reference or next(iter(errors))) not in errors:
         there = ", ".join(errors) or "none, for all were left out above"
         raise ValueError(f"no run {reference or ''} to compare with; there are: {there}")
-    means = {name: float(np.nanmean(values)) for name, values in errors.items()}
+    baselines = baselines or {}
+    every = {**errors, **baselines}
+    means = {name: float(np.nanmean(values)) for name, values in every.items()}
     groups = np.arange(len(next(iter(errors.values())))) if groups is None else np.asarray(groups)
     others = len(errors) - 1
     pairs = others if reference else others * (others + 1) // 2
-    reference = reference or min(means, key=means.get)
+    beside = len(baselines) * (1 if reference else len(errors))
+    reference = reference or min(errors, key=means.get)
     rows = {}
     for name in sorted(means, key=means.get):
         difference, verdict = None, "the reference"
         if name != reference:
-            apart = np.asarray(errors[name]) - errors[reference]
-            difference, verdict = _verdict(apart, groups, 1 - (1 - CONFIDENCE) / pairs)
-        error = mean_interval(errors[name], groups)
+            apart = np.asarray(every[name]) - every[reference]
+            share = (1 - CONFIDENCE) / (beside if name in baselines else pairs)
+            difference, verdict = _verdict(apart, groups, 1 - share)
+        error = mean_interval(every[name], groups)
         rows[name] = {"error": error, "difference": difference, "verdict": verdict}
     return reference, rows
 

@@ -256,6 +256,22 @@ def mean_pose_scores(hand, reader, fit_reader):
     )
 
 
+def mean_pose_each(hand, predictions):
+    """What the hand model's mean pose scores on each sample of what ``predict`` returned: to be
+    compared with the predictions, for the poses of a whole split may be easier or harder.
+
+    Returns:
+        dict of metric of joints -> (N,) array, see ``metrics.per_sample``.
+
+    Raises:
+        ValueError: no sample has 3D joints.
+    """
+    truth = predictions["gt_joints"] * predictions["gt_unit"][:, None, None]
+    if not np.isfinite(truth).any():
+        raise ValueError("no image has 3D joints to measure against: take another split")
+    return metrics.per_sample(np.broadcast_to(pose_hand(hand).joints, truth.shape), truth)
+
+
 def _rows(prediction, batch, only):
     values = {f"pred_{name}": getattr(prediction, name) for name in PREDICTED}
     values = {name: value for name, value in values.items() if value is not None}

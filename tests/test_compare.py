@@ -116,6 +116,33 @@ def test_a_reference_that_was_chosen_before_needs_less_evidence():
     assert widths["0"] < widths[None]
 
 
+def test_a_baseline_is_compared_but_never_the_reference_and_widens_nothing():
+    rng = np.random.default_rng(0)
+    base = rng.normal(10, 1, 50)
+    errors = {str(n): base + rng.normal(n, 1, 50) for n in range(3)}
+    for reference in (None, "1"):
+        best, rows = compare.differences(errors, reference=reference)
+        for shift, verdict in ((9, "worse"), (-9, "better")):
+            beside = {"mean pose": base + shift + rng.normal(0, 1, 50)}
+            same, more = compare.differences(errors, None, reference, beside)
+            assert same == best and more.pop("mean pose")["verdict"] == verdict
+            assert more == rows
+    with pytest.raises(ValueError, match="no run mean pose to compare with; there are: 0, 1, 2"):
+        compare.differences(errors, None, "mean pose", beside)
+
+
+def test_equal_baselines_are_seldom_called_other_than_the_best_run(monkeypatch):
+    monkeypatch.setattr(compare, "mean_interval", lambda *_: None)  # slow, and tells no verdict
+    rng, trials, wrong = np.random.default_rng(0), 300, 0
+    for _ in range(trials):
+        base = rng.normal(10, 2, 60)
+        errors = {str(n): base + rng.normal(0, 1.5, 60) for n in range(5)}
+        equal = errors.pop("4")
+        _, rows = compare.differences(errors, baselines={"mean pose": equal})
+        wrong += rows["mean pose"]["verdict"] in ("worse", "better")
+    assert wrong / trials < 0.075
+
+
 def test_few_hands_tell_nothing():
     _, rows = compare.differences({"a": [10.0], "b": [10.0001]})
     assert (rows["b"]["verdict"], rows["b"]["difference"]) == ("too few hands", None)

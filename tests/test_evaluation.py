@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from handlib import evaluation, metrics
-from handlib.evaluation import official_scores, placed, score_each
+from handlib.evaluation import mean_pose_each, official_scores, placed, score_each
+from handlib.mano import pose_hand
 
 RNG = np.random.default_rng(0)
 
@@ -84,3 +85,16 @@ def test_samples_are_scored_a_few_at_a_time(monkeypatch):
     assert sizes == [3, 3, 1] and list(found) == list(at_once)
     for name, values in at_once.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-12, err_msg=name)
+
+
+def test_the_mean_pose_is_scored_on_the_images_that_were_predicted(hand):
+    rng, mean = np.random.default_rng(0), pose_hand(hand).joints
+    joints = np.stack([mean, mean + rng.normal(0, 0.01, (21, 3)), np.full((21, 3), np.nan)])
+    unit = np.array([0.03, 0.02, np.nan])
+    predictions = {"gt_joints": joints / unit[:, None, None], "gt_unit": unit}
+    each = mean_pose_each(hand, predictions)["pa_mpjpe_mm"]
+    assert each[0] == pytest.approx(0, abs=1e-6) and each[1] > 5 and np.isnan(each[2])
+    whole = metrics.baselines(mean, None, joints)["mean pose"]["pa_mpjpe_mm"]
+    assert np.nanmean(each) == pytest.approx(whole)
+    with pytest.raises(ValueError, match=r"no image has 3D joints .*take another split"):
+        mean_pose_each(hand, {name: values[2:] for name, values in predictions.items()})

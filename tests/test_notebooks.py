@@ -177,7 +177,9 @@ def test_runs_are_compared_on_the_same_images(finished, synthetic):
     run_dir = runs.run_notebooks(["06_compare_runs"], given)
     results = json.loads((run_dir / "metrics.json").read_text())
     assert list(results["compare"]["runs"]) == [finished.name]
-    assert results["differences"]["rows"][finished.name]["verdict"] == "the reference"
+    rows = results["differences"]["rows"]
+    assert rows[finished.name]["verdict"] == "the reference"
+    assert "[" in rows["mean pose"]["error"]  # of the same images, with its interval
     figures = {path.name for path in (run_dir / "figures").iterdir()}
     assert figures == {"histories.png", "intervals.png", "side_by_side.png"}
 
