@@ -1,6 +1,7 @@
 """The faults of the 2021 course project, put back by name, to measure what each was worth.
 
-A setting is the set of faults that it still has. Nothing else in handlib uses this module.
+A setting is the set of faults that it still has. Nothing in handlib uses this module
+but ``questions``.
 """
 
 from functools import lru_cache

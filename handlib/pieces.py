@@ -37,8 +37,12 @@ def settings():
 
 def chosen_settings(known, only=""):
     """Those of ``settings`` that are named, by patterns too, with ; between them; all for ""."""
-    names = [name.strip() for name in only.split(";") if name.strip()]
-    return {name: known[name] for name in matching(known, names, "setting")}
+    return {name: known[name] for name in matching(known, named(only), "setting")}
+
+
+def named(only):
+    """The names and patterns in a text with ; between them."""
+    return [name.strip() for name in only.split(";") if name.strip()]
 
 
 def folder_name(setting, seed):

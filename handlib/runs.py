@@ -190,6 +190,10 @@ def _check_values(notebook, defaults, given):
 
         values = defaults | given
         check_selection(values["rank_by"], values["filter"])
+    if notebook == "07_ablation" and given.get("only"):
+        from handlib.questions import chosen_settings  # needs torch
+
+        chosen_settings((defaults | given)["question"], given["only"])
 
 
 def _check_places(notebook, parameters, trains):

@@ -13,6 +13,7 @@ from handlib.data import FreiHANDReader, InterHandReader, RHDReader
 from handlib.inference.look import VIEWS
 from handlib.paths import user_paths
 from handlib.presets import ModelConfig
+from handlib.questions import QUESTIONS
 from handlib.recipe import OPTIMIZERS, USUAL, usual
 
 
@@ -47,10 +48,14 @@ def test_a_notebook_checks_its_values_first(notebook):
 
 
 def test_the_ablation_has_the_questions_that_may_be_asked():
-    cells = json.loads(runs.notebook_path("07_ablation").read_text())["cells"]
-    lines = [line for cell in cells for line in cell["source"]]
-    (line,) = (line for line in lines if line.startswith("questions = "))
-    assert tuple(re.findall(r'"(\w+)":', line)) == choices.CHOICES["07_ablation"]["question"]
+    assert tuple(QUESTIONS) == choices.CHOICES["07_ablation"]["question"]
+
+
+def test_a_setting_of_another_question_is_told_so():
+    with pytest.raises(runs.RunError, match="'faults' has no setting modern, but 'pieces' has"):
+        runs.plan(["07_ablation"], {"only": "course project; modern"})
+    with pytest.raises(runs.RunError, match=r"no setting moderm; did you mean 'modern'\?"):
+        runs.plan(["07_ablation"], {"only": "moderm", "question": "pieces"})
 
 
 def test_as_many_views_are_taken_as_there_are():
@@ -131,6 +136,7 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("04_evaluate", "keypoints", "noisy truth", "noisy truth are for training"),
         ("03_visualize_meshes", "keypoints", "file", "'file' need keypoints_from: the detector"),
         ("02_train", "keypoints", "predicted", "'predicted' need keypoints_from: a trained run"),
+        ("07_ablation", "only", "modren", "no setting modren; known: course project; "),
         ("06_compare_runs", "compared", "mine", "no trained run in .*: run 02_train first"),
     ],
 )
