@@ -215,9 +215,9 @@ def _check_places(notebook, parameters, trains):
     for name in ("init",) if trains else ("trained", "weights"):
         if parameters.get(name, "") not in ("", *UNTRAINED):
             trained_run(parameters[name])
-    for name in () if trains else ("compared", "reference"):
-        if parameters.get(name):
-            trained_runs(parameters[name])
+    if not trains and "compared" in parameters:
+        trained_runs(parameters["compared"])  # "" are all: there must be one
+        trained_runs(parameters["reference"])
 
 
 def _check_keypoints_from(source, given):

@@ -137,6 +137,7 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("03_visualize_meshes", "keypoints", "file", "'file' need keypoints_from: the detector"),
         ("02_train", "keypoints", "predicted", "'predicted' need keypoints_from: a trained run"),
         ("07_ablation", "only", "modren", "no setting modren; known: course project; "),
+        ("06_compare_runs", "seed", "1", "no trained run in .*: run 02_train first"),
         ("06_compare_runs", "compared", "mine", "no trained run in .*: run 02_train first"),
     ],
 )

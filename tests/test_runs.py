@@ -370,10 +370,14 @@ def test_names_that_papermill_or_the_disk_would_not_take(tmp_path, monkeypatch):
 
 def test_a_run_without_a_name_is_another_one_where_it_sees_other_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
+    first, checkpoint = (
+        tmp_path / name / "checkpoints/best/model.safetensors" for name in ("first", "new")
+    )
+    for file in (first, checkpoint):
+        file.parent.mkdir(parents=True)
+    first.touch()
     before = runs.plan(["06_compare_runs"]).run.path
     assert runs.plan(["06_compare_runs"]).run.path == before
-    checkpoint = tmp_path / "new/checkpoints/best/model.safetensors"
-    checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     assert runs.plan(["06_compare_runs"]).run.path != before
     training = runs.plan(["02_train", "04_evaluate"]).run.path
