@@ -104,7 +104,8 @@ def _refuse_other(file, about):
     """Note in the folder what its trainings are of; ``BadFile`` where that is something else."""
     if file.exists():
         _require_same(file, read_json(file, "remove it"), about)
-    write_json(file, about)
+    else:
+        write_json(file, about)
 
 
 def _require_same(file, known, about):
