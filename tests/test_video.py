@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -142,6 +143,25 @@ def test_as_many_hands_are_followed_as_are_wanted_and_as_sure(hand):
     for options, expected in (({}, 2), ({"most": 1}, 1), ({"sure": 1.0}, 0)):
         tracker = Tracker(green_predictor(hand), **options)
         assert [len(tracker(f, n / 25)) for n, f in enumerate(both)] == [expected] * 4, options
+
+
+@pytest.mark.parametrize(("share", "numbers"), [(0.8, {1}), (0.6, set())])
+def test_a_hand_that_is_followed_need_not_be_as_sure_as_a_new_one(
+    hand, monkeypatch, share, numbers
+):
+    """In the middle of a blurred movement; once lost, it is looked for as before."""
+    predictor = green_predictor(hand)
+    tracker, look = Tracker(predictor, sure=0.5), type(predictor).__call__
+    frame = next(frames())
+    assert {t.number for t in tracker(frame, 0)} == {1}
+
+    def less_sure(*arguments):
+        return [replace(seen, confidence=0.5 * share) for seen in look(*arguments)]
+
+    monkeypatch.setattr(type(predictor), "__call__", less_sure)
+    for n in range(1, 7):
+        tracks = tracker(frame, n / 25)
+    assert {t.number for t in tracks} == numbers
 
 
 def test_the_command_says_of_a_video_what_it_is_asked_and_refuses_the_rest(

@@ -33,6 +33,6 @@ def add_arguments(parser):
     parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where files go [{OUT}/]")
     parser.add_argument("--format", nargs="+", choices=FORMATS, help="files of a photo [all]")
     parser.add_argument("--most", type=int, help="hands at most [10 in a photo, 2 in a video]")
-    parser.add_argument("--sure", type=float, help="confidence that a hand needs, 0 to 1 [0.4]")
+    parser.add_argument("--sure", type=float, help="confidence that a hand needs, 0 to 1 [0.55]")
     parser.add_argument("--views", type=int, default=1, help="average over so many views [1]")
     parser.add_argument("--refine", type=int, help="gradient steps onto 2D joints [the model's]")

@@ -24,6 +24,7 @@ ONE_HAND = 0.6  # overlap above which two tracks follow the same hand
 SAME = 0.2  # overlap below which a hand that is found is a new one
 SURE_SIDE = 3.0  # log-odds from which a hand's side is no longer asked for
 GIVE_UP = 5  # frames in a row without a sure hand
+KEPT = 0.7  # of the confidence that a new hand needs, one that is followed needs
 
 
 class OneEuro:
@@ -105,7 +106,7 @@ class Track:
 
     Args:
         number: its own. hand: its first prediction. time: of that, seconds. layer: ``HandLayer`` of
-            the right hand. sure: confidence below which the network is not sure of it.
+            the right hand. sure: confidence that it needed.
 
     Attributes:
         hand: its last prediction. smoothed: the same, filtered in time. lost: frames in a row in
@@ -126,7 +127,7 @@ class Track:
             p = np.clip(hand.right_probability, 1e-3, 1 - 1e-3)
             # What many frames say of the side together; old ones fade.
             self.log_odds = 0.9 * self.log_odds + np.log(p / (1 - p))
-        self.lost = self.lost + 1 if (hand.confidence or 0) < self.sure else 0
+        self.lost = self.lost + 1 if (hand.confidence or 0) < KEPT * self.sure else 0
         self.hand, self.smoothed = hand, self._smooth(hand, seconds)
 
     @property
@@ -140,7 +141,7 @@ class Tracker:
 
     Args:
         predictor: ``Predictor``. K, is_right: as of ``predict``.
-        most: hands that are followed at a time. sure: confidence that one needs.
+        most: hands that are followed at a time. sure: confidence that a new one needs.
         box: (4,) px around the one hand that is followed, in the first frame; None: the hands are
             found. A hand that is lost is looked for in any case.
 
