@@ -75,10 +75,10 @@ def train_together(processes, arguments, folder):
     Returns:
         the exit code.
     """
-    told = threading.Event()
+    told = []
 
-    def stop(*_):
-        told.set()
+    def stop(number, _):
+        told.append(number)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STOP).touch()
 
@@ -98,11 +98,12 @@ def train_together(processes, arguments, folder):
         for number, handler in before.items():
             signal.signal(number, handler)
         _end(engine)
-    if told.is_set():
+    if told:
         # Processes that were told themselves, or had finished, leave it.
         (folder / STOP).unlink(missing_ok=True)
         if code == 0:
             print("handlib: stopped, all saved; the same command goes on", file=sys.stderr)
+            return 130 if signal.SIGINT in told else os.EX_TEMPFAIL  # as of one process
     return code
 
 

@@ -9,6 +9,7 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -22,8 +23,11 @@ from handlib.data.synthesize import generator_version
 from handlib.evaluation import evaluate
 from handlib.losses import OF_TRAINED, InTurn, LossWeights
 from handlib.mano import load_hand_model
+from handlib.notebooks import Stopped
+from handlib.paths import write_json
 from handlib.presets import UNTRAINED
-from handlib.reading import BadFile
+from handlib.processes import rank
+from handlib.reading import BadFile, expecting
 from handlib.recipe import TrainConfig
 from handlib.training import train
 
@@ -46,6 +50,8 @@ def train_on_stream(
 ):  # fmt: skip
     """One piece of training, by the clock; called again after an interruption, it goes on.
 
+    What it began with is noted in its folder, and stays.
+
     Under torchrun each process renders and looks at its share of every batch, and the first one
     writes.
 
@@ -65,24 +71,32 @@ def train_on_stream(
 
     Returns:
         (folder of the weights, dict of their scores on the held-out hands).
+
+    Raises:
+        ValueError: numbers that cannot be, or a folder that was begun otherwise.
+        Stopped: it was told to end before its time; all is saved, but no weights to go on with are
+            written yet. KeyboardInterrupt: by an interrupt.
     """
     if repeat < 1:
         raise ValueError(f"repeat must be at least 1, got {repeat}")
     set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
-    pieces, before = _before(start)
+    pieces, before = _begun(run_dir, start)
     seed = len(pieces) if seed is None else seed
     model = checkpoints.begin(preset, hand, start, seed, **overrides)
     config = TrainConfig(
         max_minutes=minutes, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
         log_every=log_every, **SETTINGS,
     )  # fmt: skip
-    held_out = held_out_set(hand, model.config.input_size, held_out)
     losses = LOSSES if start in UNTRAINED else OF_TRAINED
     train_set = _train_set(model, seed, run_dir, repeat)
-    watch = _Evaluations(held_out, minutes * 60 / evaluations)
+    watch = _Evaluations(model, held_out, minutes * 60 / evaluations)
     result = train(model, train_set, None, config, run_dir, losses, watchers=[watch])
-    scores = evaluate(model, held_out)
+    if result.stopped == "interrupt":
+        raise KeyboardInterrupt
+    if not result.finished:
+        raise Stopped(f"stopped after {result.step} steps, all saved")
+    scores = watch.scores(result.step, model)
     piece = before | _piece(model, result, config, losses, scores)
     piece |= {"repeat": repeat} if repeat > 1 else {}
     folder = run_dir / "weights"
@@ -91,8 +105,27 @@ def train_on_stream(
     return folder, scores
 
 
+def _begun(folder, start):
+    """The pieces that weights were trained in, and what the next one says of weights without, as a
+    training in ``folder`` noted them; ``BadFile`` where it began with other weights."""
+    file, now = folder / "start.json", _before(start)
+    if not (file.is_file() and (folder / "checkpoints/last").is_dir()):
+        if not rank():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"start": str(start), "before": now})
+        return now
+    noted = checkpoints.read_json(file)
+    with expecting(file, "not what a training notes", checkpoints.OTHER):
+        name, (pieces, about) = noted["start"], noted["before"]
+    if name != str(start) and [pieces, about] != [*now]:
+        raise BadFile(
+            f"{folder} was begun with --start {name}, not {start}: go on with the old value, or "
+            "give a new folder"
+        )
+    return pieces, about
+
+
 def _before(start):
-    """The pieces that weights were trained in, and what the next one says of weights without."""
     if start in UNTRAINED:
         return [], {}
     folder = checkpoints.weights_folder(start)
@@ -103,8 +136,10 @@ def _before(start):
 
 def set_up(seeds, threads):
     """Take so many threads of torch; ValueError for numbers that cannot be."""
-    if (threads is not None and threads < 1) or any(seed < 0 for seed in seeds):
-        raise ValueError(f"threads are 1 or more, seeds 0 or more: {threads}, {seeds}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if any(seed < 0 for seed in seeds):
+        raise ValueError(f"seeds must be at least 0, got {min(seeds)}")
     if threads:
         torch.set_num_threads(threads)
 
@@ -123,10 +158,9 @@ def _train_set(model, seed, folder, repeat):
 
 def _piece(model, result, config, losses, scores):
     """What the card says of a piece of training."""
-    last = result.history[-1] if result.history else {"time": 0.0}
     return {
         "images": result.step * config.batch_size,
-        "minutes": round(last["time"] / 60, 1),
+        "minutes": round(result.elapsed_s / 60, 1),
         "ended": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "generator": generator_version(),
@@ -190,16 +224,33 @@ def _length(card_and_folder):
 
 
 class _Evaluations:
-    """Scores of the held-out hands now and then, printed and recorded."""
+    """Scores of ``count`` held-out hands every so many seconds, printed and recorded."""
 
-    def __init__(self, held_out, every):
-        self.held_out, self.every, self.last = held_out, every, time.monotonic()
+    def __init__(self, model, count, every):
+        self.of, self.every = (model.hand, model.config.input_size, count), every
+        self.began, self.step, self.last = None, None, {}
+
+    @cached_property
+    def hands(self):
+        """Rendered when they are asked for: a folder of another training is refused before."""
+        return held_out_set(*self.of)
+
+    def scores(self, step, model):
+        """Of the hands, at a step; the last ones where these were of the same step."""
+        if step != self.step:
+            self.step, self.last = step, evaluate(model, self.hands)
+        return self.last
 
     def __call__(self, trainer):
-        if trainer.agree(time.monotonic() - self.last) < self.every:
+        if self.began is None:
+            self.began = time.monotonic()
+        early = trainer.agree(time.monotonic() - self.began) < self.every
+        if early or trainer.step == self.step:
             return
-        scores = evaluate(trainer.kept, self.held_out)
-        self.last = time.monotonic()
+        if trainer.reason_to_stop() not in ("", "finished"):  # who stops it, wants it to end
+            return
+        scores = self.scores(trainer.step, trainer.kept)
+        self.began = time.monotonic()
         trainer.record({f"val_{name}": value for name, value in scores.items()})
         trainer.save("last")
         pa = scores["pa_mpjpe_mm"]

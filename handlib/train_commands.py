@@ -61,12 +61,21 @@ def _run_together(parser, work):
 
 
 def _together(work, args):
+    if args.processes < 1:
+        raise ValueError(f"processes must be at least 1, got {args.processes}")
     make_folder(Path(args.out))  # before anything heavy is imported or begun
     if args.processes > 1 and "RANK" not in os.environ:
         from handlib.processes import train_together
 
         return train_together(args.processes, args.words, Path(args.out))
-    said = work(args)
+    from handlib.notebooks import Stopped
+
+    try:
+        said = work(args)
+    except Stopped:
+        if "RANK" in os.environ:  # to torchrun any code but 0 is a failure, which it reports
+            return 0
+        raise
     if os.environ.get("RANK", "0") == "0":
         print(said)
     return 0

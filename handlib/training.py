@@ -43,6 +43,8 @@ class TrainResult:
     """The record of the best evaluation; empty without validation data."""
     step: int
     """Optimizer steps taken so far, earlier sessions included."""
+    elapsed_s: float
+    """Seconds that they took, with evaluations and saving."""
     stopped: str
     """Why it ended: one of ``REASONS``."""
     run_dir: Path
@@ -106,7 +108,8 @@ class Trainer:
             self.net.load_state_dict(self.kept.state_dict())
         self.share_statistics()
         self.net.eval()
-        return TrainResult(self.log.history, self.best, self.step, reason, self.run_dir)
+        history, took = self.log.history, self.elapsed()
+        return TrainResult(history, self.best, self.step, took, reason, self.run_dir)
 
     def loop(self):
         """Steps until there is a reason to stop; everything is saved on return."""

@@ -1,3 +1,6 @@
+import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model
 from handlib.reading import BadFile
 from handlib.recipe import TrainConfig, step_loader
+from handlib.runlog import read_records
 from handlib.stream_training import LOSSES, average, read_card, train_on_stream
 
 SIZE = 64
@@ -165,6 +169,61 @@ def test_a_training_begins_with_any_weights(hand, tmp_path):
     assert all(torch.equal(began[0][name], began[1][name]) for name in began[0])
 
 
+def test_what_a_training_began_with_stays(hand, tmp_path, monkeypatch):
+    """Whatever the next call says, its card lists the pieces that the weights came from."""
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    first, _ = train_on_stream(tmp_path / "first", 0.01, **small)
+    other, _ = train_on_stream(tmp_path / "other", 0.01, seed=5, **small)
+    second = tmp_path / "second"
+    folder, scores = train_on_stream(second, 0.01, start=first, **small)
+    card = read_card(folder)
+    assert card["pieces"][:1] == read_card(first)["pieces"]
+    last = json.loads((second / "checkpoints/last/trainer.json").read_text())
+    assert card["pieces"][1]["minutes"] == pytest.approx(last["elapsed_s"] / 60, abs=0.06)
+    monkeypatch.chdir(tmp_path)
+    rendered = []
+    with monkeypatch.context() as patch:
+        patch.setattr("handlib.stream_training.held_out_set", lambda *_: rendered.append(1))
+        refused = {"was begun with --start": {"start": other}, "batch_size=4": {"batch_size": 8}}
+        for said, given in refused.items():
+            with pytest.raises(BadFile, match=said):
+                train_on_stream(second, 0.02, **{"start": first, "seed": 1} | small | given)
+    assert not rendered and read_card(folder) == card
+    assert train_on_stream(second, 0.01, start="first/weights", **small) == (folder, scores)
+    assert [p["seed"] for p in read_card(folder)["pieces"]] == [0, 1]
+
+
+def test_held_out_hands_are_looked_at_once_in_a_step(hand, tmp_path, monkeypatch):
+    """And not before the first one, however long it took to get there."""
+    small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1000, "preset": "small"}
+    small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
+    scored, steps = [], []
+    monkeypatch.setattr(
+        "handlib.stream_training.evaluate",
+        lambda model, hands: scored.append(len(hands)) or {"pa_mpjpe_mm": float(len(scored))},
+    )
+    folder, scores = train_on_stream(tmp_path, 0.05, **small)
+    steps = [r["step"] for r in read_records(tmp_path / "metrics.jsonl") if "val_pa_mpjpe_mm" in r]
+    assert steps == sorted(set(steps)) and steps[0] > 0
+    (piece,) = read_card(folder)["pieces"]
+    assert scores == piece["held_out"] == {"pa_mpjpe_mm": float(len(scored))}
+    assert len(scored) == len({*steps, piece["images"] // 4}) and {*scored} == {8}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--processes", "0"], "processes must be at least 1, got 0"),
+        (["--threads", "0"], "threads must be at least 1, got 0"),
+        (["--seed", "-1"], "seeds must be at least 0, got -1"),
+    ],
+)
+def test_numbers_that_a_training_does_not_take_are_refused(tmp_path, capsys, given, said):
+    assert cli.main(["train", str(tmp_path / "piece"), "--minutes", "1", *given]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_weights_between_two_pieces_of_a_training(hand, tmp_path, capsys):
     small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1, "preset": "small"}
     small |= {"input_size": SIZE, "handedness": True, "presence": True, "held_out": 8}
@@ -245,11 +304,12 @@ def test_a_training_stops_in_order(tmp_path, processes, workers, all_are_told):
         assert len(others) >= all_are_told * processes * workers
         for process in [*others, told]:
             process.send_signal(signal.SIGTERM)
-        assert running.wait(200) == 0
-    (piece,) = read_card(tmp_path / "piece/weights")["pieces"]
-    assert piece["images"] > 0 and piece["images"] % 4 == 0
+        assert running.wait(200) == os.EX_TEMPFAIL
     assert not (tmp_path / "piece/STOP").exists()
     said = (tmp_path / "said").read_text()
-    assert said.count("mm on held-out hands; weights") == 1
     assert "Warning" not in said and "Traceback" not in said
-    assert said.count("stopped, all saved; the same command goes on") == (processes > 1)
+    assert len(re.findall("stopped.*, all saved; the same command goes on", said)) == 1
+    # What has not come to its end looks like it: the next piece cannot begin with it.
+    assert "; weights" not in said and not (tmp_path / "piece/weights").exists()
+    last = json.loads((tmp_path / "piece/checkpoints/last/trainer.json").read_text())
+    assert last["step"] > 0 and last["elapsed_s"] > 0
