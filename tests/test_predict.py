@@ -41,6 +41,7 @@ K = np.array([[500.0, 0, 300], [0, 500, 200], [0, 0, 1]])
 def weights(hand, tmp_path_factory):
     """A folder of weights that nothing has trained, as they would be shipped: half precision."""
     folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)  # some other random weights see two of their looks as equally good
     model = make_model("small", hand, handedness=True, camera="perspective")
     torch.nn.init.normal_(model.head[-1].weight, std=0.02)
     export(model, folder)
@@ -501,7 +502,7 @@ def test_numbers_that_a_search_does_not_take_are_refused(green, given, fault):
 
 
 def test_a_hand_is_found_where_there_likely_is_one(green, monkeypatch):
-    seen = [SimpleNamespace(confidence=confidence) for confidence in (0.3, 0.5)]
+    seen = [SimpleNamespace(confidence=confidence) for confidence in (0.5, 0.6)]
     monkeypatch.setattr(find, "scan", lambda *_: np.zeros((2, 4)))
     monkeypatch.setattr(find, "_closer", lambda *_: seen)
     photo = green_photo((300, 200), [])
