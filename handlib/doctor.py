@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -176,21 +177,26 @@ def data():
     from handlib.data import open_dataset
 
     found, faults, reader = {}, [], None
-    for split in ("train", "val", "test", "evaluation"):
-        try:
-            reader = open_dataset(root, split)
-            reader[0]
-            found[split] = len(reader)
-        except (OSError, ValueError) as error:
-            faults.append(error)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        for split in ("train", "val", "test", "evaluation"):
+            try:
+                reader = open_dataset(root, split)
+                reader[0]
+                found[split] = len(reader)
+            except (OSError, ValueError) as error:
+                faults.append(error)
     if not found:
         raise faults[0]
     counts = ", ".join(f"{split} {count}" for split, count in found.items())
     text = f"{reader.source} in {root}: {counts}"
     # FreiHAND's evaluation images are a download of their own, and others have no such split.
-    if {"train", "val", "test"} - found.keys():
-        return text, WARNING, f"another split cannot be opened ({faults[0]})"
-    return (text,)
+    lacking = {"train", "val", "test"} - found.keys()
+    told = [f"another split cannot be opened ({faults[0]})"] if lacking else []
+    # Splits share files, and each warns in numbers of its own: one warning of a file will do.
+    said = [str(warning.message) for warning in caught]
+    told += {message.split(": ")[0]: message for message in said}.values()
+    return (text, WARNING, "; ".join(told)) if told else (text,)
 
 
 def backgrounds():

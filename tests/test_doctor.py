@@ -1,5 +1,7 @@
+import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 from fake_data import write_public
@@ -41,6 +43,18 @@ def test_what_the_environment_names_is_opened(lines, tmp_path, monkeypatch):
     _, found = lines()
     assert found["data"][1].endswith("train 6, val 1, test 1, evaluation 3")
     assert "MANO_RIGHT.pkl" in found["hand model"][1]
+
+
+def test_a_dataset_in_millimetres_is_one_warning(lines, tmp_path, monkeypatch, recwarn):
+    write_public(tmp_path / "data", poses=8, versions=1)
+    file = tmp_path / "data/training_xyz.json"
+    file.write_text(json.dumps((1000 * np.array(json.loads(file.read_text()))).tolist()))
+    monkeypatch.setenv("MP_DATA", str(tmp_path / "data"))
+    code, found = lines()
+    state, text = found["data"]
+    assert (code, state, not recwarn.list) == (0, "warning", True)
+    assert text.count("these are millimetres: divide by 1000") == 1
+    assert "train 6, val 1, test 1" in text and f"{file}: the median bone" in text
 
 
 @pytest.mark.parametrize(
