@@ -202,6 +202,15 @@ def test_damaged_images_are_named(broken):
         FreiHANDReader(broken)
 
 
+@pytest.mark.parametrize("ending", [".png", ".JPG"])
+def test_images_of_another_ending_are_told(broken, ending):
+    for path in (broken / "training/rgb").iterdir():
+        path.rename(path.with_suffix(ending))
+    told = rf"00000000\.jpg is missing: .*rgb holds 00000000\{ending}: save .*ending in \.jpg"
+    with pytest.raises(FileNotFoundError, match=told):
+        FreiHANDReader(broken)
+
+
 def test_masks_of_0_and_1_are_read_as_those_of_0_and_255(broken):
     before = FreiHANDReader(broken)[0].mask
     path = broken / "training/mask/00000000.jpg"

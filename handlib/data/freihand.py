@@ -227,10 +227,7 @@ class FreiHANDReader(SplitReader):
             if any(self._image_path(n, version).is_file() for n in seen)
         ]
         if not found:
-            raise FileNotFoundError(
-                f"{self._image_path(0, 0)} is missing: {self._images} holds no images of this "
-                "dataset; copy or extract it again"
-            )
+            raise FileNotFoundError(self._without_images())
         versions = [v for v in found if v in wanted]
         if not versions:
             raise ValueError(f"{self._images} has versions {found}, none of {tuple(wanted)}")
@@ -243,6 +240,14 @@ class FreiHANDReader(SplitReader):
                     "have images; copy or extract the dataset again"
                 )
         return versions
+
+    def _without_images(self):
+        first = self._image_path(0, 0)
+        other = next(iter(sorted(self._images.glob(f"{first.stem}.*"))), None)
+        told = "no images of this dataset; copy or extract it again"
+        if other is not None:
+            told = f"{other.name}: save the images as FreiHAND's are, their names ending in .jpg"
+        return f"{first} is missing: {self._images} holds {told}"
 
     def _block(self):
         if self._prefix == self.split:  # the folder is the split
