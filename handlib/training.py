@@ -22,6 +22,7 @@ from handlib import checkpoints
 from handlib.data.sending import batches
 from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import PARAMETERS_ONLY, LossWeights, total_loss
+from handlib.metrics import NotFinite
 from handlib.model import inputs
 from handlib.paths import STOP
 from handlib.precision import precision
@@ -172,11 +173,15 @@ class Trainer:
         # The scaler of fp16 meets infinite gradients by design, and skips those steps.
         watched = norm if self.accelerator.scaler is None else loss.detach()
         if not math.isfinite(float(self.accelerator.reduce(watched, "mean"))):
-            raise FloatingPointError(
-                f"step {self.step}: the loss ({loss.item()}) or its gradient is not finite. "
-                f"{self.run_dir / 'checkpoints'} keeps the last good weights; look at the data, "
-                "or begin a new run with a smaller lr"
+            raise self.diverged(
+                f"the loss ({loss.item()}) or its gradient is not finite. "
+                f"{self.run_dir / 'checkpoints'} keeps the last good weights"
             )
+
+    def diverged(self, what):
+        """The error of a training whose numbers are not finite, with the remedy."""
+        remedy = "look at the data, or begin a new run with a smaller lr"
+        return FloatingPointError(f"step {self.step}: {what}; {remedy}")
 
     # -- when to stop ----------------------------------------------------------------------------
     def elapsed(self):
@@ -228,7 +233,10 @@ class Trainer:
     def evaluate(self):
         """Record the metrics on the validation data; keep the model if it is the best so far."""
         self.share_statistics()
-        values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
+        try:
+            values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
+        except NotFinite as error:  # the last step came too late for ``check_finite``
+            raise self.diverged(f"evaluating, {error}") from error
         record = self.record({f"val_{name}": value for name, value in values.items()})
         self.model.train()
         # Without 3D joints to compare with, the last is the best.
@@ -337,7 +345,8 @@ def train(
 
     Raises:
         ValueError: for an unknown setting, or a run folder that was begun with other settings.
-        FloatingPointError: the loss or its gradient is not finite; the last checkpoint is good.
+        FloatingPointError: the loss or its gradient is not finite, and the last checkpoint is good;
+            or a prediction on ``val_set`` is not.
         MemoryError: a batch does not fit; ChildProcessError: a loader's worker was killed.
     """
     if config.pretrain_steps:

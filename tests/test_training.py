@@ -337,6 +337,12 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoint(hand,
     assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
+def test_an_evaluation_after_a_diverging_step_says_the_remedy(hand, data, model, tmp_path):
+    config = replace(QUICK, steps=2, lr=1e30, eval_every=1)
+    with pytest.raises(FloatingPointError, match=r"prediction is not finite.*with a smaller lr"):
+        train(model, data, HandDataset(PosedHands(hand, 3, seed=9)), config, tmp_path)
+
+
 # -- what is written -------------------------------------------------------------------------
 def test_records_say_loss_speed_and_where_the_time_went(hand, data, model, tmp_path):
     config = replace(QUICK, log_with="tensorboard", eval_every=3)

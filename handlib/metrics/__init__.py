@@ -24,13 +24,14 @@ from handlib.metrics.points import (
     root_relative,
     scale_translation_align,
 )
-from handlib.metrics.scores import aligned_errors_mm, evaluate, per_sample, summarise
+from handlib.metrics.scores import NotFinite, aligned_errors_mm, evaluate, per_sample, summarise
 from handlib.metrics.surface import F_THRESHOLDS_MM, f_scores
 
 __all__ = [
     "F_THRESHOLDS_MM",
     "PCK_THRESHOLDS_MM",
     "Interval",
+    "NotFinite",
     "aligned_errors_mm",
     "area_under",
     "baselines",

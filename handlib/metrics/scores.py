@@ -16,6 +16,10 @@ from handlib.metrics.points import (
 from handlib.metrics.surface import F_THRESHOLDS_MM, f_scores
 
 
+class NotFinite(ValueError):
+    """Predictions that have no score: some of their numbers are not finite."""
+
+
 def evaluate(*args, **kwargs):
     """Mean of each metric over the samples that have it; arguments as ``per_sample``."""
     return summarise(per_sample(*args, **kwargs))
@@ -54,7 +58,7 @@ def per_sample(
         out.
 
     Raises:
-        ValueError: shapes differ, or a prediction is not finite where there is an annotation.
+        ValueError: shapes differ; NotFinite: a prediction is not where there is an annotation.
     """
 
     def joints_3d(pred, gt, known):
@@ -129,7 +133,7 @@ def _where_annotated(scores_of, pred, gt, name, enough=None):
     for pattern, rows in groups.items():
         known, said = np.array(pattern), pred[rows]
         if not np.isfinite(said).all((0, 2))[known].all():
-            raise ValueError(f"{name}: a prediction is not finite, so there is no score")
+            raise NotFinite(f"{name}: a prediction is not finite, so there is no score")
         for metric, values in scores_of(said, gt[rows], known).items():
             of_all = scores.setdefault(metric, np.full((len(gt), *values.shape[1:]), np.nan))
             of_all[rows] = values
