@@ -254,6 +254,30 @@ def test_large_annotations_are_cached_and_mapped(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again, values)
 
 
+def test_a_byte_order_mark_is_read_past(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("[[1, 2], [3, 4]]", encoding="utf-8-sig")
+    np.testing.assert_array_equal(annotations.load_annotation(path, (2,)), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "place"),
+    [
+        ("[[1, 2], [3, null]]", (2,), 1),
+        ("[[1, 2], [3, 4], null, [5, 6]]", (2,), 2),
+        ("[null, [1, 2]]", (2,), 0),
+        ("[1, 2, 3, null]", (), 3),
+    ],
+)
+@pytest.mark.parametrize("block", [5, 1000])  # entries are cut at block borders
+def test_a_null_is_told_with_its_entry(tmp_path, monkeypatch, text, shape, place, block):
+    monkeypatch.setattr(annotations, "BLOCK", block)
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.json: entry {place} holds null"):
+        annotations.load_annotation(path, shape)
+
+
 def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(annotations, "SMALL", 0)
     path = tmp_path / "a.json"

@@ -4,6 +4,7 @@ FreiHAND's JSON lists of number arrays are parsed in blocks and kept as .npy fil
 and other processes map such a file into memory and share its pages.
 """
 
+import codecs
 import hashlib
 import zipfile
 from contextlib import suppress
@@ -92,6 +93,7 @@ def _parse(path, shape):
             bar.update(len(block))
             text = rest + block.translate(None, b" \t\r\n")
             if separator is None:
+                text = text.removeprefix(codecs.BOM_UTF8)  # of programs of Windows
                 opened = len(text) - len(text.lstrip(b"["))
                 separator = b"]" * (opened - 1) + b"," + b"[" * (opened - 1)
                 text = text[opened:]
@@ -110,7 +112,12 @@ def _parse(path, shape):
 
 def _entries(entries, path, wanted, before):
     """The numbers of entries, texts without their outer brackets, of so many numbers each."""
-    numbers = _numbers(b",".join(entries).translate(None, b"[]"), path)
+    text = b",".join(entries).translate(None, b"[]")
+    null = text.find(b"null")
+    if null >= 0:
+        place = before + text.count(b",", 0, null) // wanted
+        raise BadFile(f"{path}: entry {place} holds null, no number: copy or extract it again")
+    numbers = _numbers(text, path)
     for place, entry in enumerate(entries, before):
         if entry.count(b",") != wanted - 1:
             raise BadFile(
