@@ -288,6 +288,8 @@ def run_notebooks(names=WORKFLOW, given=None, name=None, processes=1):
                     _execute(run, path, output, values, processes)
             write_report(run.path)
             write_json(run.path / "metrics.json", run.results())
+        # Now that its state is "finished", ``handlib stop`` makes no other one.
+        run.stop_file.unlink(missing_ok=True)
     return run.path
 
 

@@ -102,6 +102,12 @@ def test_a_run_is_one_self_describing_folder(notebook, capsys):
     assert runs.run_notebooks([first, second], {"steps": "8"}) != run_dir
 
 
+def test_a_stop_that_comes_too_late_leaves_no_file_in_a_finished_run(notebook):
+    path = notebook("a", PARAMETERS, "from pathlib import Path\nPath(run_dir, 'STOP').touch()")
+    run_dir = runs.run_notebooks([path])
+    assert (run_dir / "metrics.json").exists() and not (run_dir / "STOP").exists()
+
+
 def test_a_finished_run_whose_weights_are_gone_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MP_EXPERIMENTS", str(tmp_path))
     planned = runs.plan(["02_train"], name="old")
