@@ -20,14 +20,12 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
 from handlib.data.kept import RepeatedHands
 from handlib.data.synthesize import generator_version
-from handlib.evaluation import evaluate
+from handlib.evaluation import ON_CPU, evaluate
 from handlib.losses import OF_TRAINED, InTurn, LossWeights
 from handlib.mano import load_hand_model
-from handlib.notebooks import Stopped
 from handlib.paths import write_json
 from handlib.presets import UNTRAINED
-from handlib.processes import rank
-from handlib.reading import BadFile, expecting
+from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
 from handlib.training import train
 
@@ -70,12 +68,12 @@ def train_on_stream(
         evaluations: how often the held-out hands are looked at; held_out: how many there are.
 
     Returns:
-        (folder of the weights, dict of their scores on the held-out hands).
+        (folder of the weights, dict of their scores on the held-out hands); (None, {}) where it was
+        told to end before its time: all is saved, but a next piece cannot begin with it yet.
 
     Raises:
         ValueError: numbers that cannot be, or a folder that was begun otherwise.
-        Stopped: it was told to end before its time; all is saved, but no weights to go on with are
-            written yet. KeyboardInterrupt: by an interrupt.
+        KeyboardInterrupt: an interrupt told it to end; all is saved.
     """
     if repeat < 1:
         raise ValueError(f"repeat must be at least 1, got {repeat}")
@@ -95,7 +93,7 @@ def train_on_stream(
     if result.stopped == "interrupt":
         raise KeyboardInterrupt
     if not result.finished:
-        raise Stopped(f"stopped after {result.step} steps, all saved")
+        return None, {}
     scores = watch.scores(result.step, model)
     piece = before | _piece(model, result, config, losses, scores)
     piece |= {"repeat": repeat} if repeat > 1 else {}
@@ -110,17 +108,17 @@ def _begun(folder, start):
     training in ``folder`` noted them; ``BadFile`` where it began with other weights."""
     file, now = folder / "start.json", _before(start)
     if not (file.is_file() and (folder / "checkpoints/last").is_dir()):
-        if not rank():
+        if PartialState(cpu=ON_CPU).is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(file, {"start": str(start), "before": now})
         return now
-    noted = checkpoints.read_json(file)
-    with expecting(file, "not what a training notes", checkpoints.OTHER):
+    remedy = "give a new folder"
+    noted = read_json(file, remedy, finite=False)
+    with expecting(file, "not what a training notes", remedy):
         name, (pieces, about) = noted["start"], noted["before"]
     if name != str(start) and [pieces, about] != [*now]:
         raise BadFile(
-            f"{folder} was begun with --start {name}, not {start}: go on with the old value, or "
-            "give a new folder"
+            f"{folder} was begun with --start {name}, not {start}: go on with that, or {remedy}"
         )
     return pieces, about
 

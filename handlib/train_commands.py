@@ -53,7 +53,8 @@ def add_train_commands(commands):
 
 
 def _run_together(parser, work):
-    """Let a command run on several processes; ``work`` returns what the first one prints."""
+    """Let a command run on several processes; ``work`` returns what the first one prints;
+    None where it was stopped."""
     parser.add_argument("--workers", type=int, default=1, help="processes that render [1]")
     parser.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
     parser.add_argument("--processes", type=int, default=1, help="that train together [1]")
@@ -68,15 +69,12 @@ def _together(work, args):
         from handlib.processes import train_together
 
         return train_together(args.processes, args.words, Path(args.out))
-    from handlib.notebooks import Stopped
+    said = work(args)
+    if said is None and "RANK" not in os.environ:  # to torchrun it would be a failure
+        from handlib.notebooks import Stopped
 
-    try:
-        said = work(args)
-    except Stopped:
-        if "RANK" in os.environ:  # to torchrun any code but 0 is a failure, which it reports
-            return 0
-        raise
-    if os.environ.get("RANK", "0") == "0":
+        raise Stopped("stopped, all saved")
+    if said and os.environ.get("RANK", "0") == "0":
         print(said)
     return 0
 
@@ -88,7 +86,7 @@ def _train(args):
         args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
         args.workers, args.threads, args.repeat,
     )  # fmt: skip
-    return _made(folder, scores)
+    return None if folder is None else _made(folder, scores)
 
 
 def _average(args):
