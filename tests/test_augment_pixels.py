@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 from fake_data import fake_sample
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from handlib.augment import AddClutter, ChangeBackground, ColorJitter, Degrade, MoveHand, Resize
 from handlib.augment.base import _resized, warp_image
-from handlib.augment.pixels import green_screen_alpha
+from handlib.augment.pixels import _connected, green_screen_alpha
 from handlib.data.paint import SKIN_TONES, skin_tone
 from handlib.data.sample import Sample
 
@@ -72,6 +74,39 @@ def test_a_small_hole_in_a_hand_is_filled_and_the_screen_between_fingers_is_not(
     alpha = green_screen_alpha(image, np.array([[100.0, 100]]))
     assert (alpha[45:100, 45:100] == 255).all()
     assert (alpha[125:145, 125:145] == 0).all()
+
+
+def test_holes_are_filled_to_a_pixel_of_their_size():
+    """Of the hand alone, and none that is open to the border of the picture."""
+    front = np.zeros((224, 224), np.uint8)
+    front[20:200, 20:140] = front[20:200, 160:] = 255
+    front[30:40, 30:50] = 0  # 200 px: 0.004 of the picture is 200.7
+    front[50:53, 30:97] = 0  # 201 px
+    front[60:70, 70:90] = 0  # 200 px, with something in it
+    front[64:66, 75:77] = 255
+    front[100:110, 180:200] = 0  # 200 px of what is not connected
+    front[120:124, 220:] = 0
+    expected = front.copy()
+    expected[30:40, 30:50] = expected[60:70, 70:90] = 255
+    expected[:, 160:] = 0
+    np.testing.assert_array_equal(_connected(front, np.array([[25, 25], [150, 10]])), expected)
+    both = _connected(front, np.array([[25, 25], [200, 30]]))
+    assert (both[100:110, 180:200] == 255).all() and not both[120:124, 220:].any()
+    for nowhere in ([[150, 10]], [[40, 51]]):
+        assert not _connected(front, np.array(nowhere)).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 999), st.floats(0.2, 0.8), st.integers(1, 15), st.integers(1, 15))
+def test_what_is_connected_is_told_by_opencvs_labels_too(seed, share, height, width):
+    rng = np.random.default_rng(seed)
+    front = np.uint8(255) * (rng.random((height, width)) < share)
+    points = rng.integers(0, (width, height), (5, 2))
+    labels = cv2.connectedComponents(front, connectivity=8)[1]
+    kept = set(labels[points[:, 1], points[:, 0]]) - {0}
+    hand = np.isin(labels, list(kept))
+    # No hole is filled: a pixel is more than 0.004 of so few.
+    np.testing.assert_array_equal(_connected(front, points) > 0, hand)
 
 
 def test_the_black_beyond_a_rotated_frame_is_no_hand():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlib.augment import warp as module
-from handlib.augment.passes import put_before, soft_edge
+from handlib.augment.passes import before_screen, put_before, soft_edge
 from handlib.augment.warp import warp
 
 
@@ -106,7 +106,16 @@ def test_memory_is_kept_for_small_pictures_alone(monkeypatch):
     module._KEPT.arrays.clear()
     for pixels, copy in zip(warp(image, mask, affine, (40, 25)), first):
         np.testing.assert_array_equal(pixels, copy)
-    assert set(module._KEPT.arrays) == {"colors", "padded"}
+    assert set(module._KEPT.arrays) == {"padded"}
+
+
+def test_an_image_without_a_mask_is_warped_alike(monkeypatch):
+    (image, mask), affine = picture(30, 20), around(0.3, 1.2, 0, 0, (30, 20), (40, 25))
+    for largest in (module.LARGEST, 29):
+        monkeypatch.setattr(module, "LARGEST", largest)
+        moved, hand = warp(image, None, affine, (40, 25))
+        np.testing.assert_array_equal(moved, warp(image, mask, affine, (40, 25))[0])
+        assert hand is None
 
 
 def test_the_largest_are_right_to_their_end():
@@ -142,3 +151,17 @@ def test_the_edge_of_a_mask_is_made_soft_as_by_opencv(size, holes, seed):
     eroded = cv2.erode(mask * np.uint8(255), np.ones((3, 3), np.uint8))
     for seen, whole in ((soft_edge(mask), eroded), (soft_edge(mask[:, ::-1]), eroded[:, ::-1])):
         np.testing.assert_array_equal(seen, cv2.GaussianBlur(whole, (5, 5), 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, st.integers(0, 30), st.integers(0, 99))
+def test_what_is_before_a_screen_is_told_as_by_opencv(size, void, seed):
+    """Colours near the bounds, so that each of them decides."""
+    rng = np.random.default_rng(seed)
+    low, high = (37, 50, 25), (90, 200, 210)
+    image = rng.integers(0, 2 * void + 2, (*size, 3), np.uint8)
+    hsv = np.uint8(np.choose(rng.integers(0, 2, (*size, 3)), (low, high)) + rng.integers(-1, 2, 3))
+    screen = cv2.inRange(hsv, low, high) | cv2.inRange(image, (0,) * 3, (void,) * 3)
+    np.testing.assert_array_equal(before_screen(image, hsv, low, high, void), 255 - screen)
+    turned = before_screen(image[:, ::-1], hsv[:, ::-1], low, high, void)
+    np.testing.assert_array_equal(turned, 255 - screen[:, ::-1])

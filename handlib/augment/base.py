@@ -204,15 +204,15 @@ def _warped(sample, affine, size):
     if size == sample.size and (affine == STILL).all():
         return {}
     known = sample.mask is not None
-    mask = sample.mask.view(np.uint8) * 255 if known else np.zeros(sample.image.shape[:2], np.uint8)
-    (image, mask), affine = _resized([sample.image, mask], affine, size)
+    pictures = [sample.image, sample.mask.view(np.uint8) * 255] if known else [sample.image]
+    (image, *rest), affine = _resized(pictures, affine, size)
+    mask = rest[0] if known else None
     if affine is None:
-        mask = mask >= 128
-    else:
-        from handlib.augment.warp import warp  # numba: only where it computes
+        return {"image": image, "mask": mask >= 128 if known else None}
+    from handlib.augment.warp import warp  # numba: only where it computes
 
-        image, mask = warp(image, mask, affine[:2], size)
-    return {"image": image, "mask": mask} if known else {"image": image}
+    image, mask = warp(image, mask, affine[:2], size)
+    return {"image": image, "mask": mask}
 
 
 def warp_image(image, affine, size):

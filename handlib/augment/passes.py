@@ -102,3 +102,27 @@ def look_up(image, table):
             out[y, x, 1] = table[image[y, x, 1], 1]
             out[y, x, 2] = table[image[y, x, 2], 2]
     return out
+
+
+@_jit
+def before_screen(image, hsv, low, high, void):
+    """(H, W) uint8: 0 for a screen's colour and for black, 255 for all else.
+
+    Args:
+        image, hsv: (H, W, 3) uint8, RGB and the same in HSV.
+        low, high: of the screen in HSV. void: black's largest value.
+    """
+    out = np.empty(image.shape[:2], np.uint8)
+    colors, tones, front = image.ravel(), hsv.ravel(), out.ravel()
+    # Bytes: of larger numbers the compiler makes fewer at a time.
+    low0, low1, low2 = np.uint8(low[0]), np.uint8(low[1]), np.uint8(low[2])
+    high0, high1, high2 = np.uint8(high[0]), np.uint8(high[1]), np.uint8(high[2])
+    void = np.uint8(void)
+    for n in range(len(front)):
+        h, s, v = tones[3 * n], tones[3 * n + 1], tones[3 * n + 2]
+        red, green, blue = colors[3 * n], colors[3 * n + 1], colors[3 * n + 2]
+        screen = (low0 <= h) & (h <= high0) & (low1 <= s) & (s <= high1)
+        screen &= (low2 <= v) & (v <= high2)
+        black = (red <= void) & (green <= void) & (blue <= void)
+        front[n] = 0 if screen | black else 255
+    return out

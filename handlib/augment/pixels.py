@@ -13,6 +13,7 @@ from handlib.augment.base import Transform
 # FreiHAND's green screen in OpenCV's HSV (hue 0-180). Its hue is 44-46, skin's 0-26 and 165-180
 # at any saturation: so the hue decides, and the others only exclude what has no hue.
 SCREEN_LOW, SCREEN_HIGH = (37, 50, 25), (90, 255, 255)
+_PARENT = 3  # in OpenCV's hierarchy of outlines: whose hole it is, or -1
 HOLE = 0.004  # share of the image up to which a gap in the hand is a shadow
 THICKEST = 32_767  # px of a line, by OpenCV
 KERNEL = np.ones((3, 3), np.uint8)
@@ -82,29 +83,47 @@ def green_screen_alpha(image, joints_2d=None):
     Returns:
         (H, W) uint8, 255 on the hand.
     """
-    from handlib.augment.passes import soft_edge
+    from handlib.augment.passes import before_screen, soft_edge
 
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    screen = cv2.inRange(hsv, SCREEN_LOW, SCREEN_HIGH) | cv2.inRange(image, (0,) * 3, (VOID,) * 3)
-    front = cv2.morphologyEx(255 - screen, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
-    count, labels = cv2.connectedComponents(front, connectivity=4)
-    height, width = labels.shape
+    front = before_screen(image, hsv, SCREEN_LOW, SCREEN_HIGH, VOID)
+    front = cv2.morphologyEx(front, cv2.MORPH_OPEN, KERNEL)  # noise, thin edges
+    height, width = front.shape
     points = np.empty((0, 2)) if joints_2d is None else joints_2d
     points = points[np.isfinite(points).all(1)].round()
     points = points[((points >= 0) & (points < (width, height))).all(1)].astype(int)
     if not len(points):
         points = np.array([[(width - 1) // 2, (height - 1) // 2]])
-    keep = np.zeros(count, np.uint8)
-    keep[labels[points[:, 1], points[:, 0]]] = 255
-    keep[0] = 0
-    return soft_edge(_fill_holes(keep[labels]) > 0)
+    return soft_edge(_connected(front, points) > 0)
 
 
-def _fill_holes(front):
-    """Shadows with green light in them are small holes; between fingers the screen is larger."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(255 - front, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < HOLE * front.size
-    return front | (small * np.uint8(255))[labels]
+def _connected(front, points):
+    """What of ``front`` (H, W) is connected with any of the points (N, 2) in it, as 255 in 0.
+
+    Small holes are shadows with green light in them, and are filled; between fingers the screen is
+    larger.
+    """
+    whole = np.zeros_like(front)
+    outlines, tree = cv2.findContours(front, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    x, y = points.T
+    for n, outline in enumerate(outlines):
+        left, top, width, height = cv2.boundingRect(outline)
+        near = (left <= x) & (x < left + width) & (top <= y) & (y < top + height)
+        if tree[0, n, _PARENT] >= 0 or not near.any():
+            continue
+        part = np.zeros_like(front)
+        cv2.drawContours(part, outlines, n, 255, cv2.FILLED, hierarchy=tree, maxLevel=1)
+        if part[y, x].any():
+            whole |= part
+            holes = [outlines[m] for m in np.flatnonzero(tree[0, :, _PARENT] == n)]
+            small = [hole for hole in holes if _inside(hole) < HOLE * front.size]
+            cv2.drawContours(whole, small, -1, 255, cv2.FILLED)
+    return whole
+
+
+def _inside(outline):
+    """Pixels inside of an outline that is made of neighbouring ones: Pick's theorem."""
+    return cv2.contourArea(outline) - len(outline) / 2 + 1
 
 
 class AddClutter(Transform):

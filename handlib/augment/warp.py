@@ -14,6 +14,7 @@ import numpy as np
 from handlib.compiled import njit
 
 LARGEST = 32_000  # px: places are 32-bit numbers with 16 bits behind the point
+NO_MASK = np.empty((0, 0), np.uint8)
 MOST_KEPT = 1 << 20  # pixels of an array that is kept: each worker has its own
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -31,22 +32,25 @@ def warp(image, mask, affine, size):
 
     Args:
         image: (H, W, 3) uint8.
-        mask: (H, W) uint8, 255 on the hand.
+        mask: (H, W) uint8, 255 on the hand, or None.
         affine: (2, 3) from them to the result.
         size: (width, height) of the result.
 
     Returns:
-        (height, width, 3) uint8, and (height, width) bool: where the mask is 128 or more.
+        (height, width, 3) uint8, and (height, width) bool, where the mask is 128 or more, or None.
     """
+    known = mask is not None
     if max(image.shape) > LARGEST:
-        return cv2.warpAffine(image, affine, size), cv2.warpAffine(mask, affine, size) >= 128
-    (height, width), (columns, rows) = mask.shape, size
-    colors, warped = _KEPT.array("colors", height, width), _KEPT.array("warped", rows, columns)
+        hand = cv2.warpAffine(mask, affine, size) >= 128 if known else None
+        return cv2.warpAffine(image, affine, size), hand
+    (height, width), (columns, rows) = image.shape[:2], size
+    warped = _KEPT.array("warped", rows, columns)
+    hand = np.empty((rows, columns) if known else (0, 0), bool)
     padded = _KEPT.array("padded", height + 2, width + 2)
-    cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=_bytes(colors))
+    cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=_bytes(padded[1:-1, 1:-1]))
     inverse = cv2.invertAffineTransform(affine)
-    _warp(colors, np.ascontiguousarray(mask), inverse, padded, warped)
-    return cv2.cvtColor(_bytes(warped), cv2.COLOR_RGBA2RGB), warped >= _HAND
+    _warp(padded, np.ascontiguousarray(mask) if known else NO_MASK, inverse, warped, hand)
+    return cv2.cvtColor(_bytes(warped), cv2.COLOR_RGBA2RGB), hand if known else None
 
 
 class _Kept(threading.local):
@@ -74,8 +78,9 @@ def _bytes(pixels):
 
 
 @_jit
-def _warp(colors, mask, inverse, padded, warped):
-    _pack(colors, mask, padded)
+def _warp(padded, mask, inverse, warped, hand):
+    """Pixels of ``padded[1:-1, 1:-1]``, and of the mask unless both it and ``hand`` are empty."""
+    _pack(mask, padded)
     (height, width), columns = padded.shape, warped.shape[1]
     index, weights = np.empty(columns, np.uint32), np.empty((4, columns), np.uint32)
     pairs = np.empty((2, columns), np.uint64)
@@ -93,18 +98,22 @@ def _warp(colors, mask, inverse, padded, warped):
         _place(x + dx * first, y + dy * first, dx, dy, padded.shape, index[: end - first], weights)
         _fetch(flat, index[: end - first], width, pairs)
         _blend(pairs, weights, line[first:end])
+        if len(hand):
+            inside = hand[row]
+            for n in range(columns):
+                inside[n] = line[n] >= _HAND
 
 
 @_jit
-def _pack(colors, mask, padded):
-    """Both in numbers of 32 bits, the mask in the last 8, with a black border of a pixel around."""
+def _pack(mask, padded):
+    """The mask in the last 8 of a pixel's 32 bits; a black border of a pixel around all."""
     height, width = mask.shape
     padded[0], padded[-1] = 0, 0
     padded[:, 0], padded[:, -1] = 0, 0
     for y in range(height):
-        line, color, alpha = padded[y + 1, 1:-1], colors[y], mask[y]
+        line, alpha = padded[y + 1, 1:-1], mask[y]
         for x in range(width):
-            line[x] = (color[x] & _COLOR) | _uint(_uint(alpha[x]) << _24)
+            line[x] = (line[x] & _COLOR) | _uint(_uint(alpha[x]) << _24)
 
 
 @_jit

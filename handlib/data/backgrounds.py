@@ -58,13 +58,15 @@ class Backgrounds:
         Returns:
             (height, width, 3) uint8 RGB.
         """
-        crop = _random_crop(rng, self._picture(rng), size)
+        picture = self._picture(rng)
+        window = _random_window(rng, picture, size)
+        crop = _random_crop(rng, picture, window, size)
         if not self.folder and rng.random() < _JOINED:
-            other = _random_crop(rng, self._picture(rng), size)
-            crop = _joined(rng, crop, other)
+            crop = _joined(rng, crop, _random_crop(rng, self._picture(rng), window, size))
         r, g, b = np.exp(rng.normal(0, 0.12, 3) + rng.normal(0, 0.2)).tolist()
         plus = rng.normal(0, 8)
-        return cv2.transform(crop, np.array([[r, 0, 0, plus], [0, g, 0, plus], [0, 0, b, plus]]))
+        recolor = np.array([[r, 0, 0, plus], [0, g, 0, plus], [0, 0, b, plus]])
+        return cv2.resize(cv2.transform(crop, recolor), size)  # last: until then it is smaller
 
     def _picture(self, rng):
         return self._read(rng) if self.folder else _made_up(self.seed, int(rng.integers(_BANK)))
@@ -108,18 +110,24 @@ def _load(path):
     return picture
 
 
-def _random_crop(rng, picture, size):
-    """A window of the wanted shape, 55-100 % of the picture, resized; half of them mirrored."""
+def _random_window(rng, picture, size):
+    """(width, height) of the wanted shape, 55-100 % of the picture."""
     height, width = picture.shape[:2]
     scale = min(width / size[0], height / size[1]) * rng.uniform(0.55, 1)
-    w, h = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def _random_crop(rng, picture, window, size):
+    """A window (width, height) of a picture, half of them mirrored; of ``size`` if it is larger."""
+    (height, width), (w, h) = picture.shape[:2], window
     x, y = rng.integers(width - w + 1), rng.integers(height - h + 1)
     crop = picture[y : y + h, x : x + w]
     times = min(round(w / size[0]), w, h)
     if times > 1:  # bilinear sampling skips pixels, and averages of a part of one are slow
         w, h = w // times, h // times
         crop = cv2.resize(crop[: h * times, : w * times], (w, h), interpolation=cv2.INTER_AREA)
-    crop = cv2.resize(crop, size)
+    if w > size[0]:
+        crop = cv2.resize(crop, size)
     return cv2.flip(crop, 1) if rng.random() < 0.5 else crop
 
 
@@ -132,7 +140,7 @@ def _joined(rng, picture, other):
     ways = (dx, dy), (-dx, -dy), (-dx - dy, dx - dy), (dx - dy, dx + dy)
     side = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(side, np.array([(x + u, y + v) for u, v in ways], np.int32), 255)
-    return cv2.copyTo(other, side, picture)
+    return cv2.copyTo(other, side, picture.copy())  # it may be a part of one that is kept
 
 
 @lru_cache(maxsize=_BANK)
