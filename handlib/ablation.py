@@ -24,7 +24,7 @@ from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
 from handlib.stream_training import LOSSES, SETTINGS, held_out_set, set_up
 from handlib.tables import results_table
-from handlib.training import Trainer
+from handlib.training import Trainer, finite_scores
 
 # The hands that are scored are as they are rendered, and the other presets' recipes spoil none.
 PLAIN = {"clutter": 0, "color": 0.2, "sensor": 0, "motion": 0}
@@ -54,7 +54,8 @@ def ablate(
 
     Returns:
         dict of setting -> list of the scores (``evaluation.evaluate``) of each seed, of the
-        trainings that are finished; and the scores of the mean pose.
+        trainings that are finished; the scores of the mean pose; and why it was stopped, one of
+        ``training.REASONS``, or "".
 
     Raises:
         RunError: a setting that is not there. ValueError: numbers that cannot be, or a folder of
@@ -64,7 +65,7 @@ def ablate(
         raise ValueError(f"renderings must be at least 1, got {renderings}")
     set_up(seeds, threads)
     started, folder, hand = time.monotonic(), Path(folder), load_hand_model()
-    steps, done = -(-images // batch_size), {}
+    steps, done, stopped = -(-images // batch_size), {}, ""
     config = TrainConfig(
         steps=steps, batch_size=batch_size, workers=workers, log_every=100,
         **{name: SETTINGS[name] for name in ("mixed_precision", "log_with", "save_every")},
@@ -82,11 +83,11 @@ def ablate(
             spent = (time.monotonic() - started) / 60
             left = None if minutes is None else max(minutes - spent, 1e-6)
             now = replace(config, seed=seed, max_minutes=left)
-            scores = _train(name, chosen[name], hand, place, now, about, hands, kept)
-        if scores is None:
+            scores, stopped = _train(name, chosen[name], hand, place, now, about, hands, kept)
+        if stopped:
             break
         done.setdefault(name, []).append(scores)
-    return done, _mean_pose(hand, hands)
+    return done, _mean_pose(hand, hands), stopped
 
 
 def _finished(file, about):
@@ -114,7 +115,7 @@ def _require_same(file, known, about):
 
 
 def _train(name, setting, hand, folder, config, about, hands, kept):
-    """Scores of a setting's training; None, and a line that says why, where it was stopped."""
+    """Scores of a setting's training and "", or None and why it was stopped, said in a line."""
     preset, seed, losses = setting[0], config.seed, None
     ours = preset == "modern"
     instead = {n: SETTINGS[n] for n in ("optimizer", "weight_decay", "average")} if ours else {}
@@ -138,12 +139,13 @@ def _train(name, setting, hand, folder, config, about, hands, kept):
                 f"{name}, seed {seed}: stopped ({result.stopped}) after {result.step} of "
                 f"{config.steps} steps; the same command goes on", flush=True,
             )  # fmt: skip
-        return None
-    scores = evaluate(model, hands)
+        return None, result.stopped
+    with finite_scores(result.step):
+        scores = evaluate(model, hands)
     if first:
         write_json(folder / "scores.json", about | {"scores": scores})
         print(f"{name}, seed {seed}: PA-MPJPE {scores['pa_mpjpe_mm']:.2f} mm", flush=True)
-    return scores
+    return scores, ""
 
 
 def _mean_pose(hand, hands):

@@ -23,6 +23,7 @@ from handlib.paths import STOP, write_json
 from handlib.reading import read_json
 
 LAUNCHER = "HANDLIB_LAUNCHER"
+STOPPED = ".stopped"  # in the folder of a training whose processes ended before it was finished
 # Seconds that processes have to end when they are told to.
 PATIENCE_S = 10
 
@@ -75,7 +76,8 @@ def train_together(processes, arguments, folder):
     Returns:
         the exit code.
     """
-    told = []
+    told, stopped = [], folder / STOPPED
+    stopped.unlink(missing_ok=True)
 
     def stop(number, _):
         told.append(number)
@@ -101,9 +103,10 @@ def train_together(processes, arguments, folder):
     if told:
         # Processes that were told themselves, or had finished, leave it.
         (folder / STOP).unlink(missing_ok=True)
-        if code == 0:
-            print("handlib: stopped, all saved; the same command goes on", file=sys.stderr)
-            return 130 if signal.SIGINT in told else os.EX_TEMPFAIL  # as of one process
+    if code == 0 and stopped.exists():
+        stopped.unlink()
+        print("handlib: stopped, all saved; the same command goes on", file=sys.stderr)
+        return 130 if signal.SIGINT in told else os.EX_TEMPFAIL  # as of one process
     return code
 
 

@@ -27,7 +27,7 @@ from handlib.paths import write_json
 from handlib.presets import UNTRAINED
 from handlib.reading import BadFile, expecting, read_json
 from handlib.recipe import TrainConfig
-from handlib.training import train
+from handlib.training import finite_scores, train
 
 # Pictures without a hand, for a network that tells whether there is one.
 ABSENT = 0.07
@@ -73,6 +73,7 @@ def train_on_stream(
 
     Raises:
         ValueError: numbers that cannot be, or a folder that was begun otherwise.
+        FloatingPointError: the training diverged.
         KeyboardInterrupt: an interrupt told it to end; all is saved.
     """
     if repeat < 1:
@@ -236,7 +237,8 @@ class _Evaluations:
     def scores(self, step, model):
         """Of the hands, at a step; the last ones where these were of the same step."""
         if step != self.step:
-            self.step, self.last = step, evaluate(model, self.hands)
+            with finite_scores(step):
+                self.step, self.last = step, evaluate(model, self.hands)
         return self.last
 
     def __call__(self, trainer):

@@ -53,8 +53,8 @@ def add_train_commands(commands):
 
 
 def _run_together(parser, work):
-    """Let a command run on several processes; ``work`` returns what the first one prints;
-    None where it was stopped."""
+    """Let a command run on several processes; ``work`` returns what the first one prints, and why
+    it was stopped, or ""."""
     parser.add_argument("--workers", type=int, default=1, help="processes that render [1]")
     parser.add_argument("--threads", type=int, help="of torch on a CPU [one for each core]")
     parser.add_argument("--processes", type=int, default=1, help="that train together [1]")
@@ -69,14 +69,21 @@ def _together(work, args):
         from handlib.processes import train_together
 
         return train_together(args.processes, args.words, Path(args.out))
-    said = work(args)
-    if said is None and "RANK" not in os.environ:  # to torchrun it would be a failure
-        from handlib.notebooks import Stopped
-
-        raise Stopped("stopped, all saved")
+    said, stopped = work(args)
     if said and os.environ.get("RANK", "0") == "0":
         print(said)
-    return 0
+    if not stopped:
+        return 0
+    if stopped == "interrupt":
+        raise KeyboardInterrupt
+    if "RANK" in os.environ:  # to torchrun it would be a failure
+        from handlib.processes import STOPPED
+
+        Path(args.out, STOPPED).touch()
+        return 0
+    from handlib.notebooks import Stopped
+
+    raise Stopped("stopped, all saved")
 
 
 def _train(args):
@@ -86,7 +93,7 @@ def _train(args):
         args.out, args.minutes, args.preset, args.start, args.batch_size, args.lr, args.seed,
         args.workers, args.threads, args.repeat,
     )  # fmt: skip
-    return None if folder is None else _made(folder, scores)
+    return ("", "stopped") if folder is None else (_made(folder, scores), "")
 
 
 def _average(args):
@@ -102,9 +109,9 @@ def _made(folder, scores):
 def _ablate(args):
     from handlib.ablation import ablate, scores_table
 
-    scores, mean_pose = ablate(
+    scores, mean_pose, stopped = ablate(
         args.out, args.images, args.only, args.seeds, args.minutes, args.batch_size, args.workers,
         args.threads, args.size, renderings=args.renderings,
     )  # fmt: skip
     caption = f"{args.images} images of {args.size} px, on held-out rendered hands; mm and px"
-    return f"\n{scores_table(scores, mean_pose, caption)}"
+    return f"\n{scores_table(scores, mean_pose, caption)}", stopped

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -173,15 +174,11 @@ class Trainer:
         # The scaler of fp16 meets infinite gradients by design, and skips those steps.
         watched = norm if self.accelerator.scaler is None else loss.detach()
         if not math.isfinite(float(self.accelerator.reduce(watched, "mean"))):
-            raise self.diverged(
+            raise _diverged(
+                self.step,
                 f"the loss ({loss.item()}) or its gradient is not finite. "
-                f"{self.run_dir / 'checkpoints'} keeps the last good weights"
+                f"{self.run_dir / 'checkpoints'} keeps the last good weights",
             )
-
-    def diverged(self, what):
-        """The error of a training whose numbers are not finite, with the remedy."""
-        remedy = "look at the data, or begin a new run with a smaller lr"
-        return FloatingPointError(f"step {self.step}: {what}; {remedy}")
 
     # -- when to stop ----------------------------------------------------------------------------
     def elapsed(self):
@@ -233,10 +230,8 @@ class Trainer:
     def evaluate(self):
         """Record the metrics on the validation data; keep the model if it is the best so far."""
         self.share_statistics()
-        try:
+        with finite_scores(self.step):
             values = evaluate(self.kept, self.val_set, self.config.batch_size, self.config.workers)
-        except NotFinite as error:  # the last step came too late for ``check_finite``
-            raise self.diverged(f"evaluating, {error}") from error
         record = self.record({f"val_{name}": value for name, value in values.items()})
         self.model.train()
         # Without 3D joints to compare with, the last is the best.
@@ -310,6 +305,22 @@ class Trainer:
                         f"{folder} was trained with {name}={before.get(name)!r}, not "
                         f"{now[name]!r}: go on with the old value, or give a new run folder"
                     )
+
+
+@contextmanager
+def finite_scores(step):
+    """FloatingPointError with the remedy, for scores of a network whose predictions are not finite:
+    its last step came too late for the training to see it."""
+    try:
+        yield
+    except NotFinite as error:
+        raise _diverged(step, f"evaluating, {error}") from error
+
+
+def _diverged(step, what):
+    """The error of a training whose numbers are not finite, with the remedy."""
+    remedy = "look at the data, or begin a new run with a smaller lr"
+    return FloatingPointError(f"step {step}: {what}; {remedy}")
 
 
 def _make_accelerator(config, run_dir):

@@ -203,10 +203,11 @@ def test_damaged_images_are_named(broken):
 
 
 @pytest.mark.parametrize("ending", [".png", ".JPG"])
-def test_images_of_another_ending_are_told(broken, ending):
-    for path in (broken / "training/rgb").iterdir():
+@pytest.mark.parametrize("kind", ["rgb", "mask"])
+def test_images_of_another_ending_are_told(broken, kind, ending):
+    for path in (broken / "training" / kind).iterdir():
         path.rename(path.with_suffix(ending))
-    told = rf"00000000\.jpg is missing: .*rgb holds 00000000\{ending}: save .*ending in \.jpg"
+    told = rf"00000000\.jpg is missing: .*{kind} holds 00000000\{ending}: save .*ending in \.jpg"
     with pytest.raises(FileNotFoundError, match=told):
         FreiHANDReader(broken)
 

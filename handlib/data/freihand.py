@@ -66,6 +66,7 @@ class FreiHANDReader(SplitReader):
         unique = np.arange(start, stop)
         self.ids = np.tile(unique, len(self.versions))
         self._versions = np.repeat(self.versions, len(unique))
+        self._refuse_other_masks()
         self._names = self._find_annotations()
         self._seen = np.zeros(self.poses, bool)  # whose numbers were looked at
         if skip_bad:
@@ -243,11 +244,17 @@ class FreiHANDReader(SplitReader):
 
     def _without_images(self):
         first = self._image_path(0, 0)
-        other = next(iter(sorted(self._images.glob(f"{first.stem}.*"))), None)
-        told = "no images of this dataset; copy or extract it again"
-        if other is not None:
-            told = f"{other.name}: save the images as FreiHAND's are, their names ending in .jpg"
+        told = _other_kind(first) or "no images of this dataset; copy or extract it again"
         return f"{first} is missing: {self._images} holds {told}"
+
+    def _refuse_other_masks(self):
+        """FileNotFoundError for masks that are no files of the names they should have."""
+        first = self._masks and Path(self._mask_path(int(self.ids[0])))
+        if first and not first.is_file() and _other_kind(first):
+            raise FileNotFoundError(
+                f"{first} is missing: {self._masks} holds {_other_kind(first)}; or remove the "
+                "folder, and do without masks"
+            )
 
     def _block(self):
         if self._prefix == self.split:  # the folder is the split
@@ -259,6 +266,12 @@ class FreiHANDReader(SplitReader):
                 "larger dataset, or another split"
             )
         return ids.start, ids.stop
+
+
+def _other_kind(file):
+    """What is there in place of a missing JPEG, and what to do with it; None for nothing."""
+    other = next(iter(sorted(file.parent.glob(f"{file.stem}.*"))), None)
+    return other and f"{other.name}: save them as FreiHAND's are, their names ending in .jpg"
 
 
 def _on_hand(mask):
