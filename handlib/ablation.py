@@ -63,6 +63,9 @@ def ablate(
     """
     if renderings is not None and renderings < 1:
         raise ValueError(f"renderings must be at least 1, got {renderings}")
+    if images < 1:
+        raise ValueError(f"images must be at least 1, got {images}")
+    seeds = list(dict.fromkeys(seeds))  # the same twice would look like two without a spread
     set_up(seeds, threads)
     started, folder, hand = time.monotonic(), Path(folder), load_hand_model()
     steps, done, stopped = -(-images // batch_size), {}, ""

@@ -320,6 +320,11 @@ def _put_in_place(new, folder, keep_previous=False):
         shutil.rmtree(previous, ignore_errors=True)
 
 
+def can_resume(folder):
+    """Whether there is a checkpoint ``folder``, or the one before it, to go on from."""
+    return folder.is_dir() or _previous(folder).is_dir()
+
+
 def _previous(folder):
     return folder.with_name(folder.name + PREVIOUS)
 

@@ -181,6 +181,10 @@ def locked(file, busy, wait_s=0):
             lock.acquire()
         except Timeout:
             raise busy from None
+        except OSError as error:
+            raise OSError(
+                f"cannot write {file} ({error.strerror}): choose a folder that you may write to"
+            ) from None
     try:
         yield
     finally:

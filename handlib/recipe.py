@@ -83,7 +83,7 @@ class TrainConfig:
         for name in ("pretrain_steps", "weight_decay", "average", "workers"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("lr", "max_minutes", "clip"):
-            self._check(name, (getattr(self, name) or 0) > 0, "more than 0")
+            self._check(name, 0 < (getattr(self, name) or 0) < math.inf, "more than 0, and finite")
         self._check("average", self.average < 1, "less than 1")
 
     def _check(self, name, holds, what):

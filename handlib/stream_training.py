@@ -20,7 +20,7 @@ from handlib.augment import stream_transforms
 from handlib.data import HandDataset, HandStream
 from handlib.data.kept import RepeatedHands
 from handlib.data.synthesize import generator_version
-from handlib.evaluation import ON_CPU, evaluate
+from handlib.evaluation import evaluate
 from handlib.losses import OF_TRAINED, InTurn, LossWeights
 from handlib.mano import load_hand_model
 from handlib.paths import write_json
@@ -39,6 +39,7 @@ SETTINGS = {
 # Of random weights. The side is told late: before the fingers are found, it would mostly disturb
 # them.
 LOSSES = InTurn(LossWeights(handedness=2.0), OF_TRAINED, 0.3)
+SEEDS = 2**32  # what numpy's global state takes
 HELD_OUT_SEED = 1_000_003  # another one than any piece of a training has
 
 
@@ -80,9 +81,11 @@ def train_on_stream(
         raise ValueError(f"repeat must be at least 1, got {repeat}")
     set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
-    pieces, before = _begun(run_dir, start)
+    note = _Beginning(run_dir, start)
+    pieces, before = note.pieces, note.before
     seed = len(pieces) if seed is None else seed
-    model = checkpoints.begin(preset, hand, start, seed, **overrides)
+    # What goes on has its checkpoint's weights, and those of its beginning may be gone.
+    model = checkpoints.begin(preset, hand, "random" if note.goes_on else start, seed, **overrides)
     config = TrainConfig(
         max_minutes=minutes, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
         log_every=log_every, **SETTINGS,
@@ -90,7 +93,7 @@ def train_on_stream(
     losses = LOSSES if start in UNTRAINED else OF_TRAINED
     train_set = _train_set(model, seed, run_dir, repeat)
     watch = _Evaluations(model, held_out, minutes * 60 / evaluations)
-    result = train(model, train_set, None, config, run_dir, losses, watchers=[watch])
+    result = train(model, train_set, None, config, run_dir, losses, watchers=[note, watch])
     if result.stopped == "interrupt":
         raise KeyboardInterrupt
     if not result.finished:
@@ -104,24 +107,48 @@ def train_on_stream(
     return folder, scores
 
 
-def _begun(folder, start):
-    """The pieces that weights were trained in, and what the next one says of weights without, as a
-    training in ``folder`` noted them; ``BadFile`` where it began with other weights."""
-    file, now = folder / "start.json", _before(start)
-    if not (file.is_file() and (folder / "checkpoints/last").is_dir()):
-        if PartialState(cpu=ON_CPU).is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(file, {"start": str(start), "before": now})
-        return now
-    remedy = "give a new folder"
-    noted = read_json(file, remedy, finite=False)
-    with expecting(file, "not what a training notes", remedy):
-        name, (pieces, about) = noted["start"], noted["before"]
-    if name != str(start) and [pieces, about] != [*now]:
-        raise BadFile(
-            f"{folder} was begun with --start {name}, not {start}: go on with that, or {remedy}"
-        )
-    return pieces, about
+class _Beginning:
+    """What weights a training in ``folder`` begins with: noted there by the training itself, when
+    it has the folder to itself, and the same as long as it has a checkpoint to go on from.
+
+    Attributes:
+        goes_on: whether there is one. pieces: that the weights were trained in. before: what the
+        next piece says of weights without.
+
+    Raises:
+        BadFile: it began with other weights.
+    """
+
+    def __init__(self, folder, start):
+        self.folder, self.file, self.start = folder, folder / "start.json", str(start)
+        self.goes_on = self._can_go_on()
+        self.pieces, self.before = self._noted() if self.goes_on else _before(start)
+
+    def __call__(self, trainer):
+        """As a watcher of the training."""
+        if self.goes_on:
+            return
+        if trainer.step and self.file.is_file():  # another one ended while this one waited for it
+            raise BadFile(f"{self.folder} was begun meanwhile: give the command again")
+        if trainer.rank == 0:
+            about = {"start": self.start, "before": [self.pieces, self.before]}
+            write_json(self.file, about)
+        self.goes_on = True
+
+    def _can_go_on(self):
+        return self.file.is_file() and checkpoints.can_resume(self.folder / "checkpoints/last")
+
+    def _noted(self):
+        remedy = "give a new folder"
+        noted = read_json(self.file, remedy, finite=False)
+        with expecting(self.file, "not what a training notes", remedy):
+            name, (pieces, before) = noted["start"], noted["before"]
+        if name != self.start and [pieces, before] != [*_before(self.start)]:
+            raise BadFile(
+                f"{self.folder} was begun with --start {name}, not {self.start}: go on with that, "
+                f"or {remedy}"
+            )
+        return pieces, before
 
 
 def _before(start):
@@ -137,8 +164,9 @@ def set_up(seeds, threads):
     """Take so many threads of torch; ValueError for numbers that cannot be."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    if any(seed < 0 for seed in seeds):
-        raise ValueError(f"seeds must be at least 0, got {min(seeds)}")
+    for seed in seeds:
+        if not 0 <= seed < SEEDS:
+            raise ValueError(f"seeds must be from 0 to {SEEDS - 1}, got {seed}")
     if threads:
         torch.set_num_threads(threads)
 

@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from handlib.names import require_text
 from handlib.paths import make_folder
 
 
@@ -64,6 +65,7 @@ def _run_together(parser, work):
 def _together(work, args):
     if args.processes < 1:
         raise ValueError(f"processes must be at least 1, got {args.processes}")
+    require_text("FOLDER", args.out)
     make_folder(Path(args.out))  # before anything heavy is imported or begun
     if args.processes > 1 and "RANK" not in os.environ:
         from handlib.processes import train_together

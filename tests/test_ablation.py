@@ -37,9 +37,10 @@ def test_settings_see_equally_many_hands_by_their_own_recipes(tmp_path, capsys, 
     assert [(c["steps"], c["batch_size"], c["seed"]) for c in configs] == [(2, 4, 1)] * 2
     monkeypatch.setattr(ablation, "Trainer", None)  # what is finished is not trained again
     assert ablate(tmp_path, 7, ONLY, (0, 1), **TINY) == (scores, mean_pose, "")
+    assert len(ablate(tmp_path, 7, "modern", (0, 0), **TINY)[0]["modern"]) == 1
     with pytest.raises(BadFile, match=r"ablation.json is of .*'images': 8.*not of .*'images': 12"):
         ablate(tmp_path, 12, ONLY, (0,), **TINY)
-    with pytest.raises(ValueError, match="seeds must be at least 0, got "):
+    with pytest.raises(ValueError, match="seeds must be from 0 to "):
         ablate(tmp_path, 7, ONLY, (0, -1), **TINY)
 
     pa = [np.mean([one["pa_mpjpe_mm"] for one in scores[name]]) for name in scores]

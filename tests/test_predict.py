@@ -557,6 +557,17 @@ def test_a_prediction_is_saved_as_json_and_mesh(green, tmp_path):
     np.testing.assert_allclose(first, hand.vertices[0], atol=1e-6)
 
 
+def test_each_photo_without_a_place_for_the_box_is_named(green, tmp_path, capsys):
+    for name in ("one.png", "two.png"):
+        write(tmp_path / name, np.zeros((1, 1, 3), np.uint8))
+    (tmp_path / "empty").mkdir()
+    photos = [str(tmp_path / name) for name in ("one.png", "two.png", "empty")]
+    words = ["predict", *photos, "--box", "50", "50", "350", "350", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert "3 failed, 0 done" in said and "one.png: the box" in said and "two.png: the box" in said
+
+
 def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -569,7 +580,7 @@ def test_the_command_goes_on_past_a_broken_photo(green, tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out.count("a.jpg: ") == 2 and "d.png: right hand (" in said.out
     assert "a guess: absolute depth needs --K" in said.out
-    assert "2 of 4 failed" in said.err
+    assert "2 failed, 2 done" in said.err
     assert "b.jpg is not a readable image" in said.err and "c.png: no hand found" in said.err
     names = {path.name for path in out.iterdir()}
     assert names == {f"{n}.{f}" for n in "ad" for f in ("png", "json", "obj", "html")} | {

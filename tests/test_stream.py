@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from handlib.data.sending import batches
 from handlib.geometry import project
 from handlib.losses import LossWeights, total_loss, usual_weights
 from handlib.model import inputs, make_model
+from handlib.paths import locked
 from handlib.reading import BadFile
 from handlib.recipe import TrainConfig, step_loader
 from handlib.runlog import read_records
@@ -194,6 +196,27 @@ def test_what_a_training_began_with_stays(hand, tmp_path, monkeypatch):
     assert [p["seed"] for p in read_card(folder)["pieces"]] == [0, 1]
 
 
+def test_what_a_training_began_with_is_noted_when_it_has_its_folder(tmp_path, monkeypatch):
+    small = {"batch_size": 4, "workers": 0, "preset": "small", "input_size": SIZE, "held_out": 2}
+    first, _ = train_on_stream(tmp_path / "first", 0.005, **small)
+    piece = tmp_path / "piece"
+    piece.mkdir()
+    with locked(piece / ".training.lock", BlockingIOError()), monkeypatch.context() as patch:
+        patch.setattr("handlib.session.LOCK_S", 0)
+        with pytest.raises(BlockingIOError, match="another process is training"):
+            train_on_stream(piece, 0.01, **small)
+    assert not (piece / "start.json").exists()  # of the other one
+    train_on_stream(piece, 0.005, start=first, **small)
+    noted = (piece / "start.json").read_text()
+    shutil.rmtree(first)  # what it began with is in its checkpoint
+    folder, _ = train_on_stream(piece, 0.006, start=first, **small)
+    assert len(read_card(folder)["pieces"]) == 2
+    shutil.rmtree(piece / "checkpoints/last")  # killed between two renames
+    with pytest.raises(BadFile, match="was begun with --start"):
+        train_on_stream(piece, 0.01, **small)
+    assert (piece / "start.json").read_text() == noted
+
+
 def test_held_out_hands_are_looked_at_once_in_a_step(hand, tmp_path, monkeypatch):
     """And not before the first one, however long it took to get there."""
     small = {"batch_size": 4, "workers": 0, "log_every": 1, "evaluations": 1000, "preset": "small"}
@@ -216,7 +239,9 @@ def test_held_out_hands_are_looked_at_once_in_a_step(hand, tmp_path, monkeypatch
     [
         (["--processes", "0"], "processes must be at least 1, got 0"),
         (["--threads", "0"], "threads must be at least 1, got 0"),
-        (["--seed", "-1"], "seeds must be at least 0, got -1"),
+        (["--seed", "-1"], "seeds must be from 0 to 4294967295, got -1"),
+        (["--seed", "4294967296"], "seeds must be from 0 to 4294967295, got 4294967296"),
+        (["--minutes", "inf"], "max_minutes must be more than 0, and finite, got inf"),
     ],
 )
 def test_numbers_that_a_training_does_not_take_are_refused(tmp_path, capsys, given, said):

@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from handlib.choices import check_predictor
@@ -35,7 +36,7 @@ def run(args):
         if not photos:
             raise ValueError(f"{args.boxes} lists no hand: leave it out, and hands are found")
     elif not (videos or photos):
-        return _end(faults, len(faults))
+        return _end(faults, 0)
     if args.format and videos and not photos:
         raise ValueError("--format is for photos: of a video an MP4 and JSON lines are written")
     args.format = args.format or list(FORMATS)
@@ -60,7 +61,7 @@ def run(args):
         _name_old_files(out, [stem for path, stem in stems.items() if path not in written], forms)
     if written:
         print(f"files: {out.resolve()}")
-    return _end(faults, len(videos) + len(photos))
+    return _end(faults, len(written))
 
 
 def _check(args):
@@ -138,13 +139,23 @@ def _name_old_files(out, stems, forms):
 def _hands(predictor, args, reading, path, options):
     photo = reading.result()
     if args.box:
-        hands = predictor([photo], [args.box], **options)
+        with _named(path):
+            hands = predictor([photo], [args.box], **options)
     else:
         hands = predictor.find(photo, **options, **_limits(args))
     if not hands:
         raise ValueError(f"{path}: no hand found: give --box x0 y0 x1 y1, or a lower --sure")
     _say(path, hands)
     return hands
+
+
+@contextmanager
+def _named(path):
+    """ValueError of a photo says of which."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _say(path, hands):
@@ -255,9 +266,9 @@ def _try(faults, work):
         return None
 
 
-def _end(faults, n):
+def _end(faults, done):
     """The exit code; what went wrong is said once more where it may have scrolled away."""
-    if faults and n > 1:
+    if faults and len(faults) + done > 1:
         lines = "\n  ".join(faults)
-        print(f"handlib: {len(faults)} of {n} failed:\n  {lines}", file=sys.stderr)
+        print(f"handlib: {len(faults)} failed, {done} done:\n  {lines}", file=sys.stderr)
     return int(bool(faults))
