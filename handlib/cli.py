@@ -3,7 +3,9 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 
@@ -63,13 +65,36 @@ def _shielded(words):
 
 
 def _synthesize(args):
-    from handlib.data.synthesize import synthesize
+    with _stopped_by_sigterm():
+        from handlib.data.synthesize import synthesize
 
-    out = synthesize(
-        args.out, args.samples, evaluation=args.evaluation, seed=args.seed, size=args.size,
-        workers=args.workers,
-    )  # fmt: skip
+        out = synthesize(
+            args.out, args.samples, evaluation=args.evaluation, seed=args.seed, size=args.size,
+            workers=args.workers,
+        )  # fmt: skip
     print(f"dataset: {out}\nuse it with: MP_DATA={shlex.quote(str(out.resolve()))} handlib run")
+
+
+@contextmanager
+def _stopped_by_sigterm():
+    """Stopped, once the block is left, on SIGTERM."""
+    told = []
+
+    def stop(*_):
+        told.append(True)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, ChildProcessError):  # its processes may have been told, too
+        if not told:
+            raise
+        from handlib.runs import Stopped
+
+        raise Stopped("stopped, all saved") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _predict(args):

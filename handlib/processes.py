@@ -11,13 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
-import psutil
-
+from handlib.lifetimes import end_with
 from handlib.notebooks import RunError, Stopped, execute
 from handlib.paths import STOP, write_json
 from handlib.reading import read_json
@@ -192,7 +190,7 @@ def main(task):
     slurm = "RANK" not in os.environ
     if slurm:
         _take_slurm_place()
-    _watch(os.getppid(), None if slurm else int(os.environ[LAUNCHER]))
+    end_with(os.getppid(), *([] if slurm else [int(os.environ[LAUNCHER])]))
     number, path, output = rank(), Path(what["notebook"]), Path(what["output"])
 
     def tell(outcome, message=""):
@@ -233,25 +231,6 @@ def _take_slurm_place():
         "WORLD_SIZE": os.environ["SLURM_NTASKS"],
         "LOCAL_WORLD_SIZE": here,
     }
-
-
-def _watch(parent, launcher):
-    """End this process soon after those that started it: nobody would read what it does."""
-
-    def look():
-        while os.getppid() == parent and (launcher is None or lives(launcher)):
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True).start()
-
-
-def lives(process):
-    """Whether a process of this machine, by its number, has not ended."""
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from handlib.lifetimes import lives
 from handlib.notebooks import RunError, Stopped
 from handlib.paths import locked, write_json
-from handlib.processes import lives
 from handlib.reading import expecting, read_json
 
 NAME = "state.json"

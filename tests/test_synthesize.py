@@ -1,13 +1,17 @@
 import hashlib
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
+from launched import handlib, wait_until
 
 from handlib import geometry
 from handlib.data import composite as module_composite
@@ -169,6 +173,25 @@ def test_a_part_that_was_cut_short_is_made_anew(dataset, settings, tmp_path, mon
     part.write_bytes(part.read_bytes()[:40])
     synthesize(tmp_path / "set", **settings)
     assert digest(tmp_path / "set") == digest(dataset)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_render_end_with_the_command(tmp_path, how):
+    words = ("synthesize", "--samples", 5000, "--size", 64, "--workers", 2, "--out")
+    command = handlib(*words, tmp_path / "set")
+    wait_until(lambda: [*(tmp_path / "set/training/mask").glob("*.jpg")])
+    workers = psutil.Process(command.pid).children(recursive=True)
+    assert len(workers) >= 2
+    command.send_signal(how)
+    code = command.wait(30)
+    left = psutil.wait_procs(workers, 5)[1]
+    for process in left:  # they would hold this test's pipes
+        process.kill()
+    assert not left
+    if how == signal.SIGTERM:
+        errors = command.communicate()[1]
+        assert code == os.EX_TEMPFAIL and "Traceback" not in errors
+        assert errors.endswith("\nhandlib: stopped, all saved; the same command goes on\n")
 
 
 def test_the_number_of_workers_changes_nothing(dataset, settings, tmp_path):

@@ -33,6 +33,7 @@ from handlib.data.decimals import json_text
 from handlib.data.freihand import SHARES, ids_of
 from handlib.data.poses import sample_articulations
 from handlib.data.scene import Generator
+from handlib.lifetimes import end_with
 from handlib.paths import atomic_write, make_folder, room_for, user_path
 from handlib.reading import BadFile, expecting, read_json, short
 
@@ -201,7 +202,9 @@ def _run_chunks(job, hand, chunks, workers, progress):
             return
         # Fresh processes: a fork of a process with running threads may hang.
         context = multiprocessing.get_context("spawn")
-        with _told_of_death(), ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # Killed, this process ends no worker; beside one that goes on they would render unlocked.
+        pool = ProcessPoolExecutor(workers, context, initializer=end_with, initargs=(os.getpid(),))
+        with _told_of_death(), pool:
             futures = [pool.submit(_render_chunk, job, hand, *chunk) for chunk in left]
             try:
                 for future in as_completed(futures):
