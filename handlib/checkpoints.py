@@ -50,8 +50,7 @@ def save(folder, accelerator, model, description, optimizer=None, average=None):
         average: ``HandNet`` of averaged weights, which are predicted with in place of the model's.
     """
     folder = Path(folder)
-    new = folder.with_name(f".{folder.name}.new")
-    with _written(folder):
+    with _written(folder) as new:
         if accelerator.is_main_process:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
@@ -75,11 +74,14 @@ def save(folder, accelerator, model, description, optimizer=None, average=None):
 
 @contextmanager
 def _written(folder):
-    """OSError with a remedy where a checkpoint cannot be written; what was there is untouched."""
+    """Yield where a checkpoint is written first. OSError with a remedy where it cannot be: nothing
+    of it is left, for a full disk's sake, and what was there is untouched."""
+    new = folder.with_name(f".{folder.name}.new")
     try:
-        yield
+        yield new
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         # torch and safetensors have errors of their own for a disk that is full.
+        shutil.rmtree(new, ignore_errors=True)
         raise OSError(
             f"could not save {folder} ({str(error).splitlines()[0]}): is the disk full, or the "
             "folder gone or not yours to write to? What was saved there before is kept: make room, "
@@ -110,8 +112,7 @@ def export(model, folder, **more):
         **more: name -> content of further JSON files.
     """
     folder = Path(folder)
-    new = folder.with_name(f".{folder.name}.new")
-    with _written(folder):
+    with _written(folder) as new:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         write_model(model, new, half=True)

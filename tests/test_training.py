@@ -4,6 +4,7 @@ import random
 import signal
 import threading
 from dataclasses import replace
+from errno import ENOSPC
 
 import numpy as np
 import pytest
@@ -432,6 +433,17 @@ def test_a_save_that_the_disk_damages_leaves_the_one_before(hand, model, tmp_pat
     with pytest.raises(ValueError, match=r"model\.safetensors is missing or damaged"):
         checkpoints.export(fresh(hand), tmp_path / "weights")
     load_checkpoint(tmp_path / "weights", hand)
+
+
+def test_a_save_that_a_full_disk_refuses_leaves_nothing(data, model, tmp_path, monkeypatch):
+    def full(state, file):
+        file.write_bytes(b"half")
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"could not save .*last .*No space left.*make room"):
+        train(model, data, None, replace(QUICK, steps=1), tmp_path)
+    assert not [*(tmp_path / "checkpoints").iterdir()]
 
 
 def test_a_training_is_saved_every_so_many_steps_and_at_its_end(data, model, tmp_path, monkeypatch):
