@@ -1,6 +1,7 @@
 """The folder of a run, as notebooks and commands see it."""
 
 import fnmatch
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from handlib.names import hint
 from handlib.notebooks import RunError, Stopped
 from handlib.paths import STOP, has_model, runs_root, write_json
 from handlib.processes import rank
-from handlib.reading import read_json
+from handlib.reading import BadFile, read_json
 
 LONGEST_NAME = 200  # bytes; file systems take 255
 CHECKPOINT = "checkpoints/best/model.safetensors"
@@ -101,7 +102,11 @@ class Run:
 
     @property
     def is_finished(self):
-        return (self.path / "metrics.json").exists()
+        """Whether it has a whole ``metrics.json``: one that is damaged is collected anew."""
+        with suppress(FileNotFoundError, BadFile):
+            read_json(self.path / "metrics.json", finite=False)
+            return True
+        return False
 
     @property
     def is_trained(self):

@@ -102,6 +102,15 @@ def test_a_run_is_one_self_describing_folder(notebook, capsys):
     assert runs.run_notebooks([first, second], {"steps": "8"}) != run_dir
 
 
+def test_a_finished_run_whose_metrics_are_damaged_collects_them_anew(notebook, capsys):
+    path = notebook("a", PARAMETERS, REPORT)
+    metrics = runs.run_notebooks([path]) / "metrics.json"
+    whole = metrics.read_text()
+    metrics.write_text(whole[:20])
+    assert cli.main(["run", str(path)]) == 0
+    assert "a: done before" in capsys.readouterr().out and metrics.read_text() == whole
+
+
 def test_a_stop_that_comes_too_late_leaves_no_file_in_a_finished_run(notebook):
     path = notebook("a", PARAMETERS, "from pathlib import Path\nPath(run_dir, 'STOP').touch()")
     run_dir = runs.run_notebooks([path])
@@ -114,7 +123,7 @@ def test_a_finished_run_whose_weights_are_gone_says_so(tmp_path, monkeypatch, ca
     describe(planned.run.path, planned.parameters)
     for file in (*planned.outputs, planned.run.path / "metrics.json"):
         file.parent.mkdir(exist_ok=True)
-        file.touch()
+        file.write_text("{}")
     assert runs.run_notebooks(["02_train"], name="old") == planned.run.path
     assert "finished before, but its weights are gone; to make it anew" in capsys.readouterr().out
 
