@@ -82,6 +82,14 @@ def test_two_hands_are_told_apart(rest, hand):
     assert len(shown.still.legends[0].get_texts()) == 2
 
 
+def test_a_hand_before_its_photo_is_seen_and_its_bones_through_it(placed, hand):
+    bones = {"joints": placed[:21]}
+    photo = {"image": np.zeros((SIZE, SIZE, 3), np.uint8), "K": K}
+    shown = [plots.show_mesh(placed, hand.faces, **g) for g in ({}, bones, bones | photo)]
+    solid, glass, before_photo = (scene.layers[0].opacity for scene in shown)
+    assert glass < 0.5 < 0.75 < before_photo < solid == 1
+
+
 def test_tensors_and_lists_are_drawn_as_arrays_are(placed, hand):
     photo = {"image": np.zeros((SIZE, SIZE, 3), np.uint8), "K": K}
     given = (placed, hand.faces, placed[:21], placed, placed[:21], np.ones(len(placed)))

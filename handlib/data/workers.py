@@ -16,8 +16,8 @@ def start_worker(_number):
 
     Workers are parallel already: threads inside them only fight for cores. And their parent alone
     ends them: an interrupt reaches all processes of a terminal, SIGTERM and a cluster's SIGUSR2 all
-    of a job, and the parent still needs samples to end in order. They end
-    when it dies, too: a ``DataLoader`` looks only between batches, and a large one takes long.
+    of a job, and the parent still needs samples to end in order. They end when it dies, too: a
+    ``DataLoader`` looks only between batches, and a large one takes long.
     """
     parent = multiprocessing.parent_process().pid  # not a server that forks, which is getppid's
     cv2.setNumThreads(0)

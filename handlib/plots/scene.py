@@ -154,8 +154,9 @@ def show_mesh(
     photo = None if image is None else photo_behind(hands, image, K)
     error_mm = None if vertex_error is None else 1000 * vertex_error
     if other is None:
-        # Bones lie inside the hand: glass shows them.
-        opacity = 1.0 if joints is None else GLASS
+        # Bones lie inside the hand: glass shows them. Before a photo of itself it has to be denser.
+        see_through = GLASS if image is None else 2 * GLASS
+        opacity = 1.0 if joints is None else see_through
         hand = Layer("hand", vertices, faces, joints, opacity=opacity, error_mm=error_mm)
         return Scene([hand], title, view, photo)
     # One of two stays solid: plotly does not sort the triangles of see-through meshes.
