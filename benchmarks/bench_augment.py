@@ -25,8 +25,6 @@ from handlib.data.synthesize import one_thread, synthesize
 
 SIZE = 320
 GOAL_MS = 0.7  # a fifth of what the course project took
-
-
 WHAT = "six transforms of the course project, 224 to 320 px, with decoding"
 
 

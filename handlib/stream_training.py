@@ -51,8 +51,7 @@ def train_on_stream(
 
     What it began with is noted in its folder, and stays.
 
-    Under torchrun each process renders and looks at its share of every batch, and the first one
-    writes.
+    Under torchrun each process renders and sees its share of every batch; the first one writes.
 
     Args:
         run_dir: folder of the piece: checkpoints, ``metrics.jsonl`` and, at its end, ``weights``.
@@ -82,8 +81,7 @@ def train_on_stream(
     set_up([] if seed is None else [seed], threads)
     hand, run_dir = load_hand_model(), Path(run_dir)
     note = _Beginning(run_dir, start)
-    pieces, before = note.pieces, note.before
-    seed = len(pieces) if seed is None else seed
+    seed = len(note.pieces) if seed is None else seed
     # What goes on has its checkpoint's weights, and those of its beginning may be gone.
     model = checkpoints.begin(preset, hand, "random" if note.goes_on else start, seed, **overrides)
     config = TrainConfig(
@@ -99,11 +97,11 @@ def train_on_stream(
     if not result.finished:
         return None, {}
     scores = watch.scores(result.step, model)
-    piece = before | _piece(model, result, config, losses, scores)
+    piece = note.before | _piece(model, result, config, losses, scores)
     piece |= {"repeat": repeat} if repeat > 1 else {}
     folder = run_dir / "weights"
     if PartialState().is_main_process:
-        checkpoints.export(model, folder, card={"preset": preset, "pieces": [*pieces, piece]})
+        checkpoints.export(model, folder, card={"preset": preset, "pieces": [*note.pieces, piece]})
     return folder, scores
 
 
